@@ -1,0 +1,210 @@
+"""The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
+
+import copy
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import omegaconf
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from mlxpy_core import (
+    Launch,
+    Logger,
+    MlxpyError,
+    Run,
+    RunDirectory,
+    current_run,
+    plain_config,
+    relative_to_launch,
+    take_run_directory,
+)
+
+from ._exits import report_exits
+
+BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
+
+# OmegaConf 2.4 renamed it, to a name that meant something else in 2.3.
+_register_resolver: Callable[..., None] = (
+    OmegaConf.register_new_resolver
+    if omegaconf.__version__.startswith("2.3.")
+    else OmegaConf.register_resolver
+)
+_RESOLVER = "mlxp_run_directory"
+# Hydra's own settings (hydra/conf/hydra/output/default.yaml); any other is the user's choice.
+_DEFAULT_RUN = {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"}
+_DEFAULT_SWEEP = {
+    "dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",
+    "subdir": "${hydra.job.num}",
+}
+
+
+class MlxpLogger(Callback):
+    """Starts a run before each job and ends it after; see `_nodes.MlxpLoggerNode` for the options.
+
+    One instance serves all jobs of a process; launchers pickle it to others.
+    """
+
+    def __init__(
+        self,
+        parent_log_dir: str = "./logs",
+        forced_log_id: int = -1,
+        log_streams_to_file: bool = False,
+        use_run_dir: bool = True,
+        name: str = "DefaultLogger",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        # Made in the process of the command: a job may run elsewhere, from another directory.
+        self._launch = Launch.of_this_process()
+        self._parent_log_dir = relative_to_launch(parent_log_dir, self._launch)
+        self._forced_log_id = forced_log_id
+        self._log_streams_to_file = log_streams_to_file
+        self._use_run_dir = use_run_dir
+        self._logger_name = name
+        self._settings = plain_config(OmegaConf.create(dict(settings or {})))
+        self._taken: RunDirectory | None = None
+        self._attach()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._attach()
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Makes the run directory and, unless the user chose one, has Hydra write to it."""
+        if self._use_run_dir and _as_written(config.hydra.run) == _DEFAULT_RUN:
+            self._taken = self._take()
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.run.dir = str(self._taken.path)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Has each job make its run directory: nobody knows yet how many there will be."""
+        if self._forced_log_id != -1:
+            _stop(
+                f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
+                "leave it out, or run a single job without -m"
+            )
+        if self._use_run_dir and _as_written(config.hydra.sweep) == _DEFAULT_SWEEP:
+            # Every job composes its config from these overrides, in whatever process it runs.
+            with ExitStack() as stack:
+                for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
+                    stack.enter_context(read_write(node))
+                config.hydra.overrides.hydra.append(f"hydra.sweep.subdir='${{{_RESOLVER}:}}'")
+
+    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
+        """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
+        try:
+            self._start_run(config)
+        except MlxpyError as error:
+            _stop(str(error))
+        except Exception:
+            traceback.print_exc()
+            _stop("the run could not be started; this is a fault of mlxpy, please report it")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Ends the job's run by how the task ended."""
+        error = job_return._return_value
+        _end_run(error if isinstance(error, BaseException) and _failed(job_return) else None)
+
+    def _start_run(self, config: DictConfig) -> None:
+        directory, self._taken = self._taken or self._take(), None
+        logger_class = find_logger_class(self._logger_name)
+        run = Run.start(
+            directory,
+            launch=replace(self._launch, overrides=list(config.hydra.overrides.task)),
+            config=plain_config(_task_config(config)),
+            settings=self._run_settings(),
+            log_streams_to_file=self._log_streams_to_file,
+        )
+        try:
+            logger_class(run=run)
+        except BaseException as error:
+            run.end(error)
+            raise
+
+    def _run_settings(self) -> dict[str, Any]:
+        logger = {
+            "name": self._logger_name,
+            "parent_log_dir": str(self._parent_log_dir),
+            "forced_log_id": self._forced_log_id,
+            "log_streams_to_file": self._log_streams_to_file,
+        }
+        return {"logger": logger, "use_logger": True, **self._settings}
+
+    def _take(self) -> RunDirectory:
+        try:
+            return take_run_directory(self._parent_log_dir, self._forced_log_id)
+        except MlxpyError as error:
+            _stop(str(error))
+
+    def _attach(self) -> None:
+        """Connects this process with this instance: a job finds its run directory through it."""
+        _register_resolver(_RESOLVER, self._job_directory, replace=True)
+        report_exits(_end_run)
+
+    def _job_directory(self, *, _root_: DictConfig) -> str:
+        """Gives the run directory of the job whose config asks; made when it is asked first."""
+        hydra = _root_.hydra
+        if not OmegaConf.is_missing(hydra.runtime, "output_dir"):
+            return str(hydra.runtime.output_dir)
+        if OmegaConf.is_missing(hydra.job, "num"):
+            return "???"  # the sweep's own config, of no job
+        if self._taken is None:
+            self._taken = self._take()
+        return str(self._taken.path)
+
+
+def find_logger_class(name: str) -> type[Logger]:
+    """Finds a logger's class by the name of a built-in one or by its dotted path.
+
+    Raises:
+        MlxpyError: there is none, or it is no `mlxpy.Logger`.
+    """
+    if name in BUILT_IN_LOGGERS:
+        return BUILT_IN_LOGGERS[name]
+    module_name, _, class_name = name.rpartition(".")
+    built_in = ", ".join(BUILT_IN_LOGGERS)
+    if not module_name:
+        raise MlxpyError(f"no logger {name!r}: give {built_in}, or the dotted path of a class of yours")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise MlxpyError(
+            f"no logger {name!r} ({error}): give {built_in}, or the dotted path of a class of yours"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Logger)):
+        raise MlxpyError(f"the logger {name!r} is no subclass of mlxpy.Logger")
+    return found
+
+
+def _end_run(error: BaseException | None) -> None:
+    run = current_run()
+    if run and not run.standalone:
+        run.end(error)
+
+
+def _failed(job_return: JobReturn) -> bool:
+    return job_return.status.name == "FAILED"
+
+
+def _task_config(config: DictConfig) -> DictConfig:
+    task = copy.deepcopy(config)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    return task
+
+
+def _as_written(node: DictConfig) -> Any:
+    return OmegaConf.to_container(node, resolve=False)
+
+
+def _stop(sentence: str) -> NoReturn:
+    # Hydra turns any other exception of a callback into a warning and goes on.
+    sys.stdout.flush()
+    raise SystemExit(f"mlxpy: {sentence}")

@@ -1,0 +1,72 @@
+"""Shows Hydra the config groups of mlxpy; their nodes are loaded when one is chosen."""
+
+import builtins
+from typing import ClassVar
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+
+class MlxpyConfigSource(ConfigSource):
+    """The config groups of mlxpy as a source of configs, ``mlxpy://``."""
+
+    CALLBACKS = "hydra/callbacks"
+    _configs: ClassVar[dict[str, str]] = {"hydra/callbacks/mlxp_logger": "MlxpLoggerNode"}
+    _groups = ("", "hydra", CALLBACKS)
+
+    @staticmethod
+    def scheme() -> str:
+        return "mlxpy"
+
+    def available(self) -> bool:
+        return self.path == ""
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path.rstrip("/") in self._groups
+
+    def is_config(self, config_path: str) -> bool:
+        return _without_suffix(config_path) in self._configs
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        from . import _nodes
+
+        name = _without_suffix(config_path)
+        if name not in self._configs:
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        node: type[object] = getattr(_nodes, self._configs[name])
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=OmegaConf.structured(node),
+            # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
+            header={"package": name.replace("/", ".")},
+        )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        prefix = f"{config_path.strip('/')}/".lstrip("/")
+        if not self.is_group(config_path):
+            raise ConfigLoadError(f"Config source group not found : {config_path}")
+        found = set()
+        for path in (*self._groups, *self._configs):
+            name = path[len(prefix) :]
+            if not path.startswith(prefix) or not name or "/" in name:
+                continue
+            kind = ObjectType.CONFIG if path in self._configs else ObjectType.GROUP
+            if results_filter in (None, kind):
+                found.add(name)
+        return sorted(found)
+
+
+class MlxpySearchPath(SearchPathPlugin):
+    """Puts the config groups of mlxpy on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+
+
+def _without_suffix(config_path: str) -> str:
+    suffix = ".yaml"
+    return config_path[: -len(suffix)] if config_path.endswith(suffix) else config_path

@@ -1,0 +1,161 @@
+"""`launch`: runs a function by Hydra, with mlxpy's callback, from nothing but a decorator."""
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.mlxpy._callback import find_logger_class
+from mlxpy_core import MlxpyError, current_run
+
+from ._command_line import CommandLine, as_override_value, parse_command_line
+from ._context import Context
+from ._settings import change_settings, load_settings
+
+_CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
+
+
+def launch(
+    config_path: str | None = "./configs",
+    config_name: str = "config",
+    seeding_function: Callable[[Any], object] | None = None,
+) -> Callable[[Callable[[Context], Any]], Callable[[], None]]:
+    """Makes a function the main function of a program whose runs mlxpy keeps.
+
+    The function is called once for each run with its `Context`. The program then has Hydra's command
+    line; ``+key=value`` also changes a key that exists, a list of values sweeps without ``-m``, and
+    ``+mlxpy.key=value`` changes the settings of ``mlxpy.yaml`` in the config directory.
+
+    Args:
+        config_path: the config directory, relative to the file of the function; None for no configs.
+        config_name: the primary config, without ``.yaml``.
+        seeding_function: called with ``ctx.config.seed`` before the function, unless that is null.
+
+    Returns:
+        A decorator; what it gives takes no arguments.
+    """
+
+    def decorate(function: Callable[[Context], Any]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def main() -> None:
+            try:
+                _launch(function, config_path, config_name, seeding_function)
+            except MlxpyError as error:
+                raise SystemExit(f"mlxpy: {error}") from None
+
+        return main
+
+    return decorate
+
+
+def _launch(
+    function: Callable[[Context], Any],
+    config_path: str | None,
+    config_name: str,
+    seeding_function: Callable[[Any], object] | None,
+) -> None:
+    command_line = parse_command_line(sys.argv[1:])
+    config_path = command_line.config_path or config_path
+    if config_path and not config_path.startswith("pkg://"):
+        config_path = _directory_beside(function, config_path)
+    settings, plugins = OmegaConf.create(), []
+    if command_line.runs:
+        settings = _check_supported(_settings(config_path, command_line.settings))
+        plugins = _select_plugins(settings)
+    groups = _config_groups(config_path, command_line)
+    arguments = command_line.hydra_arguments(groups, plugins)
+    # Hydra 1.4 has current behaviour only and warns of the argument that asks for it.
+    options = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}
+    program = hydra.main(config_path=config_path, config_name=config_name, **options)
+    with _typed(arguments):
+        program(_as_task(function, settings, seeding_function))()
+
+
+def _as_task(
+    function: Callable[[Context], Any],
+    settings: DictConfig,
+    seeding_function: Callable[[Any], object] | None,
+) -> Callable[[DictConfig], Any]:
+    @functools.wraps(function)  # Hydra looks up where the wrapped function is from
+    def task(config: DictConfig) -> Any:
+        run = current_run()
+        context = Context(
+            config=config,
+            mlxpy=settings,
+            info=OmegaConf.create(run.info if run else {}),
+            logger=run.logger if run else None,
+        )
+        if seeding_function:
+            _seed(seeding_function, config)
+        return function(context)
+
+    return task
+
+
+def _seed(seeding_function: Callable[[Any], object], config: DictConfig) -> None:
+    if "seed" not in config:
+        raise SystemExit(
+            "mlxpy: a seeding function was given to launch, but the config has no 'seed': "
+            "add 'seed: null' to the config file, or +seed=1 to the command"
+        )
+    if config.seed is not None:
+        seeding_function(config.seed)
+
+
+def _settings(config_path: str | None, changes: dict[str, Any]) -> DictConfig:
+    on_disk = config_path is not None and not config_path.startswith("pkg://")
+    settings = load_settings(Path(config_path) if on_disk and config_path else None)
+    return change_settings(settings, changes, "the command line")
+
+
+def _check_supported(settings: DictConfig) -> DictConfig:
+    find_logger_class(settings.logger.name)
+    for use in ("use_scheduler", "use_version_manager"):
+        if settings[use]:
+            raise MlxpyError(f"{use} is not supported by this version of mlxpy yet: set it to false")
+    return settings
+
+
+def _select_plugins(settings: DictConfig) -> list[str]:
+    if not settings.use_logger:
+        return []
+    plain = OmegaConf.to_container(settings)
+    assert isinstance(plain, dict)
+    node = {"_target_": _CALLBACK, **plain.pop("logger"), "settings": plain}
+    # Added under its key, not chosen from its group: the app's own callbacks stay.
+    return [f"++hydra.callbacks.mlxp_logger={as_override_value(node)}"]
+
+
+def _config_groups(config_path: str | None, command_line: CommandLine) -> set[str]:
+    search_path = create_config_search_path(config_path)
+    if command_line.config_dir:
+        search_path.append("command-line", f"file://{os.path.abspath(command_line.config_dir)}")
+    return set(ConfigLoaderImpl(search_path).list_groups(""))
+
+
+def _directory_beside(function: Callable[..., Any], config_path: str) -> str:
+    try:
+        base = os.path.realpath(os.path.dirname(inspect.getfile(function)))
+    except (TypeError, OSError):  # made at a prompt
+        base = os.getcwd()
+    return os.path.normpath(os.path.join(base, config_path))
+
+
+@contextmanager
+def _typed(arguments: list[str]) -> Iterator[None]:
+    """Has Hydra read these arguments, which it takes from nowhere but ``sys.argv``."""
+    typed = sys.argv
+    sys.argv = [typed[0], *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = typed

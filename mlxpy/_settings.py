@@ -1,0 +1,166 @@
+"""The settings of mlxpy: names, types, defaults, the file mlxpy.yaml, and how they are changed."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlxpy_core import MlxpyError, StorageError, dump_yaml
+
+FILE_NAME = "mlxpy.yaml"
+
+
+@dataclass
+class LoggerSettings:
+    """Which logger, and where it logs."""
+
+    name: str = "DefaultLogger"
+    parent_log_dir: str = "./logs"
+    forced_log_id: int = -1
+    log_streams_to_file: bool = False
+
+
+@dataclass
+class SchedulerSettings:
+    """Which scheduler, and what its scripts hold."""
+
+    name: str = "OARScheduler"
+    shell_path: str = "/bin/bash"
+    shell_config_cmd: str = ""
+    env_cmd: str = ""
+    cleanup_cmd: str = ""
+    option_cmd: list[str] = field(default_factory=list)
+
+
+@dataclass
+class VersionManagerSettings:
+    """Which version manager, and where its copies lie."""
+
+    name: str = "GitVM"
+    parent_work_dir: str = "./.workdir"
+    compute_requirements: bool = True
+
+
+@dataclass
+class Settings:
+    """All settings, as mlxpy.yaml holds them."""
+
+    logger: LoggerSettings = field(default_factory=LoggerSettings)
+    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    version_manager: VersionManagerSettings = field(default_factory=VersionManagerSettings)
+    use_version_manager: bool = False
+    use_scheduler: bool = False
+    use_logger: bool = True
+    interactive_mode: bool = True
+
+
+def load_settings(directory: Path | None) -> DictConfig:
+    """Reads mlxpy.yaml in the config directory; writes it with the defaults where there is none.
+
+    Args:
+        directory: the config directory; without one, or in one that does not exist, nothing is read
+            or written.
+
+    Returns:
+        The settings, checked, with defaults for what the file leaves out.
+
+    Raises:
+        MlxpyError: the file cannot be read, or holds an unknown setting or a value of a wrong type.
+    """
+    settings: DictConfig = OmegaConf.structured(Settings)
+    if directory is None or not directory.is_dir():
+        return settings
+    path = directory / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        _write_defaults(path, settings)
+        return settings
+    except (OSError, UnicodeDecodeError) as error:
+        raise MlxpyError(f"cannot read {path}: {error}") from error
+    try:
+        written = OmegaConf.create(text)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise MlxpyError(f"{path} is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(written, DictConfig):
+        raise MlxpyError(f"{path} must hold settings such as 'use_logger: true'")
+    return change_settings(settings, OmegaConf.to_container(written), str(path))
+
+
+def change_settings(settings: DictConfig, changes: Any, source: str) -> DictConfig:
+    """Gives the settings with nested `changes` applied.
+
+    Args:
+        settings: the settings to start from; left as they are.
+        changes: names and values, nested as in mlxpy.yaml.
+        source: where the changes come from, for messages.
+
+    Raises:
+        MlxpyError: an unknown setting, or a value of a wrong type.
+    """
+    _check_names(settings, changes, "", source)
+    try:
+        changed = OmegaConf.merge(settings, changes)
+    except OmegaConfBaseException as error:
+        name = f" for {error.full_key}" if error.full_key else ""
+        raise MlxpyError(f"wrong value{name} in {source}: {_one_line(error)}") from error
+    assert isinstance(changed, DictConfig)
+    forced = changed.logger.forced_log_id
+    if forced != -1 and forced < 1:
+        raise MlxpyError(
+            f"wrong value for logger.forced_log_id in {source}: {forced} is no run "
+            "(runs are numbered from 1, and -1 takes a new number)"
+        )
+    return changed
+
+
+def _check_names(settings: DictConfig, changes: Any, prefix: str, source: str) -> None:
+    if not isinstance(changes, Mapping):
+        raise MlxpyError(
+            f"{prefix.rstrip('.') or 'mlxpy'} in {source} must hold settings: {_names(settings)}"
+        )
+    for name, value in changes.items():
+        if name not in settings:
+            close = difflib.get_close_matches(str(name), map(str, settings), n=1)
+            hint = f", did you mean {prefix}{close[0]}?" if close else ";"
+            raise MlxpyError(
+                f"unknown setting {prefix}{name} in {source}{hint} valid here: {_names(settings)}"
+            )
+        if isinstance(settings[name], DictConfig):
+            _check_names(settings[name], value, f"{prefix}{name}.", source)
+        elif isinstance(settings[name], bool) and not isinstance(value, bool):
+            raise MlxpyError(
+                f"wrong value for {prefix}{name} in {source}: {value!r} is not true or false"
+            )
+
+
+def _names(settings: DictConfig) -> str:
+    return ", ".join(map(str, settings))
+
+
+def _write_defaults(path: Path, settings: DictConfig) -> None:
+    text = dump_yaml(OmegaConf.to_container(settings))
+    temporary = path.with_name(f".{FILE_NAME}-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        # Linked, not renamed: a file that somebody else wrote meanwhile stays.
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except PermissionError:
+        pass  # an installed package's configs: the defaults hold all the same
+    except OSError as error:
+        raise StorageError(f"cannot write {path}", error) from error
+    finally:
+        if os.path.lexists(temporary):
+            temporary.unlink()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n    full_key")[0].split())

@@ -1,0 +1,76 @@
+"""A task's config as plain data: resolved, without what must not be written down."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """Resolves a config into dicts, lists and scalars that YAML holds.
+
+    Values from ``oc.env`` stay as written, because they may be secrets; so does whatever cannot be
+    resolved. Neither is an error here: the task may never touch it.
+    """
+    with _environment_hidden():
+        try:
+            plain = _plain(config)
+        except RecursionError:  # an interpolation that contains itself
+            plain = _plain_value(OmegaConf.to_container(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+@contextmanager
+def _environment_hidden() -> Iterator[None]:
+    # OmegaConf has no public way to hide a resolver and give back the same, maybe a user's own.
+    resolvers = BaseContainer._resolvers
+    hidden = resolvers.pop("oc.env", None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            resolvers["oc.env"] = hidden
+
+
+def _plain(node: DictConfig | ListConfig) -> Any:
+    written = OmegaConf.to_container(node, resolve=False)
+    if isinstance(written, dict):
+        return {_plain_key(key): _item(node, key, written[key]) for key in written}
+    if isinstance(written, list):
+        return [_item(node, index, value) for index, value in enumerate(written)]
+    return written  # None, '???' or an interpolation that stands for the whole node
+
+
+def _item(node: DictConfig | ListConfig, key: Any, written: Any) -> Any:
+    if isinstance(written, str) and written == "???":
+        return written
+    try:
+        value = node[key]
+    except RecursionError:
+        raise
+    except Exception:  # resolvers are the user's code and raise what they like
+        return _plain_value(written)
+    return _plain(value) if OmegaConf.is_config(value) else _plain_value(value)
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, dict):
+        return {_plain_key(key): _plain_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_value(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    return str(value)  # what a user's resolver gave
+
+
+def _plain_key(key: Any) -> Any:
+    return key.name if isinstance(key, Enum) else key

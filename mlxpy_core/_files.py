@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ._errors import StorageError
+
+_temporary_numbers = itertools.count()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what was written there becomes `path` at the end.
+
+    The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
+    An exception leaves the old one and no temporary file.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    # The suffix stays last: np.save and its like add their own where it is missing.
+    unique = f"{os.getpid()}-{next(_temporary_numbers)}"
+    temporary = path.with_name(f".tmp-{unique}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _fsync(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}", error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a small text file, whole or not at all.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def remove_temporary_files(directory: Path) -> None:
+    """Removes what a killed process left half written below `directory`."""
+    for leftover in directory.rglob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

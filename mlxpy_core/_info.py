@@ -1,0 +1,139 @@
+"""info.yaml: what happened to a run."""
+
+import getpass
+import os
+import shlex
+import sys
+import traceback
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ._directories import RunDirectory
+from ._process import describe_process
+
+
+class Status(str, Enum):
+    """The one word that says what became of a run."""
+
+    SUBMITTED = "SUBMITTED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a run came to be started.
+
+    Attributes:
+        cmd: the command as it was typed, quoted for a shell.
+        executable: the Python interpreter.
+        current_file_path: the program's main file; None in a notebook.
+        work_dir: the directory in which the command was typed.
+        overrides: the settings that the command changed, as it named them.
+    """
+
+    cmd: str
+    executable: str
+    current_file_path: str | None
+    work_dir: str
+    overrides: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_this_process(cls) -> "Launch":
+        """Describes the process that asks."""
+        main_file = getattr(sys.modules.get("__main__"), "__file__", None)
+        return cls(
+            cmd=shlex.join(sys.orig_argv),
+            executable=sys.executable,
+            current_file_path=os.path.abspath(main_file) if main_file else None,
+            work_dir=os.getcwd(),
+        )
+
+
+def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Launch) -> dict[str, Any]:
+    """Makes the info of a run whose next attempt starts now.
+
+    Args:
+        earlier: the info as the last attempt left it; empty for a new run.
+        directory: where the run lies.
+        launch: how this attempt was started.
+    """
+    now = datetime.now().astimezone()
+    process = describe_process()
+    attempt = {
+        "job_id": None,
+        **process,
+        "start": now.isoformat(),
+        "end": None,
+        "status": Status.RUNNING.value,
+    }
+    return {
+        "log_id": directory.log_id,
+        "log_dir": str(directory.path),
+        "status": Status.RUNNING.value,
+        "work_dir": launch.work_dir,
+        "executable": launch.executable,
+        "current_file_path": launch.current_file_path,
+        "cmd": launch.cmd,
+        "overrides": launch.overrides,
+        "hostname": process["host"],
+        "user": _user(),
+        "process_id": process["process_id"],
+        "start_date": now.date().isoformat(),
+        "start_time": now.timetz().isoformat(),
+        "end_date": None,
+        "end_time": None,
+        "exception": None,
+        "scheduler": earlier.get("scheduler"),
+        "version_manager": earlier.get("version_manager"),
+        "attempts": [*earlier.get("attempts", []), attempt],
+    }
+
+
+def set_status(info: dict[str, Any], status: Status, error: BaseException | None = None) -> None:
+    """Writes the word into an info, for the run and its last attempt; an end has its time."""
+    info["status"] = info["attempts"][-1]["status"] = status.value
+    now = None if status is Status.RUNNING else datetime.now().astimezone()
+    info["end_date"] = now.date().isoformat() if now else None
+    info["end_time"] = now.timetz().isoformat() if now else None
+    info["attempts"][-1]["end"] = now.isoformat() if now else None
+    info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
+
+
+def status_of(error: BaseException | None) -> Status:
+    """Gives the status of a run that ended by `error`, or without one."""
+    if error is None:
+        return Status.COMPLETE
+    if isinstance(error, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return Status.COMPLETE
+    return Status.FAILED
+
+
+def _describe_error(error: BaseException) -> dict[str, str]:
+    return {
+        "type": type(error).__qualname__
+        if type(error).__module__ == "builtins"
+        else f"{type(error).__module__}.{type(error).__qualname__}",
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry for this number, as in many containers
+        return str(os.getuid())
+
+
+def relative_to_launch(path: str | Path, launch: Launch) -> Path:
+    """Makes a path that a user gave absolute: relative ones start where the command was typed."""
+    return Path(os.path.abspath(os.path.join(launch.work_dir, os.path.expanduser(path))))

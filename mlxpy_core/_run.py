@@ -1,0 +1,262 @@
+"""A run in this process: it starts, it is the current one, it ends with a true word."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ._directories import RunDirectory
+from ._errors import MlxpyError, StorageError
+from ._exit import ExitWatch
+from ._files import remove_temporary_files, write_whole
+from ._history import History
+from ._info import Launch, Status, begin_attempt, set_status, status_of
+from ._metrics import MetricsWriter
+from ._process import died_here, lives_here
+from ._signals import SignalWatch
+from ._streams import StreamCopies
+from ._yaml import dump_yaml, load_yaml
+
+if TYPE_CHECKING:
+    from ._logger import Logger
+
+_current: "Run | None" = None
+
+
+def current_run() -> "Run | None":
+    """Gives the run that is active in this process, or None."""
+    return _current
+
+
+class Run:
+    """One attempt at a run, from its start to its end in this process.
+
+    Made by `Run.start`. It owns the run's metadata files until it ends.
+
+    Attributes:
+        directory: the places of the run's files.
+        info: what info.yaml holds.
+        settings: what mlxpy.yaml holds.
+        standalone: whether no face ends the run.
+        metrics: writes the metrics files.
+        history: the metrics files as earlier attempts left them.
+        logger: the user's logger of this run, once there is one.
+    """
+
+    logger: "Logger | None" = None
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        info: dict[str, Any],
+        settings: dict[str, Any],
+        *,
+        standalone: bool,
+    ) -> None:
+        self.directory = directory
+        self.info = info
+        self.settings = settings
+        self.standalone = standalone
+        self.history = History(directory.metrics, self.attempt)
+        self.metrics = MetricsWriter(directory.metrics, directory.keys / "metrics.yaml")
+        self._process_id = os.getpid()
+        self._signals = SignalWatch(self)
+        self._exit = ExitWatch(self.end, listen=standalone)
+        self._streams: StreamCopies | None = None
+        self._stop_announced = False
+        self._stop_heard = False
+        self._listens_for_stop = False
+        self._stop_callbacks: list[Callable[[], object]] = []
+        self._interrupted = False
+        self._ended = False
+
+    @classmethod
+    def start(
+        cls,
+        directory: RunDirectory,
+        *,
+        launch: Launch,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        log_streams_to_file: bool = False,
+        standalone: bool = False,
+    ) -> "Run":
+        """Starts a run, or another attempt at one, in its directory and makes it the current run.
+
+        Args:
+            directory: the run's directory, which exists.
+            launch: how the run was started.
+            config: the task's config as plain data.
+            settings: the settings of mlxpy as plain data.
+            log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
+            standalone: whether no face ends the run: it then lasts as long as the process.
+
+        Raises:
+            MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
+            StorageError: its files cannot be written.
+        """
+        global _current
+        earlier = _read_info(directory)
+        _settle_last_attempt(earlier, directory)
+        info = begin_attempt(earlier, directory, launch)
+        try:
+            if earlier:
+                remove_temporary_files(directory.path)
+                _keep_other_config(directory, config, len(info["attempts"]) - 1)
+            run = cls(directory, info, settings, standalone=standalone)
+        except OSError as error:
+            raise StorageError(f"cannot continue the run in {directory.path}", error) from error
+        write_whole(directory.config, dump_yaml(config))
+        write_whole(directory.settings, dump_yaml(settings))
+        run._write_info()
+        if log_streams_to_file:
+            run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
+            run._streams.start()
+        run._signals.start()
+        run._exit.start()
+        _current = run
+        return run
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt at the run, from 1."""
+        return len(self.info["attempts"])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended."""
+        return self._ended
+
+    @property
+    def belongs_here(self) -> bool:
+        """Whether this process started the run; a fork of it did not."""
+        return os.getpid() == self._process_id
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.
+
+        What cannot be written any more (a full disk, say) is told on standard error: the program's
+        own result must not be lost over it.
+        """
+        global _current
+        if self._ended or not self.belongs_here:
+            return
+        self._ended = True
+        self.metrics.close()
+        status = status_of(error)
+        ended_by_exception = isinstance(error, Exception)
+        if (self._interrupted or self._stop_heard) and not ended_by_exception:
+            status = Status.INTERRUPTED
+        set_status(self.info, status, error)
+        try:
+            self._write_info()
+        except StorageError as refusal:
+            print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
+        self._signals.stop()
+        self._exit.stop()
+        if self._streams:
+            self._streams.stop()
+        if _current is self:
+            _current = None
+
+    # The program's side of a stop.
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a signal has announced the end; asking takes over the duty to stop."""
+        self._listens_for_stop = True
+        self._stop_heard = self._stop_heard or self._stop_announced
+        return self._stop_announced
+
+    def on_stop(self, callback: Callable[[], object]) -> None:
+        """Calls `callback` when a signal announces the end; takes over the duty to stop."""
+        self._stop_callbacks.append(callback)
+
+    # The signals' side of a stop.
+
+    def announce_stop(self) -> bool:
+        """Tells the program that it is to stop; false if it does not listen."""
+        if not self._listens_for_stop and not self._stop_callbacks:
+            return False
+        self._stop_announced = True
+        for callback in self._stop_callbacks:
+            self._stop_heard = True
+            callback()
+        return True
+
+    def interrupt(self) -> None:
+        """Writes INTERRUPTED: a signal is about to end the process."""
+        self._interrupted = True
+        self._try_status(Status.INTERRUPTED)
+
+    def carry_on(self) -> None:
+        """Writes RUNNING again: the process went on after the signal."""
+        self._interrupted = False
+        self._try_status(Status.RUNNING)
+
+    def _try_status(self, status: Status) -> None:
+        set_status(self.info, status)
+        try:
+            self._write_info()
+        except StorageError as refusal:
+            print(f"mlxpy: {refusal}", file=sys.stderr)
+
+    def _write_info(self) -> None:
+        write_whole(self.directory.info, dump_yaml(self.info))
+
+
+def _at_fork(moment: str) -> Callable[[], None]:
+    def tell() -> None:
+        if _current:
+            getattr(_current._signals, moment)()
+
+    return tell
+
+
+os.register_at_fork(
+    before=_at_fork("before_fork"),
+    after_in_parent=_at_fork("after_fork_in_parent"),
+    after_in_child=_at_fork("after_fork_in_child"),
+)
+
+
+def _read_info(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        info = load_yaml(directory.info.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"cannot read {directory.info}", error) from error
+    except (ValueError, yaml.YAMLError):
+        info = None
+    if not isinstance(info, dict) or not isinstance(info.get("attempts"), list):
+        raise MlxpyError(
+            f"{directory.info} is not what mlxpy wrote, so the run cannot be continued: "
+            "mend it or move it away"
+        )
+    return info
+
+
+def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> None:
+    """Says KILLED of an attempt that died here without a word; refuses beside one that lives."""
+    if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
+        return
+    last = info["attempts"][-1]
+    if lives_here(last):
+        raise MlxpyError(
+            f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
+            f"(process {last['process_id']}): wait for its end or stop it before continuing it"
+        )
+    if died_here(last):
+        last["status"] = Status.KILLED.value
+
+
+def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:
+    try:
+        text = directory.config.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    if text != dump_yaml(config):
+        write_whole(directory.metadata / f"config.{attempt}.yaml", text)

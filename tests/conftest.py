@@ -1,0 +1,81 @@
+"""What the tests share: real programs, run as a user runs them, and what they leave behind."""
+
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxpy_core import load_yaml
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class Project:
+    """A user's directory with programs in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+        return path
+
+    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        """Starts ``python arguments...`` here; its output is text."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
+        directory = options.pop("cwd", self.path)
+        return subprocess.Popen([sys.executable, *arguments], cwd=directory, env=environment, **options)
+
+    def run(self, *arguments: str, exit_code: int | None = 0, **options: Any) -> Any:
+        """Runs ``python arguments...`` here to its end and checks its exit code."""
+        with self.start(*arguments, **options) as process:
+            stdout, stderr = process.communicate(timeout=120)
+        assert exit_code is None or process.returncode == exit_code, stdout + stderr
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+    def run_ids(self, logs: str = "logs") -> list[int]:
+        return sorted(int(path.name) for path in (self.path / logs).glob("[0-9]*"))
+
+    def file(self, log_id: int, name: str, logs: str = "logs") -> Path:
+        return self.path / logs / str(log_id) / name
+
+    def yaml(self, log_id: int, name: str, logs: str = "logs") -> Any:
+        return load_yaml(self.file(log_id, f"metadata/{name}.yaml", logs).read_text())
+
+    def info(self, log_id: int = 1, logs: str = "logs") -> Any:
+        return self.yaml(log_id, "info", logs)
+
+    def statuses(self, logs: str = "logs") -> list[str]:
+        return [self.info(log_id, logs)["status"] for log_id in self.run_ids(logs)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Lets no file of this process grow over `size` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

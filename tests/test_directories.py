@@ -1,0 +1,107 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlxpy_core import MlxpyError, StorageError, is_run_name, take_run_directory
+
+
+def take(parent: Path, forced_log_id: int = -1) -> int:
+    return take_run_directory(parent, forced_log_id).log_id
+
+
+def test_ids_count_from_one(tmp_path: Path) -> None:
+    assert [take(tmp_path / "logs") for _ in range(3)] == [1, 2, 3]
+
+
+def test_results_are_no_untracked_files_of_git(tmp_path: Path) -> None:
+    take(tmp_path / "deep" / "logs")
+    assert (tmp_path / "deep" / "logs" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_directory_that_was_there_keeps_its_files_in_git(tmp_path: Path) -> None:
+    take(tmp_path)
+    assert not (tmp_path / ".gitignore").exists()
+
+
+def test_ids_go_on_after_the_newest_run(tmp_path: Path) -> None:
+    for name in ("7", "12", "notes", "007", ".configs", "3.old"):
+        (tmp_path / name).mkdir()
+    assert take(tmp_path) == 13
+
+
+@pytest.mark.parametrize("hint", ["", "garbage", "00000000000000000001", "00000000000000000099"])
+def test_a_wrong_hint_costs_no_id(tmp_path: Path, hint: str) -> None:
+    for log_id in range(1, 201):
+        (tmp_path / str(log_id)).mkdir()
+    (tmp_path / ".mlxpy").mkdir()
+    (tmp_path / ".mlxpy" / "last_id").write_text(hint)
+    assert [take(tmp_path), take(tmp_path)] == [201, 202]
+
+
+def test_ids_start_again_where_all_runs_were_removed(tmp_path: Path) -> None:
+    take(tmp_path)
+    (tmp_path / "1").rmdir()
+    assert take(tmp_path) == 1
+
+
+def test_a_removed_run_leaves_its_number_unused(tmp_path: Path) -> None:
+    for _ in range(3):
+        take(tmp_path)
+    (tmp_path / "2").rmdir()
+    assert take(tmp_path) == 4
+
+
+def test_a_new_id_does_not_scan_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(tmp_path)
+    monkeypatch.setattr(os, "scandir", None)
+    assert take(tmp_path) == 2
+
+
+def test_a_forced_id_is_made_or_found(tmp_path: Path) -> None:
+    assert [take(tmp_path, 5), take(tmp_path, 5), take(tmp_path)] == [5, 5, 6]
+
+
+@pytest.mark.parametrize("forced_log_id", [0, -2])
+def test_a_forced_id_below_one_is_refused(tmp_path: Path, forced_log_id: int) -> None:
+    with pytest.raises(MlxpyError, match=f"forced_log_id={forced_log_id} is no run"):
+        take(tmp_path, forced_log_id)
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    with pytest.raises(StorageError, match=r"cannot make a run directory in .*logs: File exists"):
+        take(tmp_path / "logs")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("1", True), ("0", False), ("01", False), ("٣", False)])
+def test_run_names_are_plain_numbers(name: str, expected: bool) -> None:
+    assert is_run_name(name) is expected
+
+
+def test_64_processes_at_once_get_different_ids_from_one(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from mlxpy_core import take_run_directory\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for _ in range(10): print(take_run_directory(Path(sys.argv[1])).log_id)"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "logs")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(64)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    taken = [int(line) for process in processes for line in process.communicate()[0].split()]
+    assert sorted(taken) == list(range(1, 641))
