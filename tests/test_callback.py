@@ -1,0 +1,540 @@
+"""``hydra/callbacks=mlxp_logger`` beside plain Hydra apps: each behaves as without it, and is logged."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Project
+
+CALLBACK = "hydra/callbacks=mlxp_logger"
+
+APP = """
+    import os, signal, sys, time
+    import hydra, mlxpy
+
+    @hydra.main(config_path=None, version_base="1.3")
+    def main(cfg):
+        logger = mlxpy.get_logger()
+        if logger:
+            logger.log_metrics({"x": cfg.get("x", 0)}, "train")
+        print("in the task", flush=True)
+        how = cfg.get("how", "return")
+        if how == "raise": raise ValueError("no good")
+        if how == "exit": sys.exit(cfg.code)
+        if how == "signal": os.kill(os.getpid(), cfg.number); time.sleep(30)
+        return cfg.get("x")
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("app.py", APP)
+    return project
+
+
+@pytest.mark.smoke
+def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Project) -> None:
+    done = app.run("app.py", CALLBACK, "+x=1", "+name=a b")
+    assert done.stdout == "in the task\n"
+    assert done.stderr == ""
+    assert app.yaml(1, "config") == {"x": 1, "name": "a b"}
+    info = app.info()
+    assert info["status"] == "COMPLETE"
+    assert info["overrides"] == ["+x=1", "+name=a b"]
+    assert info["cmd"].endswith("app.py hydra/callbacks=mlxp_logger +x=1 '+name=a b'")
+    assert info["work_dir"] == str(app.path)
+    assert info["current_file_path"] == str(app.path / "app.py")
+    assert app.yaml(1, "mlxpy") == {
+        "logger": {
+            "name": "DefaultLogger",
+            "parent_log_dir": str(app.path / "logs"),
+            "forced_log_id": -1,
+            "log_streams_to_file": False,
+        },
+        "use_logger": True,
+    }
+    assert app.file(1, "metrics/train.json").read_text() == '{"x": 1}\n'
+    assert app.file(1, ".hydra/config.yaml").exists()
+    assert app.file(1, "app.log").exists()
+    assert sorted(path.name for path in app.path.iterdir()) == ["app.py", "logs"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        (["+how=return"], "COMPLETE"),
+        (["+how=raise"], "FAILED"),
+        (["+how=exit", "+code=0"], "COMPLETE"),
+        (["+how=exit", "+code=null"], "COMPLETE"),
+        (["+how=exit", "+code=3"], "FAILED"),
+        (["+how=exit", "+code=a message"], "FAILED"),
+        (["+how=signal", f"+number={signal.SIGINT.value}"], "INTERRUPTED"),
+        (["+how=signal", f"+number={signal.SIGTERM.value}"], "INTERRUPTED"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_an_app_ends_as_without_it_and_the_status_is_true(
+    app: Project, how: list[str], status: str
+) -> None:
+    without = app.run("app.py", *how, exit_code=None)
+    with_it = app.run("app.py", CALLBACK, *how, exit_code=without.returncode)
+    assert (with_it.stdout, with_it.stderr) == (without.stdout, without.stderr)
+    assert app.info()["status"] == status
+    exception = app.info()["exception"]
+    assert (exception is not None) == (status == "FAILED")
+    if how == ["+how=raise"]:
+        assert exception["type"] == "ValueError"
+        assert exception["message"] == "no good"
+        assert "in main\n" in exception["traceback"]
+
+
+def test_ctrl_c_in_a_terminal_ends_it_as_interrupted(app: Project) -> None:
+    process = app.start("app.py", CALLBACK, "+how=signal", "+number=0")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the task\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert app.info()["status"] == "INTERRUPTED"
+
+
+@pytest.mark.smoke
+def test_each_job_of_a_sweep_has_its_run(app: Project) -> None:
+    app.run("app.py", "-m", CALLBACK, "+x=1,2,3")
+    assert app.statuses() == ["COMPLETE"] * 3
+    assert [app.yaml(log_id, "config") for log_id in app.run_ids()] == [{"x": 1}, {"x": 2}, {"x": 3}]
+    assert [app.info(log_id)["overrides"] for log_id in app.run_ids()] == [["+x=1"], ["+x=2"], ["+x=3"]]
+    assert app.file(3, ".hydra/overrides.yaml").read_text() == "- +x=3\n"
+
+
+def test_a_job_that_fails_ends_its_sweep_and_only_its_run(app: Project) -> None:
+    app.run("app.py", "-m", CALLBACK, "+x=1,2", "+how=return,raise", exit_code=1)
+    assert sorted(app.statuses()) == ["COMPLETE", "COMPLETE", "FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_other_launchers(app: Project, launcher: str) -> None:
+    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit"}[launcher])
+    options = {"joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": []}[launcher]
+    done = app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", *options, "+x=1,2,3,4")
+    assert app.statuses() == ["COMPLETE"] * 4
+    assert sorted(app.yaml(log_id, "config")["x"] for log_id in app.run_ids()) == [1, 2, 3, 4]
+    for log_id in app.run_ids():
+        x = app.yaml(log_id, "config")["x"]
+        assert app.file(log_id, "metrics/train.json").read_text() == f'{{"x": {x}}}\n'
+        assert app.file(log_id, ".hydra/overrides.yaml").read_text() == f"- +x={x}\n"
+        assert "app.py -m" in app.info(log_id)["cmd"]
+        assert app.info(log_id)["current_file_path"] == str(app.path / "app.py")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_failures_under_other_launchers(app: Project, launcher: str) -> None:
+    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit"}[launcher])
+    app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", "+how=return,raise", exit_code=1)
+    found = {app.yaml(log_id, "config")["how"]: app.info(log_id)["status"] for log_id in app.run_ids()}
+    assert found == {"return": "COMPLETE", "raise": "FAILED"}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_the_optuna_sweeper_gets_its_values(project: Project, launcher: str) -> None:
+    pytest.importorskip("optuna")
+    project.write(
+        "app.py",
+        """
+        import hydra
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg): return (cfg.x - 2) ** 2
+        if __name__ == "__main__": main()
+        """,
+    )
+    sweep = ["hydra/sweeper=optuna", f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=6"]
+    seed = ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_jobs=2"]
+    project.run("app.py", "-m", CALLBACK, *sweep, *seed, "+x=choice(1,2,3)")
+    assert project.statuses() == ["COMPLETE"] * 6
+    [results] = project.path.glob("multirun/*/*/optimization_results.yaml")
+    assert "best_value: 0" in results.read_text()
+
+
+def test_an_app_that_changes_directory(project: Project) -> None:
+    project.write(
+        "app.py",
+        """
+        import os, hydra, mlxpy
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg):
+            open("here.txt", "w").close()
+            os.chdir("/")
+            mlxpy.get_logger().log_metrics({"a": 1}, "train")
+            mlxpy.get_logger().log_checkpoint(1)
+        if __name__ == "__main__": main()
+        """,
+    )
+    for arguments in ([], ["-m", "+x=1"]):
+        project.run("app.py", *arguments, CALLBACK, "hydra.job.chdir=true")
+    for log_id in (1, 2):
+        assert project.file(log_id, "here.txt").exists()
+        assert project.file(log_id, "metrics/train.json").exists()
+        assert project.info(log_id)["work_dir"] == str(project.path)
+
+
+def test_a_module_of_a_package(project: Project) -> None:
+    project.write("pkg/__init__.py", "")
+    project.write("pkg/app.py", APP)
+    project.run("-m", "pkg.app", CALLBACK, "+x=1")
+    assert project.info()["cmd"].endswith("-m pkg.app hydra/callbacks=mlxp_logger +x=1")
+    assert project.info()["current_file_path"] == str(project.path / "pkg" / "app.py")
+
+
+def test_structured_configs_with_all_their_types(project: Project) -> None:
+    project.write(
+        "app.py",
+        """
+        from dataclasses import dataclass, field
+        from enum import Enum
+        from pathlib import Path
+        from typing import Any, Dict, List, Optional
+        import hydra
+        from hydra.core.config_store import ConfigStore
+
+        class Kind(Enum):
+            SMALL = 1
+            LARGE = 2
+
+        @dataclass
+        class Inner:
+            lr: float = 1e-5
+            path: Path = Path("/data")
+
+        @dataclass
+        class Config:
+            kind: Kind = Kind.LARGE
+            by_kind: Dict[Kind, int] = field(default_factory=lambda: {Kind.SMALL: 3})
+            inner: Inner = field(default_factory=Inner)
+            sizes: List[int] = field(default_factory=lambda: [1, 2])
+            nothing: Optional[int] = None
+            later: int = "???"
+            double: Any = "${inner.lr}"
+
+        ConfigStore.instance().store("config", Config)
+        @hydra.main(config_path=None, config_name="config", version_base="1.3")
+        def main(cfg): pass
+        if __name__ == "__main__": main()
+        """,
+    )
+    project.run("app.py", CALLBACK)
+    assert project.yaml(1, "config") == {
+        "kind": "LARGE",
+        "by_kind": {"SMALL": 3},
+        "inner": {"lr": 1e-5, "path": "/data"},
+        "sizes": [1, 2],
+        "nothing": None,
+        "later": "???",
+        "double": 1e-5,
+    }
+
+
+def test_an_app_that_calls_hydra_twice(project: Project) -> None:
+    project.write(
+        "app.py",
+        """
+        import hydra
+        @hydra.main(config_path=None, version_base="1.3")
+        def train(cfg): print("train")
+        @hydra.main(config_path=None, version_base="1.3")
+        def evaluate(cfg): raise ValueError
+        if __name__ == "__main__":
+            train()
+            evaluate()
+        """,
+    )
+    project.run("app.py", CALLBACK, exit_code=1)
+    assert project.statuses() == ["COMPLETE", "FAILED"]
+
+
+CALLBACKS = """
+    from hydra.experimental.callback import Callback
+    class Speak(Callback):
+        def __init__(self, name): self.name = name
+        def on_job_start(self, config, **kwargs): print(self.name, "starts")
+        def on_job_end(self, config, job_return, **kwargs):
+            print(self.name, "ends", job_return.return_value)
+"""
+
+
+@pytest.mark.smoke
+def test_several_callbacks_at_once(app: Project) -> None:
+    app.write("speak.py", CALLBACKS)
+    app.write(
+        "conf/hydra/callbacks/other.yaml",
+        """
+        # @package hydra.callbacks.other
+        _target_: speak.Speak
+        name: other
+        """,
+    )
+    environment = {"PYTHONPATH": str(app.path)}
+    chosen = "hydra/callbacks=[mlxp_logger,other]"
+    done = app.run("app.py", "--config-dir", "conf", chosen, "+x=5", env=environment)
+    assert done.stdout.splitlines() == ["other starts", "in the task", "other ends 5"]
+    assert app.statuses() == ["COMPLETE"]
+
+
+def test_beside_callbacks_that_the_app_configures(project: Project) -> None:
+    project.write("speak.py", CALLBACKS)
+    project.write("app.py", APP.replace("config_path=None", 'config_path=".", config_name="config"'))
+    project.write(
+        "config.yaml",
+        """
+        x: 7
+        hydra:
+          callbacks:
+            own: {_target_: speak.Speak, name: own}
+        """,
+    )
+    done = project.run("app.py", CALLBACK, env={"PYTHONPATH": str(project.path)})
+    assert done.stdout.splitlines() == ["own starts", "in the task", "own ends 7"]
+    assert project.statuses() == ["COMPLETE"]
+    assert project.yaml(1, "config") == {"x": 7}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("chosen", "arguments"),
+    [
+        ("mine/one", ["hydra.run.dir=mine/one"]),
+        ("mine/0", ["-m", "hydra.sweep.dir=mine", "+x=1"]),
+        ("mine/x=1", ["-m", "hydra.sweep.dir=mine", "hydra.sweep.subdir=x\\=${x}", "+x=1"]),
+    ],
+)
+def test_an_output_directory_that_the_user_chose_is_hydras(
+    app: Project, chosen: str, arguments: list[str]
+) -> None:
+    app.run("app.py", *arguments, CALLBACK)
+    assert (app.path / chosen / ".hydra").is_dir()
+    assert not app.file(1, ".hydra").exists()
+    assert app.statuses() == ["COMPLETE"]
+
+
+def test_use_run_dir_false_leaves_hydras_output_where_it_was(app: Project) -> None:
+    option = "hydra.callbacks.mlxp_logger.use_run_dir=false"
+    app.run("app.py", CALLBACK, option)
+    app.run("app.py", "-m", CALLBACK, option, "+x=1")
+    assert len(list(app.path.glob("outputs/*/*/.hydra"))) == 1
+    assert len(list(app.path.glob("multirun/*/*/0/.hydra"))) == 1
+    assert app.statuses() == ["COMPLETE"] * 2
+
+
+def test_a_sweep_dir_that_is_asked_for_early_takes_no_id(app: Project) -> None:
+    app.write(
+        "early.py",
+        """
+        from hydra.experimental.callback import Callback
+        class Early(Callback):
+            def on_multirun_start(self, config, **kwargs): print(config.hydra.sweep.subdir)
+            def on_job_start(self, config, **kwargs): print(config.hydra.sweep.subdir)
+        """,
+    )
+    own = "+hydra.callbacks.zz={_target_:early.Early}"
+    done = app.run("app.py", "-m", CALLBACK, own, "+x=1,2", env={"PYTHONPATH": str(app.path)})
+    assert app.run_ids() == [1, 2]
+    assert [line for line in done.stdout.splitlines() if line.startswith("/")] == [
+        str(app.path / "logs" / "1"),
+        str(app.path / "logs" / "2"),
+    ]
+
+
+def test_the_directory_of_runs_is_relative_to_the_command(app: Project) -> None:
+    (app.path / "sub").mkdir()
+    option = "hydra.callbacks.mlxp_logger.parent_log_dir"
+    app.run("../app.py", CALLBACK, f"{option}=../my logs", cwd=app.path / "sub")
+    app.run("../app.py", "-m", CALLBACK, f"{option}=../my logs", "+x=1", cwd=app.path / "sub")
+    assert app.statuses("my logs") == ["COMPLETE"] * 2
+
+
+def test_a_forced_id_continues_the_run(app: Project) -> None:
+    option = "hydra.callbacks.mlxp_logger.forced_log_id=4"
+    app.run("app.py", CALLBACK, option)
+    app.run("app.py", CALLBACK, option, "+x=1")
+    assert app.run_ids() == [4]
+    assert len(app.info(4)["attempts"]) == 2
+    assert app.file(4, "metadata/config.1.yaml").read_text() == "{}\n"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("arguments", [[], ["-m", "+x=1,2"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("chosen", [[], ["hydra.run.dir=out", "hydra.sweep.dir=out"]])
+def test_a_run_that_cannot_get_its_directory_stops_with_one_sentence(
+    app: Project, arguments: list[str], chosen: list[str]
+) -> None:
+    (app.path / "logs").write_text("a file")
+    done = app.run("app.py", *arguments, CALLBACK, *chosen, exit_code=1)
+    assert done.stderr == f"mlxpy: cannot make a run directory in {app.path}/logs: File exists\n"
+    assert "in the task" not in done.stdout
+
+
+def test_a_forced_id_in_a_sweep_is_refused(app: Project) -> None:
+    option = "hydra.callbacks.mlxp_logger.forced_log_id=4"
+    done = app.run("app.py", "-m", CALLBACK, option, "+x=1,2", exit_code=1)
+    assert done.stderr.startswith("mlxpy: forced_log_id=4 would put all jobs of a sweep into one run")
+    assert not (app.path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("forced_log_id=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
+        ("parent_log_dri=x", "parent_log_dri"),
+        ("forced_log_id=0", "mlxpy: forced_log_id=0 is no run"),
+        ("name=Loger", "mlxpy: no logger 'Loger': give DefaultLogger, or the dotted path"),
+        ("name=os.path", "mlxpy: the logger 'os.path' is no subclass of mlxpy.Logger"),
+        ("name=no.such.Thing", "mlxpy: no logger 'no.such.Thing' (No module named 'no')"),
+    ],
+)
+def test_a_wrong_option_is_told_without_a_traceback(app: Project, option: str, words: str) -> None:
+    done = app.run("app.py", CALLBACK, f"hydra.callbacks.mlxp_logger.{option}", exit_code=1)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "in the task" not in done.stdout
+
+
+def test_a_logger_of_ones_own(app: Project) -> None:
+    app.write(
+        "mine.py",
+        """
+        import mlxpy
+        class Loud(mlxpy.Logger):
+            def log_metrics(self, metrics, log_name):
+                print("logging", dict(metrics))
+                super().log_metrics(metrics, log_name)
+        """,
+    )
+    option = "hydra.callbacks.mlxp_logger.name=mine.Loud"
+    done = app.run("app.py", CALLBACK, option, "+x=1", env={"PYTHONPATH": str(app.path)})
+    assert done.stdout.splitlines() == ["logging {'x': 1}", "in the task"]
+    assert app.yaml(1, "mlxpy")["logger"]["name"] == "mine.Loud"
+
+
+def test_a_program_that_listens_for_the_stop(project: Project) -> None:
+    project.write(
+        "app.py",
+        """
+        import hydra, mlxpy
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg):
+            logger = mlxpy.get_logger()
+            logger.should_stop
+            print("on", flush=True)
+            while not logger.should_stop: pass
+            logger.log_checkpoint("saved")
+        if __name__ == "__main__": main()
+        """,
+    )
+    process = project.start("app.py", CALLBACK)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert project.info()["status"] == "INTERRUPTED"
+
+
+def test_there_is_no_logger_outside_a_run(project: Project) -> None:
+    project.write("app.py", "import mlxpy; print(mlxpy.get_logger(), mlxpy.current_run())")
+    assert project.run("app.py").stdout == "None None\n"
+
+
+def test_output_of_the_job_goes_to_files(app: Project) -> None:
+    option = "hydra.callbacks.mlxp_logger.log_streams_to_file=true"
+    done = app.run("app.py", "-m", CALLBACK, option, "+x=1,2")
+    for log_id in (1, 2):
+        assert app.file(log_id, "log.stdout").read_text() == "in the task\n"
+    assert done.stdout.count("in the task") == 2
+
+
+def test_secrets_from_the_environment_are_not_written_down(project: Project) -> None:
+    project.write("config.yaml", "token: ${oc.env:TOKEN}\ncopy: ${token}\nlr: 1e-3\n")
+    project.write("app.py", APP.replace("config_path=None", 'config_path=".", config_name="config"'))
+    project.run("app.py", CALLBACK, env={"TOKEN": "s3cret"})
+    assert project.yaml(1, "config") == {"token": "${oc.env:TOKEN}", "copy": "${token}", "lr": 0.001}
+    everything = [path.read_text() for path in project.file(1, ".").rglob("*") if path.is_file()]
+    assert not any("s3cret" in text for text in everything)
+
+
+@pytest.mark.smoke
+def test_hydra_lists_the_plugin_and_its_group(app: Project) -> None:
+    plugins = app.run("app.py", "--info", "plugins").stdout
+    assert "MlxpyConfigSource" in plugins
+    assert "MlxpySearchPath" in plugins
+    assert "hydra/callbacks: mlxp_logger\n" in app.run("app.py", "--hydra-help").stdout
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("hydra/callb", {"hydra/callbacks="}),
+        ("hydra/callbacks=", {"hydra/callbacks=mlxp_logger"}),
+        (
+            "hydra/callbacks=mlxp_logger hydra.callbacks.mlxp_logger.us",
+            {"hydra.callbacks.mlxp_logger.use_run_dir="},
+        ),
+    ],
+)
+def test_shell_completion(app: Project, typed: str, completions: set[str]) -> None:
+    line = f"python app.py {typed}"
+    environment = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = app.run("app.py", "-sc", "query=bash", env=environment)
+    assert completions <= set(done.stdout.split())
+
+
+def test_two_runs_at_once_do_not_share_a_directory(app: Project) -> None:
+    processes = [app.start("app.py", CALLBACK) for _ in range(6)]
+    assert [process.wait(60) for process in processes] == [0] * 6
+    for process in processes:
+        process.communicate()
+    assert app.statuses() == ["COMPLETE"] * 6
+
+
+def test_a_kill_leaves_everything_readable(app: Project) -> None:
+    app.run("app.py", CALLBACK, "+how=signal", f"+number={signal.SIGKILL.value}", exit_code=-9)
+    assert app.info()["status"] == "RUNNING"
+    assert app.file(1, "metrics/train.json").read_text() == '{"x": 0}\n'
+
+
+def test_git_sees_no_results(app: Project) -> None:
+    app.run("app.py", CALLBACK)
+    subprocess.run(["git", "init", "-q"], cwd=app.path, check=True)
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=app.path, capture_output=True, text=True, check=True
+    )
+    assert status.stdout == "?? app.py\n"
+
+
+def test_nothing_but_the_task_is_waited_for(app: Project, tmp_path: Path) -> None:
+    """A run's files are closed and its handlers gone when the job ends."""
+    app.write(
+        "twice.py",
+        """
+        import os, signal, hydra
+        before = signal.getsignal(signal.SIGTERM)
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg):
+            import mlxpy
+            for name in "abc": mlxpy.get_logger().log_metrics({"x": 1}, name)
+        main()
+        count = len(os.listdir("/proc/self/fd"))
+        for _ in range(5): main()
+        assert len(os.listdir("/proc/self/fd")) <= count, os.listdir("/proc/self/fd")
+        assert signal.getsignal(signal.SIGTERM) == before
+        """,
+    )
+    app.run("twice.py", CALLBACK, "hydra/job_logging=disabled", "hydra/hydra_logging=disabled")
+    assert app.statuses() == ["COMPLETE"] * 6
+    assert os.getpid() != app.info(6)["process_id"]
