@@ -26,7 +26,7 @@ _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 
 def launch(
     config_path: str | None = "./configs",
-    config_name: str = "config",
+    config_name: str | None = None,
     seeding_function: Callable[[Any], object] | None = None,
 ) -> Callable[[Callable[[Context], Any]], Callable[[], None]]:
     """Makes a function the main function of a program whose runs mlxpy keeps.
@@ -37,7 +37,7 @@ def launch(
 
     Args:
         config_path: the config directory, relative to the file of the function; None for no configs.
-        config_name: the primary config, without ``.yaml``.
+        config_name: the primary config, without ``.yaml``; ``config`` unless there are no configs.
         seeding_function: called with ``ctx.config.seed`` before the function, unless that is null.
 
     Returns:
@@ -60,7 +60,7 @@ def launch(
 def _launch(
     function: Callable[[Context], Any],
     config_path: str | None,
-    config_name: str,
+    config_name: str | None,
     seeding_function: Callable[[Any], object] | None,
 ) -> None:
     command_line = parse_command_line(sys.argv[1:])
@@ -75,6 +75,7 @@ def _launch(
     arguments = command_line.hydra_arguments(groups, plugins)
     # Hydra 1.4 has current behaviour only and warns of the argument that asks for it.
     options = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}
+    config_name = config_name or ("config" if config_path else None)
     program = hydra.main(config_path=config_path, config_name=config_name, **options)
     with _typed(arguments):
         program(_as_task(function, settings, seeding_function))()

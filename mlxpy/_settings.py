@@ -107,6 +107,7 @@ def change_settings(settings: DictConfig, changes: Any, source: str) -> DictConf
     _check_names(settings, changes, "", source)
     try:
         changed = OmegaConf.merge(settings, changes)
+        OmegaConf.resolve(changed)
     except OmegaConfBaseException as error:
         name = f" for {error.full_key}" if error.full_key else ""
         raise MlxpyError(f"wrong value{name} in {source}: {_one_line(error)}") from error

@@ -1,0 +1,298 @@
+"""``@mlxpy.launch``: what it adds to Hydra, and what it says to mistakes."""
+
+import pytest
+from conftest import Project
+
+from mlxpy_core import load_yaml
+
+MAIN = """
+    import mlxpy as expy
+
+    def set_seeds(seed):
+        print("seed", seed)
+
+    @expy.launch(config_path="./configs", seeding_function=set_seeds)
+    def train(ctx: expy.Context) -> None:
+        print("lr", ctx.config.optimizer.lr, ctx.config["optimizer"]["lr"])
+        if ctx.logger is None:
+            print("no logger", dict(ctx.info))
+            return
+        assert ctx.info.log_id == ctx.logger.log_id and ctx.info.status == "RUNNING"
+        assert ctx.mlxpy.use_logger
+        ctx.logger.log_metrics({"lr": ctx.config.optimizer.lr}, log_name="train")
+
+    if __name__ == "__main__":
+        train()
+"""
+
+
+@pytest.fixture
+def program(project: Project) -> Project:
+    project.write("main.py", MAIN)
+    project.write("configs/config.yaml", "seed: null\noptimizer:\n  lr: 1e-3\n")
+    project.write("configs/db/mysql.yaml", "name: mysql\n")
+    return project
+
+
+@pytest.mark.smoke
+def test_a_run(program: Project) -> None:
+    assert program.run("main.py").stdout == "lr 0.001 0.001\n"
+    assert program.yaml(1, "config") == {"seed": None, "optimizer": {"lr": 0.001}}
+    assert program.statuses() == ["COMPLETE"]
+    settings = program.yaml(1, "mlxpy")
+    assert settings["logger"]["parent_log_dir"] == str(program.path / "logs")
+    assert settings["use_scheduler"] is False
+    assert settings["version_manager"]["name"] == "GitVM"
+
+
+@pytest.mark.smoke
+def test_a_list_of_values_sweeps_a_key_that_exists(program: Project) -> None:
+    done = program.run("main.py", "+optimizer.lr=0.01,0.1", "+seed=1,2")
+    assert [line for line in done.stdout.splitlines() if line[:4] in ("lr 0", "seed")] == [
+        "seed 1",
+        "lr 0.01 0.01",
+        "seed 2",
+        "lr 0.01 0.01",
+        "seed 1",
+        "lr 0.1 0.1",
+        "seed 2",
+        "lr 0.1 0.1",
+    ]
+    assert program.statuses() == ["COMPLETE"] * 4
+
+
+def test_settings_are_written_with_their_defaults_and_read(program: Project) -> None:
+    program.run("main.py")
+    path = program.path / "configs" / "mlxpy.yaml"
+    written = path.read_text()
+    assert load_yaml(written) == {
+        "logger": {
+            "name": "DefaultLogger",
+            "parent_log_dir": "./logs",
+            "forced_log_id": -1,
+            "log_streams_to_file": False,
+        },
+        "scheduler": {
+            "name": "OARScheduler",
+            "shell_path": "/bin/bash",
+            "shell_config_cmd": "",
+            "env_cmd": "",
+            "cleanup_cmd": "",
+            "option_cmd": [],
+        },
+        "version_manager": {
+            "name": "GitVM",
+            "parent_work_dir": "./.workdir",
+            "compute_requirements": True,
+        },
+        "use_version_manager": False,
+        "use_scheduler": False,
+        "use_logger": True,
+        "interactive_mode": True,
+    }
+    path.write_text("logger: {parent_log_dir: other}\n")
+    program.run("main.py")
+    assert program.run_ids("other") == [1]
+    assert path.read_text() == "logger: {parent_log_dir: other}\n"
+    program.run("main.py", "+mlxpy.logger.parent_log_dir='my logs, é $x'")
+    assert program.run_ids("my logs, é $x") == [1]
+    names = sorted(path.name for path in (program.path / "configs").iterdir())
+    assert names == ["config.yaml", "db", "mlxpy.yaml"]
+
+
+def test_settings_may_name_the_environment(program: Project) -> None:
+    program.write("configs/mlxpy.yaml", "logger: {parent_log_dir: '${oc.env:SCRATCH}/runs'}")
+    program.run("main.py", env={"SCRATCH": str(program.path / "scratch")})
+    assert program.run_ids("scratch/runs") == [1]
+    done = program.run("main.py", exit_code=1)
+    assert done.stderr.startswith("mlxpy: wrong value in ")
+    assert "Environment variable 'SCRATCH' not found" in done.stderr
+
+
+def test_without_a_logger(program: Project) -> None:
+    assert program.run("main.py", "+mlxpy.use_logger=false").stdout == "lr 0.001 0.001\nno logger {}\n"
+    assert not (program.path / "logs").exists()
+
+
+def test_a_forced_id(program: Project) -> None:
+    program.run("main.py")
+    program.run("main.py", "+mlxpy.logger.forced_log_id=1")
+    assert program.run_ids() == [1]
+    assert len(program.info()["attempts"]) == 2
+
+
+def test_config_groups_keep_hydras_plus(program: Project) -> None:
+    program.run("main.py", "+db=mysql")
+    assert program.yaml(1, "config")["db"] == {"name": "mysql"}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (
+            "+mlxpy.logger.parent_dir=x",
+            "mlxpy: unknown setting logger.parent_dir in the command line, did you mean "
+            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file",
+        ),
+        (
+            "+mlxpy.usage=1",
+            "mlxpy: unknown setting usage in the command line; valid here: logger, scheduler, "
+            "version_manager, use_version_manager, use_scheduler, use_logger, interactive_mode",
+        ),
+        (
+            "+mlxpy.use_logger=3",
+            "mlxpy: wrong value for use_logger in the command line: 3 is not true or false",
+        ),
+        (
+            "+mlxpy.logger=x",
+            "mlxpy: logger in the command line must hold settings: name, parent_log_dir, "
+            "forced_log_id, log_streams_to_file",
+        ),
+        (
+            "+mlxpy.logger.forced_log_id=0",
+            "mlxpy: wrong value for logger.forced_log_id in the command line: 0 is no run "
+            "(runs are numbered from 1, and -1 takes a new number)",
+        ),
+        (
+            "+mlxpy.logger.name=Default",
+            "mlxpy: no logger 'Default': give DefaultLogger, or the dotted path of a class of yours",
+        ),
+        (
+            "+mlxpy.use_scheduler=True",
+            "mlxpy: use_scheduler is not supported by this version of mlxpy yet: set it to false",
+        ),
+    ],
+)
+def test_wrong_settings_are_told_in_one_sentence(program: Project, argument: str, words: str) -> None:
+    done = program.run("main.py", argument, exit_code=1)
+    assert (done.stdout, done.stderr) == ("", words + "\n")
+    assert not (program.path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("logger:\n  nam: x", "mlxpy.yaml, did you mean logger.name?"),
+        ("logger: [", "mlxpy.yaml is not valid YAML"),
+        ("- a", "mlxpy.yaml must hold settings"),
+        ("logger:", "logger in"),
+        ("logger:\n  forced_log_id: x", "wrong value for logger.forced_log_id in"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_named(program: Project, text: str, words: str) -> None:
+    program.write("configs/mlxpy.yaml", text)
+    done = program.run("main.py", exit_code=1)
+    assert words in done.stderr
+    assert str(program.path / "configs") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_hydras_own_mistakes_are_told_by_hydra(program: Project) -> None:
+    assert "Error parsing override '+x'" in program.run("main.py", "+x", exit_code=1).stderr
+    assert "Could not override 'typo'" in program.run("main.py", "typo=1", exit_code=1).stderr
+
+
+def test_asking_is_no_run(program: Project) -> None:
+    assert program.run("main.py", "--cfg", "job", "+mlxpy.use_logger=true").stdout.startswith(
+        "seed: null"
+    )
+    assert "== Config ==" in program.run("main.py", "--help").stdout
+    assert not (program.path / "logs").exists()
+    assert not (program.path / "configs" / "mlxpy.yaml").exists()
+
+
+@pytest.mark.smoke
+def test_no_seed_in_the_config_is_told(program: Project) -> None:
+    program.write("configs/config.yaml", "optimizer: {lr: 1}\n")
+    done = program.run("main.py", exit_code=1)
+    assert done.stderr == (
+        "mlxpy: a seeding function was given to launch, but the config has no 'seed': "
+        "add 'seed: null' to the config file, or +seed=1 to the command\n"
+    )
+    assert program.statuses() == ["FAILED"]
+
+
+@pytest.mark.parametrize("seed", ["7", "{numpy:1,torch:2}", "[1,2]"])
+def test_a_seed_is_whatever_yaml_holds(program: Project, seed: str) -> None:
+    shown = {"7": "7", "{numpy:1,torch:2}": "{'numpy': 1, 'torch': 2}", "[1,2]": "[1, 2]"}[seed]
+    assert program.run("main.py", f"+seed={seed}").stdout.startswith(f"seed {shown}\n")
+
+
+def test_started_from_elsewhere_and_as_a_module(program: Project) -> None:
+    program.write("pkg/__init__.py", "")
+    program.write("pkg/main.py", MAIN)
+    program.write("pkg/configs/config.yaml", "seed: null\noptimizer:\n  lr: 5\n")
+    program.write("command.py", "from pkg.main import train\ntrain()")
+    (program.path / "sub dir").mkdir()
+    program.run("../main.py", cwd=program.path / "sub dir")
+    assert program.run_ids("sub dir/logs") == [1]
+    for arguments in (["-m", "pkg.main"], ["command.py"]):
+        assert program.run(*arguments).stdout == "lr 5 5\n"
+    assert program.run_ids() == [1, 2]
+    assert (program.path / "pkg" / "configs" / "mlxpy.yaml").exists()
+
+
+def test_other_config_names_and_paths(program: Project) -> None:
+    program.write("other/big.yaml", "seed: null\noptimizer:\n  lr: 9\n")
+    done = program.run("main.py", "--config-path", "other", "--config-name", "big", "+seed=3")
+    assert done.stdout == "seed 3\nlr 9 9\n"
+    assert (program.path / "other" / "mlxpy.yaml").exists()
+
+
+def test_no_configs_at_all(project: Project) -> None:
+    project.write(
+        "main.py",
+        """
+        import mlxpy
+        @mlxpy.launch(config_path=None)
+        def main(ctx): print(ctx.config.x, ctx.logger.log_id)
+        if __name__ == "__main__": main()
+        """,
+    )
+    assert project.run("main.py", "+x=3").stdout == "3 1\n"
+    assert sorted(path.name for path in project.path.iterdir()) == ["logs", "main.py"]
+
+
+def test_an_absent_config_directory_is_told_by_hydra(project: Project) -> None:
+    project.write("main.py", MAIN)
+    done = project.run("main.py", exit_code=1)
+    assert "Primary config directory not found" in done.stderr
+    assert not (project.path / "configs").exists()
+
+
+def test_a_joblib_sweep(program: Project) -> None:
+    pytest.importorskip("joblib")
+    program.run("main.py", "hydra/launcher=joblib", "+optimizer.lr=1,2", "+seed=4")
+    assert program.statuses() == ["COMPLETE"] * 2
+    assert sorted(program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in (1, 2)) == [1, 2]
+
+
+def test_optuna_gets_what_the_function_returns(project: Project) -> None:
+    pytest.importorskip("optuna")
+    project.write(
+        "main.py",
+        """
+        import mlxpy
+        @mlxpy.launch(config_path=None)
+        def main(ctx): return (ctx.config.x - 2) ** 2
+        if __name__ == "__main__": main()
+        """,
+    )
+    options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1"]
+    project.run("main.py", "-m", *options, "+x=choice(1,2,3)")
+    assert project.statuses() == ["COMPLETE"] * 6
+    [results] = project.path.glob("multirun/*/*/optimization_results.yaml")
+    assert "best_value: 0" in results.read_text()
+
+
+def test_many_first_runs_at_once_write_one_file_of_settings(program: Project) -> None:
+    processes = [program.start("main.py") for _ in range(6)]
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0] * 6
+    assert sorted(p.name for p in (program.path / "configs").iterdir()) == [
+        "config.yaml",
+        "db",
+        "mlxpy.yaml",
+    ]
