@@ -1,0 +1,120 @@
+"""The examples, run as their reader runs them; the tutorial command by command."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, Project
+
+from mlxpy import Logger
+
+pytest.importorskip("numpy")
+
+
+def rows(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.open()]
+
+
+@pytest.fixture
+def tutorial(project: Project) -> Project:
+    """The tutorial's directory, with no mlxpy.yaml yet."""
+    shutil.copytree(REPOSITORY / "examples" / "tutorial", project.path, dirs_exist_ok=True)
+    (project.path / "configs" / "mlxpy.yaml").unlink(missing_ok=True)
+    return project
+
+
+def test_the_tutorial_launching_logging_and_resuming(tutorial: Project) -> None:
+    done = tutorial.run("main.py")
+    assert done.stdout == "Completed training with learing rate: 0.001\n"
+    assert (tutorial.path / "configs" / "mlxpy.yaml").exists()
+
+    done = tutorial.run("main.py", "+optimizer.lr=0.01,0.1")
+    assert done.stdout.count("Completed training with learing rate: 0.01\n") == 1
+    assert done.stdout.count("Completed training with learing rate: 0.1\n") == 1
+    assert tutorial.run_ids() == [1, 2, 3]
+    assert tutorial.statuses() == ["COMPLETE"] * 3
+
+    shown = """
+        metadata/config.yaml metadata/info.yaml metadata/mlxpy.yaml metrics/train.json
+        artifacts/Checkpoint/last_ckpt.pkl .keys/metrics.yaml
+    """
+    for log_id in (1, 2, 3):
+        assert all(tutorial.file(log_id, name).is_file() for name in shown.split())
+    logged = rows(tutorial.file(1, "metrics/train.json"))
+    assert [(row["epoch"], row["iter"]) for row in logged] == [
+        (epoch, iteration) for epoch in range(2) for iteration in range(15)
+    ]
+    assert logged[-1]["loss"] < logged[0]["loss"]
+    assert tutorial.yaml(1, "config") == {
+        "seed": None,
+        "model": {"num_layers": 4},
+        "optimizer": {"lr": 0.001},
+        "num_epoch": 2,
+    }
+    assert tutorial.info(1)["log_dir"] == str(tutorial.path / "logs" / "1")
+
+    shutil.copy(tutorial.path / "main_resuming.py", tutorial.path / "main.py")
+    done = tutorial.run("main.py", "+mlxpy.logger.forced_log_id=1", "+num_epoch=4")
+    assert done.stdout.startswith("Starting from epoch 2\nCompleted training")
+    assert tutorial.run_ids() == [1, 2, 3]
+    continued = rows(tutorial.file(1, "metrics/train.json"))
+    assert continued[:30] == logged
+    assert [row["epoch"] for row in continued[30:]] == [2] * 15 + [3] * 15
+    assert tutorial.yaml(1, "config.1")["num_epoch"] == 2
+
+
+def test_the_tutorial_seeding(tutorial: Project) -> None:
+    for seed in ("1", "1", "2"):
+        tutorial.run("main_seeded.py", f"+seed={seed}")
+    first, second, other = (
+        tutorial.file(log_id, "metrics/train.json").read_bytes() for log_id in (1, 2, 3)
+    )
+    assert first == second != other
+
+
+@pytest.fixture
+def digits(project: Project) -> Project:
+    pytest.importorskip("sklearn")
+    shutil.copytree(REPOSITORY / "examples" / "digits", project.path, dirs_exist_ok=True)
+    return project
+
+
+def test_the_digits_sweep_and_its_table(digits: Project) -> None:
+    callback = "hydra/callbacks=mlxp_logger"
+    digits.run("train.py", "-m", callback, "optimizer.lr=1e-3,1e-2", "seed=1,2", "epochs=5")
+    assert digits.statuses() == ["COMPLETE"] * 4
+    header, *table = digits.run("table.py").stdout.splitlines()
+    assert header.split() == ["run", "status", "lr", "hidden", "seed", "epochs", "loss", "accuracy"]
+    assert [line.split()[:6] for line in table] == [
+        ["1", "COMPLETE", "0.001", "32", "1", "5"],
+        ["2", "COMPLETE", "0.001", "32", "2", "5"],
+        ["3", "COMPLETE", "0.01", "32", "1", "5"],
+        ["4", "COMPLETE", "0.01", "32", "2", "5"],
+    ]
+    accuracies = [float(line.split()[-1]) for line in table]
+    assert min(accuracies) > 0.5
+    assert max(accuracies) > 0.9
+    with Logger(digits.path / "logs", forced_log_id=4) as logger:
+        assert logger.load_artifact("confusion").shape == (10, 10)
+
+
+def test_the_digits_go_on_where_they_stopped(digits: Project) -> None:
+    forced = ["hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_logger.forced_log_id=1"]
+    digits.run("train.py", *forced, "epochs=2")
+    digits.run("train.py", *forced, "epochs=4")
+    digits.run("train.py", "hydra/callbacks=mlxp_logger", "epochs=4")
+    continued, whole = (digits.file(log_id, "metrics/test.json").read_text() for log_id in (1, 2))
+    assert [row["epoch"] for row in map(json.loads, continued.splitlines())] == [0, 1, 2, 3]
+    assert continued == whole
+
+
+def test_the_digits_train_without_mlxpys_callback(digits: Project) -> None:
+    digits.run("train.py", "epochs=1")
+    assert not (digits.path / "logs").exists()
+
+
+def test_a_table_of_nothing_says_so(digits: Project) -> None:
+    done = digits.run("table.py", exit_code=1)
+    assert done.stderr == "no runs in logs: train first, with hydra/callbacks=mlxp_logger\n"
