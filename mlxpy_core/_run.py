@@ -111,12 +111,16 @@ class Run:
         write_whole(directory.config, dump_yaml(config))
         write_whole(directory.settings, dump_yaml(settings))
         run._write_info()
-        if log_streams_to_file:
-            run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
-            run._streams.start()
-        run._signals.start()
-        run._exit.start()
-        _current = run
+        try:
+            _current = run
+            run._signals.start()
+            run._exit.start()
+            if log_streams_to_file:
+                run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
+                run._streams.start()
+        except BaseException as error:
+            run.end(error)
+            raise
         return run
 
     @property
@@ -143,7 +147,6 @@ class Run:
         global _current
         if self._ended or not self.belongs_here:
             return
-        self._ended = True
         self.metrics.close()
         status = status_of(error)
         ended_by_exception = isinstance(error, Exception)
@@ -154,6 +157,8 @@ class Run:
             self._write_info()
         except StorageError as refusal:
             print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
+        # Not before: a signal in between still finds a run whose last word it can write.
+        self._ended = True
         self._signals.stop()
         self._exit.stop()
         if self._streams:
@@ -178,7 +183,7 @@ class Run:
 
     def announce_stop(self) -> bool:
         """Tells the program that it is to stop; false if it does not listen."""
-        if not self._listens_for_stop and not self._stop_callbacks:
+        if self._ended or not (self._listens_for_stop or self._stop_callbacks):
             return False
         self._stop_announced = True
         for callback in self._stop_callbacks:
@@ -197,6 +202,8 @@ class Run:
         self._try_status(Status.RUNNING)
 
     def _try_status(self, status: Status) -> None:
+        if self._ended:
+            return
         set_status(self.info, status)
         try:
             self._write_info()

@@ -194,6 +194,23 @@ def test_the_program_that_never_heard_of_the_stop_is_complete(project: Project) 
     assert project.info()["status"] == "COMPLETE"
 
 
+def test_a_run_that_another_thread_ended_keeps_its_word(project: Project) -> None:
+    project.write(
+        "script.py",
+        """
+        import os, signal, threading, time, mlxpy
+        logger = mlxpy.Logger("logs")
+        ending = threading.Thread(target=logger.close)
+        ending.start()
+        ending.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+        """,
+    )
+    project.run("script.py", exit_code=-signal.SIGTERM)
+    assert project.info()["status"] == "COMPLETE"
+
+
 def test_a_later_attempt_tells_its_own_and_the_earlier_story(in_directory: Path) -> None:
     for lr in (0.1, 0.1, 0.2):
         with mlxpy.Logger("logs", forced_log_id=3, config={"lr": lr}):
