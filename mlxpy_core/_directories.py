@@ -1,5 +1,7 @@
 """The tree of runs: where each file of a run lies, and how a run gets its number."""
 
+import contextlib
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +66,9 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
             "runs are numbered from 1, and -1 takes a new number"
         )
     try:
-        make_results_directory(parent_log_dir)
         if forced_log_id == -1:
             return RunDirectory(_take_next_id(parent_log_dir))
+        make_results_directory(parent_log_dir)
         path = parent_log_dir / str(forced_log_id)
         path.mkdir(exist_ok=True)
         return RunDirectory(path)
@@ -87,22 +89,30 @@ def make_results_directory(path: Path) -> None:
 
 def _take_next_id(parent: Path) -> Path:
     # The hint holds the last number taken. It may be stale or lost: mkdir alone decides.
-    hint = parent / ".mlxpy" / "last_id"
-    last = _read_hint(hint)
-    if last is None or not os.path.lexists(parent / str(last)):
-        last = _newest_id(parent)
-    candidate, collisions = last + 1, 0
-    while True:
-        path = parent / str(candidate)
+    hint = _open_hint(parent)
+    try:
+        last = _read_hint(hint)
+        if last is None or not os.path.lexists(f"{parent}/{last}"):
+            last = _newest_id(parent)
+        log_id = _make_next(parent, last)
+        _write_hint(hint, log_id)
+    finally:
+        if hint is not None:
+            os.close(hint)
+    return parent / str(log_id)
+
+
+def _make_next(parent: Path, last: int) -> int:
+    candidate = last
+    for attempt in itertools.count(1):
+        # Neighbours are tried one by one; a long stretch that others have taken is leapt over.
+        candidate = candidate + 1 if attempt % 64 else _newest_id(parent) + 1
         try:
-            path.mkdir()
+            os.mkdir(f"{parent}/{candidate}")
         except FileExistsError:
-            collisions += 1
-            # Neighbours are taken one by one; a long stale stretch is leapt over.
-            candidate = candidate + 1 if collisions % 64 else _newest_id(parent) + 1
-        else:
-            _write_hint(hint, candidate)
-            return path
+            continue
+        break
+    return candidate
 
 
 def _newest_id(parent: Path) -> int:
@@ -116,28 +126,29 @@ def is_run_name(name: str) -> bool:
     return name.isascii() and name.isdigit() and name[0] != "0"
 
 
-def _read_hint(hint: Path) -> int | None:
+def _open_hint(parent: Path) -> int | None:
+    path = f"{parent}/.mlxpy/last_id"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        text = hint.read_bytes()
-    except OSError:
-        return None
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        make_results_directory(parent)
+        with contextlib.suppress(OSError):
+            os.makedirs(f"{parent}/.mlxpy", exist_ok=True)
+            return os.open(path, flags, 0o666)
+    except OSError:  # another user's hint, which may still be read
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return None
+
+
+def _read_hint(hint: int | None) -> int | None:
+    text = b"" if hint is None else os.pread(hint, _HINT_WIDTH + 1, 0)
     return int(text) if len(text) == _HINT_WIDTH and text.isdigit() else None
 
 
-def _write_hint(hint: Path, log_id: int) -> None:
+def _write_hint(hint: int | None, log_id: int) -> None:
     # One write of a fixed width over the old one: a reader never sees an empty or short file.
-    text = f"{log_id:0{_HINT_WIDTH}d}".encode()
-    try:
-        descriptor = os.open(hint, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except FileNotFoundError:
-        hint.parent.mkdir(exist_ok=True)
-        _write_hint(hint, log_id)
-        return
-    except OSError:  # another user's hint, a full disk: the next run looks for itself
-        return
-    try:
-        os.write(descriptor, text)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    if hint is not None:
+        with contextlib.suppress(OSError):  # a full disk, another user's hint
+            os.pwrite(hint, f"{log_id:0{_HINT_WIDTH}d}".encode(), 0)

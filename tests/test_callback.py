@@ -375,7 +375,7 @@ def test_a_run_that_cannot_get_its_directory_stops_with_one_sentence(
 ) -> None:
     (app.path / "logs").write_text("a file")
     done = app.run("app.py", *arguments, CALLBACK, *chosen, exit_code=1)
-    assert done.stderr == f"mlxpy: cannot make a run directory in {app.path}/logs: File exists\n"
+    assert done.stderr == f"mlxpy: cannot make a run directory in {app.path}/logs: Not a directory\n"
     assert "in the task" not in done.stdout
 
 

@@ -72,7 +72,7 @@ def test_a_forced_id_below_one_is_refused(tmp_path: Path, forced_log_id: int) ->
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("")
-    with pytest.raises(StorageError, match=r"cannot make a run directory in .*logs: File exists"):
+    with pytest.raises(StorageError, match=r"cannot make a run directory in .*logs: Not a directory"):
         take(tmp_path / "logs")
 
 
