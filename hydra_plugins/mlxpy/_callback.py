@@ -1,6 +1,5 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
-import copy
 import importlib
 import sys
 import traceback
@@ -194,9 +193,10 @@ def _failed(job_return: JobReturn) -> bool:
 
 
 def _task_config(config: DictConfig) -> DictConfig:
-    task = copy.deepcopy(config)
-    with read_write(task), open_dict(task):
-        del task["hydra"]
+    # Hydra's own node is most of a config: it is left out, not copied and deleted.
+    names: list[Any] = [key for key in config if key != "hydra"]
+    task = OmegaConf.masked_copy(config, names)
+    OmegaConf.copy_cache(from_config=config, to_config=task)  # ${now:} stays the same moment
     return task
 
 

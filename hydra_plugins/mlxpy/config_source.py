@@ -1,13 +1,15 @@
 """Shows Hydra the config groups of mlxpy; their nodes are loaded when one is chosen."""
 
 import builtins
+import copy
+import functools
 from typing import ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 
 class MlxpyConfigSource(ConfigSource):
@@ -31,16 +33,13 @@ class MlxpyConfigSource(ConfigSource):
         return _without_suffix(config_path) in self._configs
 
     def load_config(self, config_path: str) -> ConfigResult:
-        from . import _nodes
-
         name = _without_suffix(config_path)
         if name not in self._configs:
             raise ConfigLoadError(f"Config not found : {config_path}")
-        node: type[object] = getattr(_nodes, self._configs[name])
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
-            config=OmegaConf.structured(node),
+            config=copy.deepcopy(_node(self._configs[name])),
             # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
             header={"package": name.replace("/", ".")},
         )
@@ -65,6 +64,15 @@ class MlxpySearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+
+
+@functools.cache
+def _node(name: str) -> DictConfig:
+    # Each job of a sweep loads it twice, and to make one takes three times as long as to copy it.
+    from . import _nodes
+
+    node: DictConfig = OmegaConf.structured(getattr(_nodes, name))
+    return node
 
 
 def _without_suffix(config_path: str) -> str:
