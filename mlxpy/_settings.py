@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlxpy_core import MlxpyError, StorageError, dump_yaml
+from mlxpy_core import MlxpyError, dump_yaml
 
 FILE_NAME = "mlxpy.yaml"
 
@@ -152,12 +152,8 @@ def _write_defaults(path: Path, settings: DictConfig) -> None:
         temporary.write_text(text, encoding="utf-8")
         # Linked, not renamed: a file that somebody else wrote meanwhile stays.
         os.link(temporary, path)
-    except FileExistsError:
-        pass
-    except PermissionError:
-        pass  # an installed package's configs: the defaults hold all the same
-    except OSError as error:
-        raise StorageError(f"cannot write {path}", error) from error
+    except OSError:
+        pass  # somebody else was first, or configs are read-only: the defaults hold all the same
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()

@@ -12,7 +12,6 @@ from ._errors import (
     StorageError,
     UnstorableValueError,
 )
-from ._files import write_whole
 from ._info import Launch, Status, relative_to_launch
 from ._logger import Logger, get_logger
 from ._run import Run, current_run
@@ -37,5 +36,4 @@ __all__ = [
     "plain_config",
     "relative_to_launch",
     "take_run_directory",
-    "write_whole",
 ]

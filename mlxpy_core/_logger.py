@@ -54,7 +54,7 @@ class Logger:
     ) -> None:
         if run is None:
             run = _start_own_run(
-                type(self).__name__, parent_log_dir, forced_log_id, log_streams_to_file, config
+                _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
             )
         self._run = run
         self._artifacts = ArtifactStore(
@@ -245,6 +245,13 @@ def get_logger() -> Logger | None:
     """Gives the logger of the run that is active in this process, or None."""
     run = current_run()
     return run.logger if run else None
+
+
+def _name(logger_class: type[Logger]) -> str:
+    """Gives the name by which settings choose a logger's class."""
+    if logger_class is Logger:
+        return "DefaultLogger"
+    return f"{logger_class.__module__}.{logger_class.__qualname__}"
 
 
 def _start_own_run(

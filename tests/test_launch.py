@@ -1,7 +1,7 @@
 """``@mlxpy.launch``: what it adds to Hydra, and what it says to mistakes."""
 
 import pytest
-from conftest import Project
+from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import load_yaml
 
@@ -296,3 +296,15 @@ def test_many_first_runs_at_once_write_one_file_of_settings(program: Project) ->
         "db",
         "mlxpy.yaml",
     ]
+
+
+def test_configs_that_cannot_be_written_have_the_defaults(program: Project) -> None:
+    program.open_to_all()
+    program.write(
+        "settings.py",
+        "from pathlib import Path\nfrom mlxpy._settings import load_settings\n"
+        + BECOME_NOBODY
+        + "print(load_settings(Path('configs')).use_logger)",
+    )
+    assert program.run("settings.py").stdout == "True\n"
+    assert not (program.path / "configs" / "mlxpy.yaml").exists()

@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import BECOME_NOBODY, Project
 
 import mlxpy
 from mlxpy_core import MlxpyError, load_yaml
@@ -29,15 +29,6 @@ for _ in range(20):
     worker.terminate()
     worker.join()
     assert worker.exitcode == -signal.SIGTERM
-"""
-
-# Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
-BECOME_NOBODY = """
-import os, cloudpickle, mlxpy
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
 """
 
 
@@ -70,7 +61,7 @@ def test_info_tells_what_happened(project: Project) -> None:
     assert project.yaml(1, "config") == {"lr": 0.1}
     assert project.yaml(1, "mlxpy") == {
         "logger": {
-            "name": "Logger",
+            "name": "DefaultLogger",
             "parent_log_dir": str(logs),
             "forced_log_id": -1,
             "log_streams_to_file": False,
@@ -304,9 +295,7 @@ def test_a_config_that_cannot_be_stored_is_refused(in_directory: Path) -> None:
 
 
 def test_no_permission_is_one_clear_error(project: Project) -> None:
-    for path in (project.path, *project.path.parents):
-        if path.stat().st_uid == os.getuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
+    project.open_to_all()
     (project.path / "logs").mkdir()
     (project.path / "logs").chmod(0o555)
     project.write("script.py", BECOME_NOBODY + "mlxpy.Logger('logs')")
@@ -317,9 +306,7 @@ def test_no_permission_is_one_clear_error(project: Project) -> None:
 
 
 def test_permission_taken_away_keeps_what_was_logged(project: Project) -> None:
-    for path in (project.path, *project.path.parents):
-        if path.stat().st_uid == os.getuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
+    project.open_to_all()
     (project.path / "logs").mkdir()
     (project.path / "logs").chmod(0o777)
     project.write(
