@@ -46,9 +46,10 @@ _DEFAULT_SWEEP = {
 
 
 class MlxpLogger(Callback):
-    """Starts a run before each job and ends it after; see `_nodes.MlxpLoggerNode` for the options.
+    """Starts a run before each job and ends it after.
 
-    One instance serves all jobs of a process; launchers pickle it to others.
+    One instance serves all jobs of a process; launchers pickle it to others. The options are those of
+    `_nodes.MlxpLoggerNode`, and `settings`: what mlxpy.yaml of a run holds besides the logger's.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """The config nodes of mlxpy: what each option is called, its type and its default."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass
@@ -19,5 +18,3 @@ class MlxpLoggerNode:
     use_run_dir: bool = True
     # The logger's class: DefaultLogger or a dotted path.
     name: str = "DefaultLogger"
-    # What mlxpy.yaml of the run is to hold besides the logger's settings.
-    settings: dict[str, Any] = field(default_factory=dict)
