@@ -1,0 +1,20 @@
+"""Runs the benchmarks that the command line names, or all of them."""
+
+import argparse
+
+from . import app_start, job_overhead, log_metrics, take_ids
+
+_BENCHMARKS = {
+    "log_metrics": log_metrics.measure,
+    "take_ids": take_ids.measure,
+    "job_overhead": job_overhead.measure,
+    "app_start": app_start.measure,
+}
+
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("names", nargs="*", metavar="name", help=f"one of: {', '.join(_BENCHMARKS)}")
+names = parser.parse_args().names or list(_BENCHMARKS)
+if unknown := set(names).difference(_BENCHMARKS):
+    parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(_BENCHMARKS)}")
+for name in names:
+    print(_BENCHMARKS[name](), flush=True)
