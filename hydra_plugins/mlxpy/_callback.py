@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import omegaconf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
@@ -27,6 +28,7 @@ from mlxpy_core import (
 )
 
 from ._exits import report_exits
+from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
 
@@ -96,6 +98,7 @@ class MlxpLogger(Callback):
                 for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
                     stack.enter_context(read_write(node))
                 config.hydra.overrides.hydra.append(f"hydra.sweep.subdir='${{{_RESOLVER}:}}'")
+        compose_once(GlobalHydra.instance().config_loader(), config)
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
