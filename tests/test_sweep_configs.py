@@ -81,7 +81,7 @@ def nodes(node: Any, path: str = "") -> Iterator[tuple[Any, ...]]:
     ids=str,
 )
 def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, overrides: list[str]) -> None:
-    sweep = sweep_of(loader)
+    sweep = sweep_of(loader, "hydra.sweep.subdir='${resolver_of_nobody:}'")
     expected = loader.load_sweep_config(sweep, overrides)
     configs = ComposedConfigs(loader)
     first = configs.load_sweep_config(master_config=sweep, sweep_overrides=overrides)

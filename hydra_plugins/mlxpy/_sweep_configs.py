@@ -35,7 +35,7 @@ class ComposedConfigs:
         # All that composing reads but the config files and Python's state.
         key = (
             master_config.hydra.job.config_name,
-            tuple(master_config.hydra.overrides.hydra),
+            str(OmegaConf.to_container(master_config.hydra.overrides.hydra)),  # not resolved
             tuple(sweep_overrides),
             os.getcwd(),
             frozenset(os.environ.items()),
