@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +132,21 @@ BUILT_IN_TYPES = {
 }
 
 
+def list_artifacts(directory: str | Path) -> dict[str, dict[str, list[str]]]:
+    """Lists the files below a run's ``artifacts`` directory: names by type and by folder in it.
+
+    The folder is '' for artifacts whose names have none.
+    """
+    listed: dict[str, dict[str, list[str]]] = {}
+    for folder, folders, names in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = sorted(name for name in names if not name.startswith("."))
+        parts = os.path.relpath(folder, directory).split(os.sep)
+        if shown and parts != ["."]:
+            listed.setdefault(parts[0], {})["/".join(parts[1:])] = shown
+    return listed
+
+
 class ArtifactStore:
     """The artifacts of one run.
 
@@ -181,6 +197,10 @@ class ArtifactStore:
         if not path.is_file():
             raise FileNotFoundError(f"no artifact {name!r} of type {type_name!r} in {self._directory}")
         return artifact_type.load(path)
+
+    def load_file(self, path: Path, type_name: str) -> Any:
+        """Loads an object from a file that is known to be there."""
+        return self._type(type_name).load(path)
 
     def _only_type_with(self, name: str) -> str:
         check_name(name, "an artifact's name")

@@ -45,7 +45,7 @@ class MetricsWriter:
     def __init__(self, directory: Path, keys_file: Path) -> None:
         self._directory = directory
         self._keys_file = keys_file
-        self._keys = _load_keys(directory, keys_file)
+        self._keys = listed_keys(directory, keys_file)
         self._logs: dict[str, _Log] = {}
         self._closed = False
         # Reentrant: a signal handler may log while the main thread is logging.
@@ -131,7 +131,7 @@ def metrics_files(directory: Path) -> dict[str, Path]:
     }
 
 
-def _load_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
+def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
     """Reads which keys each log holds, from the list or, where it is lost, from the rows."""
     try:
         listed = load_yaml(keys_file.read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from ._metrics import MetricsWriter
 from ._process import died_here, lives_here
 from ._signals import SignalWatch
 from ._streams import StreamCopies
+from ._summary import write_summary
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Run:
     Attributes:
         directory: the places of the run's files.
         info: what info.yaml holds.
+        config: what config.yaml holds.
         settings: what mlxpy.yaml holds.
         standalone: whether no face ends the run.
         metrics: writes the metrics files.
@@ -51,12 +53,14 @@ class Run:
         self,
         directory: RunDirectory,
         info: dict[str, Any],
+        config: dict[str, Any],
         settings: dict[str, Any],
         *,
         standalone: bool,
     ) -> None:
         self.directory = directory
         self.info = info
+        self.config = config
         self.settings = settings
         self.standalone = standalone
         self.history = History(directory.metrics, self.attempt)
@@ -105,7 +109,7 @@ class Run:
             if earlier:
                 remove_temporary_files(directory.path)
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(directory, info, settings, standalone=standalone)
+            run = cls(directory, info, config, settings, standalone=standalone)
         except OSError as error:
             raise StorageError(f"cannot continue the run in {directory.path}", error) from error
         write_whole(directory.config, dump_yaml(config))
@@ -154,7 +158,7 @@ class Run:
             status = Status.INTERRUPTED
         set_status(self.info, status, error)
         try:
-            self._write_info()
+            self._write_info(ended=True)
         except StorageError as refusal:
             print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last word it can write.
@@ -210,8 +214,9 @@ class Run:
         except StorageError as refusal:
             print(f"mlxpy: {refusal}", file=sys.stderr)
 
-    def _write_info(self) -> None:
+    def _write_info(self, *, ended: bool = False) -> None:
         write_whole(self.directory.info, dump_yaml(self.info))
+        write_summary(self.directory, self.config, self.info, ended=ended)
 
 
 def _at_fork(moment: str) -> Callable[[], None]:

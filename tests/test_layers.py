@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-ENGINE = sorted((REPOSITORY / "mlxpy_core").glob("*.py"))
+ENGINE = sorted((REPOSITORY / "mlxpy_core").rglob("*.py"))
 PLUGINS = sorted((REPOSITORY / "hydra_plugins" / "mlxpy").glob("*.py"))
 SCANNED = [path for path in PLUGINS if not path.name.startswith("_") or path.name == "__init__.py"]
 
@@ -50,3 +50,16 @@ def test_an_app_that_does_not_use_mlxpy_does_not_load_its_engine() -> None:
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert output.split() == ["True"]
+
+
+def test_a_program_that_trains_does_not_wait_for_the_reader() -> None:
+    program = (
+        "import sys, mlxpy, hydra_plugins.mlxpy._callback\n"
+        "print(*{'pyarrow', 'numpy', 'pandas', 'lark', 'rich', 'matplotlib'} & set(sys.modules))\n"
+        "from mlxpy import Reader\n"
+        "print(*{'pandas', 'rich', 'matplotlib'} & set(sys.modules), 'pyarrow' in sys.modules)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.splitlines() == ["", "True"]

@@ -1,0 +1,8 @@
+"""The reader: all runs of a directory as Arrow tables, a query language, and what a query finds."""
+
+from ._config_list import ConfigList, GroupedConfigList
+from ._query import QueryError
+from ._reader import Reader
+from ._rows import Artifact, RunRow
+
+__all__ = ["Artifact", "ConfigList", "GroupedConfigList", "QueryError", "Reader", "RunRow"]

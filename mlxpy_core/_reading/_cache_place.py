@@ -1,0 +1,63 @@
+"""Where the reader's cache of a directory of runs lies."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlxpy_core._errors import MlxpyError
+
+# Another layout of the cache gets another name, so that two versions of mlxpy can share a directory.
+_NAME = "reader-1"
+
+
+@dataclass(frozen=True)
+class CachePlace:
+    """Directories that hold the cache.
+
+    Attributes:
+        readable: those to read from.
+        writable: the one to write to; None if there is none.
+    """
+
+    readable: Sequence[Path]
+    writable: Path | None
+
+    def below(self, name: str) -> "CachePlace":
+        """Gives the place of one part of the cache; its directory is made if possible."""
+        writable = _make(self.writable / name) if self.writable else None
+        return CachePlace([directory / name for directory in self.readable], writable)
+
+
+def cache_place(logs: Path, dst_dir: Path | None) -> CachePlace:
+    """Chooses where to keep what is read of `logs`.
+
+    It is ``logs/.mlxpy``; where that cannot be written (another user's runs), the user's cache directory
+    besides; and nothing but `dst_dir` if that is given.
+
+    Raises:
+        MlxpyError: `dst_dir` cannot be written.
+    """
+    if dst_dir is not None:
+        chosen = _make(dst_dir / _name_of(logs))
+        if chosen is None:
+            raise MlxpyError(f"dst_dir={str(dst_dir)!r} cannot be written: choose another directory")
+        return CachePlace([chosen], chosen)
+    own = logs / ".mlxpy" / _NAME
+    if made := _make(own):
+        return CachePlace([own], made)
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mlxpy", _name_of(logs))
+    return CachePlace([own, user], _make(user))
+
+
+def _make(directory: Path) -> Path | None:
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory if os.access(directory, os.W_OK | os.X_OK) else None
+
+
+def _name_of(logs: Path) -> str:
+    digest = hashlib.sha256(os.fsencode(logs)).hexdigest()[:16]
+    return f"{logs.name}-{digest}-{_NAME}"

@@ -1,0 +1,364 @@
+"""What a query finds: a list of runs that can be looked at, cut, grouped and turned into tables."""
+
+import json
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+import pyarrow as pa
+
+from mlxpy_core._errors import MlxpyError
+
+from ._columns import MISSING
+from ._display import render_html, render_text
+from ._maps import Map, aggregations, condition
+from ._rows import (
+    LAZY_CELL,
+    CatalogRows,
+    PlainRows,
+    Rows,
+    RunRow,
+    identity,
+    joined,
+    missing_as_none,
+    need_fields,
+)
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+GroupKey = tuple[Any, ...]
+
+
+class ConfigList:
+    """A list of runs, one row each; a column is a field of config or info, a metric or an artifact.
+
+    Metrics and artifacts are loaded when they are asked for: ``results[0]["train.loss"]`` is the list of
+    what one run logged, ``results[:]["train.loss"]`` (or ``results["train.loss"]``) a list with an array
+    of shape (n,) for each run. Columns of config and info hold plain values, None where a run has none.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[RunRow]:
+        return self._rows.rows()
+
+    @overload
+    def __getitem__(self, index: int) -> RunRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "ConfigList": ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice | str) -> "RunRow | ConfigList | list[Any]":
+        """Gives a run, some of the runs, or a column of all.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        if isinstance(index, str):
+            need_fields([index], self.keys())
+            return missing_as_none(self._rows.column(index))
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return ConfigList(self._rows.take(places))
+        return next(self._rows.take([places]).rows())
+
+    def __repr__(self) -> str:
+        return render_text(self._rows, self.diff())
+
+    def _repr_html_(self) -> str:
+        return render_html(self._rows, self.diff())
+
+    def keys(self) -> list[str]:
+        """Names the columns."""
+        return list(self._rows.fields)
+
+    def diff(self, start_key: str = "config") -> list[str]:
+        """Names the columns below `start_key` whose value is not the same in all runs."""
+        return [
+            field
+            for field in self._rows.fields
+            if field.startswith(start_key) and self._rows.varies(field)
+        ]
+
+    def config_diff(self) -> list[str]:
+        """Names the config's columns whose value is not the same in all runs."""
+        return self.diff("config")
+
+    def select(self, fields: str | Sequence[str]) -> "ConfigList":
+        """Gives the same runs with these columns only.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        names = [fields] if isinstance(fields, str) else list(fields)
+        need_fields(names, self.keys())
+        return ConfigList(self._rows.select(names))
+
+    def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
+        """Gives the runs for which a function says so.
+
+        Args:
+            filter_map: ``(function, columns)``: the function is called once, with one list for each
+                column, and gives a boolean for each run.
+            bygroups: columns: the function is called for each group of runs that are equal in them.
+
+        Raises:
+            MlxpyError: there is no such column, or the function gave something else.
+        """
+        if bygroups is not None:
+            return self.groupby(bygroups).filter(filter_map).ungroup()
+        test = condition(filter_map)
+        need_fields(test.columns, self.keys())
+        answers = list(test.function(*(missing_as_none(self._rows.column(c)) for c in test.columns)))
+        if len(answers) != len(self):
+            raise MlxpyError(
+                f"a filter gives a boolean for each row: {len(self)} were expected, {len(answers)} came"
+            )
+        return ConfigList(self._rows.take([place for place, answer in enumerate(answers) if answer]))
+
+    def sort(self, by: str | Sequence[str], ascending: bool = True) -> "ConfigList":
+        """Orders the runs by columns: numbers before texts, runs without a value last.
+
+        Raises:
+            MlxpyError: there is no such column, or it has no order.
+        """
+        names = [by] if isinstance(by, str) else list(by)
+        need_fields(names, self.keys())
+        order = list(range(len(self)))
+        for name in reversed(names):
+            order = _sorted(order, self._rows.column(name), name, ascending)
+        return ConfigList(self._rows.take(order))
+
+    def groupby(self, group_keys: str | Sequence[str]) -> "GroupedConfigList":
+        """Groups the runs that are equal in these columns.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        names = [group_keys] if isinstance(group_keys, str) else list(group_keys)
+        need_fields(names, self.keys())
+        columns = [missing_as_none(self._rows.column(name)) for name in names]
+        places: dict[Any, list[int]] = {}
+        keys: dict[Any, GroupKey] = {}
+        for place, key in enumerate(zip(*columns, strict=True)):
+            group = tuple(map(identity, key))
+            places.setdefault(group, []).append(place)
+            keys.setdefault(group, tuple(map(_hashable, key)))
+        ordered = sorted(keys, key=lambda one: [_rank(value) or (9,) for value in keys[one]])
+        groups = {keys[one]: ConfigList(self._rows.take(places[one])) for one in ordered}
+        return GroupedConfigList(names, groups)
+
+    def aggregate(self, maps: Map | list[Map]) -> "ConfigList":
+        """Makes one row of all: each map's function is called with the list of a column's values.
+
+        Args:
+            maps: ``(function, columns)``, ``(function, columns, names)`` or a list of these; results are
+                named ``f<function>.<column>`` where no names are given.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        row: dict[str, Any] = {}
+        for one in aggregations(maps):
+            need_fields(one.columns, self.keys())
+            for column, output in zip(one.columns, one.outputs, strict=True):
+                row[output] = one.function(missing_as_none(self._rows.column(column)))
+        return ConfigList(PlainRows([row]))
+
+    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
+        """Makes a pandas DataFrame with a row for each run.
+
+        Args:
+            lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
+                lists.
+        """
+        import pandas
+
+        lazy_fields = self._rows.lazy_fields
+        columns: dict[str, list[Any]] = {}
+        for field in self._rows.fields:
+            if field in lazy_fields and lazy:
+                columns[field] = [LAZY_CELL] * len(self)
+                continue
+            values = missing_as_none(self._rows.column(field))
+            if field in lazy_fields:
+                values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
+            columns[field] = values
+        table: pandas.DataFrame = pandas.DataFrame(columns, index=range(len(self)))
+        return table
+
+    def toArrow(self) -> pa.Table:
+        """Makes an Arrow table with a row for each run; a metric is a column of lists."""
+        return pa.table({field: self._rows.arrow(field) for field in self._rows.fields})
+
+    def plot(self, x: str | None, y: str, hue: str | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Plots one column over another: a line for the runs that differ only in their seed.
+
+        A line is the mean of those runs, the band around it one standard deviation.
+
+        Args:
+            x: a metric, such as ``train.epoch``; None for the number of the row; or a field of config or
+                info: then `y` is taken at its last value.
+            y: a metric, or a number of config or info.
+            hue: the column that colours tell apart; otherwise the settings do.
+            ax: where to plot; a new figure if not given.
+
+        Returns:
+            The axes, to be adorned or saved (``ax.figure.savefig``).
+
+        Raises:
+            MlxpyError: there is no such column, it holds no numbers, or matplotlib is not installed.
+        """
+        from ._plot import plot
+
+        return plot(self._rows, x, y, hue, self.diff(), ax)
+
+
+class GroupedConfigList:
+    """Runs by the values that they have in some columns: a mapping of such values to `ConfigList`.
+
+    Attributes:
+        group_keys: the columns.
+    """
+
+    def __init__(self, group_keys: Sequence[str], groups: dict[GroupKey, ConfigList]) -> None:
+        self.group_keys = list(group_keys)
+        self._groups = groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[GroupKey]:
+        return iter(self._groups)
+
+    def __getitem__(self, key: GroupKey) -> ConfigList:
+        return self._groups[key]
+
+    def __repr__(self) -> str:
+        return str(self.toPandas())
+
+    def _repr_html_(self) -> str:
+        return self.ungroup()._repr_html_()
+
+    def keys(self) -> KeysView[GroupKey]:
+        """Gives the values of the groups."""
+        return self._groups.keys()
+
+    def items(self) -> ItemsView[GroupKey, ConfigList]:
+        """Gives the groups with their values."""
+        return self._groups.items()
+
+    def select(self, key_list: Iterable[GroupKey]) -> "GroupedConfigList":
+        """Gives the groups of these values."""
+        chosen = set(key_list)
+        return self._with({key: group for key, group in self.items() if key in chosen})
+
+    @overload
+    def filter(
+        self,
+        filter_map: Map,
+        bygroups: str | Sequence[str] | None = None,
+        ungroup: Literal[False] = False,
+    ) -> "GroupedConfigList": ...
+
+    @overload
+    def filter(
+        self, filter_map: Map, bygroups: str | Sequence[str] | None = None, *, ungroup: Literal[True]
+    ) -> ConfigList: ...
+
+    def filter(
+        self, filter_map: Map, bygroups: str | Sequence[str] | None = None, ungroup: bool = False
+    ) -> "GroupedConfigList | ConfigList":
+        """Filters each group, see `ConfigList.filter`; or the groups of other columns."""
+        if bygroups is None:
+            return self._each(lambda group: group.filter(filter_map), ungroup)
+        filtered = self.ungroup().filter(filter_map, bygroups)
+        return filtered if ungroup else filtered.groupby(self.group_keys)
+
+    @overload
+    def aggregate(
+        self, maps: Map | list[Map], ungroup: Literal[False] = False
+    ) -> "GroupedConfigList": ...
+
+    @overload
+    def aggregate(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+
+    def aggregate(
+        self, maps: Map | list[Map], ungroup: bool = False
+    ) -> "GroupedConfigList | ConfigList":
+        """Makes one row of each group, see `ConfigList.aggregate`."""
+        return self._each(lambda group: group.aggregate(maps), ungroup)
+
+    def sort(self, by: str | Sequence[str], ascending: bool = True) -> "GroupedConfigList":
+        """Orders the runs of each group, see `ConfigList.sort`."""
+        return self._with({key: group.sort(by, ascending) for key, group in self.items()})
+
+    def ungroup(self) -> ConfigList:
+        """Gives the rows of all groups as one list, with the columns of the groups."""
+        parts = [group._rows for group in self._groups.values()]
+        if all(isinstance(part, CatalogRows) for part in parts):
+            return ConfigList(joined(cast("list[CatalogRows]", parts)))
+        return ConfigList(
+            PlainRows(
+                [
+                    {**row, **dict(zip(self.group_keys, key, strict=True))}
+                    for key, group in self.items()
+                    for row in group
+                ]
+            )
+        )
+
+    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
+        """Makes a pandas DataFrame that is indexed by the columns of the groups."""
+        import pandas
+
+        table: pandas.DataFrame = pandas.DataFrame()
+        if self._groups:
+            frames = [group.toPandas(lazy) for group in self._groups.values()]
+            names = [*self.group_keys, None]
+            table = pandas.concat(frames, keys=list(self._groups), names=names)
+        return table
+
+    def _each(
+        self, function: Callable[[ConfigList], ConfigList], ungroup: bool
+    ) -> "GroupedConfigList | ConfigList":
+        grouped = self._with({key: function(group) for key, group in self.items()})
+        return grouped.ungroup() if ungroup else grouped
+
+    def _with(self, groups: dict[GroupKey, ConfigList]) -> "GroupedConfigList":
+        return GroupedConfigList(self.group_keys, groups)
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def _sorted(order: list[int], values: Sequence[Any], name: str, ascending: bool) -> list[int]:
+    ranks = {place: _rank(values[place]) for place in order}
+    if any(rank is _NO_ORDER for rank in ranks.values()):
+        raise MlxpyError(f"column {name!r} has no order: sort by a field of config or info")
+    present = [place for place in order if ranks[place] is not None]
+    absent = [place for place in order if ranks[place] is None]
+    return sorted(present, key=lambda place: ranks[place] or (), reverse=not ascending) + absent
+
+
+_NO_ORDER = (9,)
+
+
+def _rank(value: Any) -> tuple[Any, ...] | None:
+    """Gives what orders a value: numbers, then texts, then lists; None for no value."""
+    if value is MISSING or value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, (int, float)):
+        return (0, value)
+    if isinstance(value, str):
+        return (1, value)
+    return (2, json.dumps(value)) if isinstance(value, (list, dict)) else _NO_ORDER

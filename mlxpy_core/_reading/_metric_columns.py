@@ -1,0 +1,343 @@
+"""The metrics of many runs as Arrow columns; what ended runs logged is parsed once.
+
+A log (one metrics file of each run) is a table with a row a run. The values that a run logged under a
+key are one list, in the column of their kind: ``<key>:<kind>``. Where not every row has the key,
+``<key>:r`` holds the numbers of those that do.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ._cache_place import CachePlace
+from ._catalog import Catalog, UnreadableRunWarning, current_places
+from ._columns import ARROW_TYPES
+from ._progress import with_progress
+from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
+
+_BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
+_EXACT = 2**53  # integers up to here are floats without rounding
+_KINDS = "fibsj"
+_PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
+ROWS = "r"
+
+Row = dict[str, Any]
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one run logged under one key.
+
+    Attributes:
+        values: shape (n,): the values, as numbers, booleans or objects.
+        rows: shape (n,): the number of the row that each value was logged with, from 0; None if every
+            row has one.
+    """
+
+    values: Values
+    rows: Ints | None = None
+
+
+class MetricColumns:
+    """The metrics of a catalog's runs.
+
+    Args:
+        catalog: the runs.
+        cache: where the cache of metrics lies.
+    """
+
+    def __init__(self, catalog: Catalog, cache: CachePlace) -> None:
+        self._catalog = catalog
+        self._cache = cache
+        self._logs: dict[str, _Log] = {}
+
+    def series(self, log: str, key: str, positions: Ints) -> list[Series]:
+        """Gives what each run logged under a key."""
+        found = [Series(np.zeros(0))] * len(positions)
+        for segment, places, rows in self._located(log, positions):
+            for kind in _KINDS:
+                for index, values in _lists(segment.table, key, kind, rows):
+                    found[places[index]] = Series(values)
+            for index, numbers in _lists(segment.table, key, ROWS, rows):
+                found[places[index]] = replace(found[places[index]], rows=numbers)
+        return found
+
+    def one(self, log: str, key: str, position: int) -> Series:
+        """Gives what one run logged under a key, as `series`; keeps nothing for other runs."""
+        at = np.array([position])
+        if self._log(log).covers(at):
+            return self.series(log, key, at)[0]
+        rows = read_rows(self._catalog.run_path(position) / "metrics" / f"{log}.json", [])
+        numbers = [number for number, row in enumerate(rows) if key in row]
+        values = _objects([rows[number][key] for number in numbers])
+        return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
+
+    def arrow(self, log: str, key: str, positions: Ints) -> pa.ChunkedArray:
+        """Gives the same as one Arrow column of lists.
+
+        Values that are not all numbers, all strings or all booleans are given as JSON text.
+        """
+        located = list(self._located(log, positions))
+        kinds = [
+            {kind for kind in _KINDS if f"{key}:{kind}" in segment.table.schema.names}
+            for segment, _, _ in located
+        ]
+        together = set().union(*kinds)
+        if any(len(here) != 1 for here in kinds) or not (together <= {"i", "f"} or together in _PLAIN):
+            return _from_python([series.values.tolist() for series in self.series(log, key, positions)])
+        value_type = pa.list_(ARROW_TYPES["f" if "f" in together else min(together, default="f")])
+        chunks = [
+            chunk.cast(value_type)
+            for (segment, _, rows), (kind,) in zip(located, kinds, strict=True)
+            for chunk in _take(segment.table[f"{key}:{kind}"], rows).chunks
+        ]
+        column = pa.chunked_array(chunks, value_type)
+        order = np.concatenate([places for _, places, _ in located]) if located else positions
+        in_order = np.array_equal(order, np.arange(len(order)))
+        return column if in_order else column.take(np.argsort(order))
+
+    def _log(self, log: str) -> "_Log":
+        if log not in self._logs:
+            self._logs[log] = _Log(log, self._catalog, self._cache.below(_file_name(log)))
+        return self._logs[log]
+
+    def _located(self, log: str, positions: Ints) -> Iterator[tuple[Segment, Ints, Ints]]:
+        """Finds the runs' rows: a segment, places among `positions`, and rows of the segment."""
+        return self._log(log).located(positions)
+
+
+class _Log:
+    """One log of all runs."""
+
+    def __init__(self, name: str, catalog: Catalog, cache: CachePlace) -> None:
+        self._name = name
+        self._catalog = catalog
+        self._store = SegmentStore(cache.readable, cache.writable)
+        self._segments: list[Segment] = []
+        # Where the row of each run is, by its position in the catalog; -1 while it has none.
+        self._segment_of = np.full(len(catalog), -1)
+        self._row_of = np.full(len(catalog), -1)
+        segments = self._store.load()
+        valid = [self._add(segment) for segment in segments]
+        self._store.tidy(segments, valid)
+
+    def covers(self, positions: Ints) -> bool:
+        """Tells whether no file of these runs needs to be parsed."""
+        return bool((self._segment_of[positions] >= 0).all())
+
+    def located(self, positions: Ints) -> Iterator[tuple[Segment, Ints, Ints]]:
+        unread = positions[self._segment_of[positions] < 0]
+        ended = self._catalog.ended[unread]
+        for table in self._read(unread[ended]):
+            self._store.add(table)
+            self._add(Segment.of(table))
+        yield from self._rows(positions, self._segments, self._segment_of[positions])
+        # Runs that go on are read each time.
+        for table in self._read(unread[~ended]):
+            segment = Segment.of(table)
+            log_ids = self._catalog.log_ids[positions]
+            order = np.argsort(segment.log_ids)
+            places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
+            yield segment, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
+
+    def _rows(
+        self, positions: Ints, segments: Sequence[Segment], segment_of: Ints
+    ) -> Iterator[tuple[Segment, Ints, Ints]]:
+        for index in np.unique(segment_of[segment_of >= 0]).tolist():
+            places = np.flatnonzero(segment_of == index)
+            yield segments[index], places, self._row_of[positions[places]]
+
+    def _add(self, segment: Segment) -> Ints:
+        catalog = self._catalog
+        places = current_places(segment, catalog.log_ids, catalog.changed, catalog.sizes)
+        rows = np.flatnonzero(places >= 0)
+        rows = rows[catalog.ended[places[rows]] & (self._segment_of[places[rows]] < 0)]
+        self._segment_of[places[rows]] = len(self._segments)
+        self._row_of[places[rows]] = rows
+        self._segments.append(segment)
+        return rows
+
+    def _read(self, positions: Ints) -> Iterator[pa.Table]:
+        """Parses the runs' files; in batches, so that memory and what a kill loses are bounded."""
+        batch = _Batch()
+        damaged: list[str] = []
+        for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
+            path = self._catalog.run_path(position) / "metrics" / f"{self._name}.json"
+            batch.add(position, read_rows(path, damaged))
+            if batch.full:
+                yield batch.table(self._catalog)
+                batch = _Batch()
+        if batch.positions:
+            yield batch.table(self._catalog)
+        if damaged:
+            more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+            warnings.warn(
+                f"lines that are no rows are left out: {', '.join(damaged[:5])}{more}",
+                UnreadableRunWarning,
+                stacklevel=2,
+            )
+
+
+class _Batch:
+    """Columns that grow by a run at a time."""
+
+    def __init__(self) -> None:
+        self.positions: list[int] = []
+        self._cells: dict[str, dict[int, pa.Array]] = {}
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= _BATCH_BYTES or len(self.positions) >= _BATCH_RUNS
+
+    def add(self, position: int, rows: Sequence[Row]) -> None:
+        index = len(self.positions)
+        self.positions.append(position)
+        for key in dict.fromkeys(key for row in rows for key in row):
+            values = [row[key] for row in rows if key in row]
+            kind, cell = _encode_cell(values)
+            self._put(f"{key}:{kind}", index, cell)
+            if len(values) < len(rows):
+                numbers = [number for number, row in enumerate(rows) if key in row]
+                self._put(f"{key}:{ROWS}", index, pa.array(numbers, pa.int64()))
+
+    def table(self, catalog: Catalog) -> pa.Table:
+        positions = np.array(self.positions, dtype=np.int64)
+        columns = {
+            LOG_ID: pa.array(catalog.log_ids[positions]),
+            CHANGED: pa.array(catalog.changed[positions]),
+            SIZE: pa.array(catalog.sizes[positions]),
+        }
+        for name, cells in self._cells.items():
+            columns[name] = _list_array(cells, len(positions))
+        return pa.table(columns)
+
+    def _put(self, column: str, index: int, cell: pa.Array) -> None:
+        self._cells.setdefault(column, {})[index] = cell
+        self._bytes += cell.nbytes
+
+
+def read_rows(path: Path, damaged: list[str]) -> list[Row]:
+    """Reads a metrics file; a torn last line is no row yet.
+
+    Args:
+        path: the file; one that does not exist holds no rows.
+        damaged: gets a note on each line that is no row.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        damaged.append(f"{path} ({error.strerror})")
+        return []
+    lines = content.split(b"\n")[:-1]
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        if all(type(row) is dict for row in rows) and len(rows) == len(lines):
+            return list(rows)
+    except ValueError:
+        pass
+    return [row for number, line in enumerate(lines, 1) for row in _row(line, path, number, damaged)]
+
+
+def _row(line: bytes, path: Path, number: int, damaged: list[str]) -> list[Row]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if isinstance(row, dict):
+        return [row]
+    if line.strip():
+        damaged.append(f"{path}, line {number}")
+    return []
+
+
+def _encode_cell(values: list[Any]) -> tuple[str, pa.Array]:
+    types = set(map(type, values)) - {type(None)}
+    kind = "j"
+    if types == {float} or (types == {int, float} and _exact(values)):
+        kind = "f"
+    elif types == {int}:
+        kind = "i"
+    elif types == {bool}:
+        kind = "b"
+    elif types == {str}:
+        kind = "s"
+    if kind != "j":
+        try:
+            return kind, pa.array(values, ARROW_TYPES[kind])
+        except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):  # beyond 64 bits, no Unicode
+            pass
+    return "j", pa.array([json.dumps(value) for value in values], pa.string())
+
+
+def _exact(values: list[Any]) -> bool:
+    return all(abs(value) <= _EXACT for value in values if type(value) is int)
+
+
+def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:
+    lengths = np.zeros(length + 1, dtype=np.int64)
+    missing = np.ones(length, dtype=bool)
+    for index, cell in cells.items():
+        lengths[index + 1] = len(cell)
+        missing[index] = False
+    offsets = pa.array(np.cumsum(lengths), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays(cells.values()), mask=pa.array(missing))
+
+
+def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
+    if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        return column.slice(rows[0], len(rows))  # not copied
+    return column.take(rows)
+
+
+def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> Iterator[tuple[int, Values]]:
+    """Gives the lists of a column in some rows that have one, by place among the rows."""
+    name = f"{key}:{kind}"
+    if name not in table.schema.names:
+        return
+    lists = _take(table[name], rows).combine_chunks()
+    offsets = lists.offsets.to_numpy().tolist()
+    values = lists.values
+    plain = None if kind in "sj" or values.null_count else values.to_numpy(zero_copy_only=False)
+    present = lists.is_valid().to_numpy(zero_copy_only=False)
+    for index in np.flatnonzero(present).tolist():
+        start, end = offsets[index], offsets[index + 1]
+        yield index, plain[start:end] if plain is not None else _decode(values[start:end], kind)
+
+
+def _decode(values: pa.Array, kind: str) -> Values:
+    if kind == "j":
+        return _objects([json.loads(text) for text in values.to_pylist()])
+    if kind == "s" or values.null_count:
+        return _objects(values.to_pylist())
+    array: Values = values.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _objects(values: list[Any]) -> Values:
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def _from_python(lists: list[list[Any]]) -> pa.ChunkedArray:
+    try:
+        return pa.chunked_array([pa.array(lists)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+        return pa.chunked_array([[[json.dumps(value) for value in values] for values in lists]])
+
+
+def _file_name(log: str) -> str:
+    return quote(log, safe="")

@@ -1,0 +1,151 @@
+"""The reader of a directory of runs."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from mlxpy_core._errors import MlxpyError
+
+from ._cache_place import cache_place
+from ._catalog import open_catalog
+from ._columns import PYTHON_TYPES
+from ._config_list import ConfigList
+from ._metric_columns import MetricColumns
+from ._query import check_fields, parse_query
+from ._rows import LAZY_CELL, CatalogRows
+
+if TYPE_CHECKING:
+    import pandas
+
+_RESULT_FORMATS = ("datadict", "pandas")
+
+
+class Reader:
+    """Finds runs by what their config and info say.
+
+    Opening it reads the metadata of all runs, from a cache what has not changed. What it shows stays as
+    it was then, until `refresh`.
+
+    Args:
+        parent_log_dir: the directory of runs.
+        dst_dir: where to keep the cache, if not in ``<parent_log_dir>/.mlxpy``.
+        refresh: whether to look for changes in runs that are cached.
+
+    Attributes:
+        src_dir: the directory of runs, absolute.
+
+    Raises:
+        MlxpyError: there is no such directory, or `dst_dir` cannot be written.
+    """
+
+    def __init__(
+        self,
+        parent_log_dir: str | os.PathLike[str] = "./logs",
+        dst_dir: str | os.PathLike[str] | None = None,
+        refresh: bool = True,
+    ) -> None:
+        self._logs = Path(os.path.abspath(os.path.expanduser(parent_log_dir)))
+        self._dst_dir = None if dst_dir is None else Path(os.path.abspath(os.path.expanduser(dst_dir)))
+        self.src_dir = str(self._logs)
+        self._open(refresh)
+
+    def __len__(self) -> int:
+        return len(self._catalog)
+
+    def __repr__(self) -> str:
+        return f"Reader({self.src_dir!r}): {len(self)} runs"
+
+    def refresh(self) -> None:
+        """Looks for runs that are new, changed or gone."""
+        self._open(refresh=True)
+
+    @overload
+    def search(self, query_string: str = "", asPandas: Literal[False] = False) -> ConfigList: ...
+
+    @overload
+    def search(self, query_string: str = "", *, asPandas: Literal[True]) -> "pandas.DataFrame": ...
+
+    def search(self, query_string: str = "", asPandas: bool = False) -> "ConfigList | pandas.DataFrame":
+        """Finds the runs that answer a query.
+
+        A query compares fields with values, as in
+        ``config.optimizer.lr <= 1e-2 & info.status == 'COMPLETE'``. There are ``== != < <= > >=``,
+        ``in [...]``, ``not in [...]``, ``& | ~`` (also ``and or not``) and parentheses; numbers, strings
+        in either quotes, ``True``, ``False``, ``None`` and lists. A field with odd characters goes
+        between backquotes. Each run's value compares by its own type; a comparison with a field that a
+        run does not have is false.
+
+        Args:
+            query_string: the query; without one, all runs answer.
+            asPandas: whether to give a pandas DataFrame, in which metrics are lists.
+
+        Raises:
+            QueryError: the query is malformed, or names a field that no run has.
+        """
+        program = parse_query(query_string)
+        if len(self):
+            check_fields(program, query_string, self._kinds, self._lazy_fields)
+        positions = self._catalog.matching(program)
+        results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
+        return results.toPandas(lazy=False) if asPandas else results
+
+    def filter(self, query_string: str = "", result_format: str = "datadict") -> Any:
+        """Finds runs as `search` does, under the name that MLXP gave it.
+
+        Args:
+            query_string: the query.
+            result_format: ``datadict`` for a `ConfigList`, ``pandas`` for a DataFrame.
+
+        Raises:
+            QueryError: as `search`.
+            MlxpyError: another result_format.
+        """
+        if result_format not in _RESULT_FORMATS:
+            raise MlxpyError(f"result_format={result_format!r}: give 'datadict' or 'pandas'")
+        if result_format == "pandas":
+            return self.search(query_string, asPandas=True)
+        return self.search(query_string)
+
+    @property
+    def fields(self) -> "pandas.DataFrame":
+        """All columns and the types of their values."""
+        return _type_table({**self._types(), **dict.fromkeys(self._lazy_fields, LAZY_CELL)})
+
+    @property
+    def searchable(self) -> "pandas.DataFrame":
+        """The columns that a query can name, and the types of their values."""
+        return _type_table(self._types())
+
+    def _open(self, refresh: bool) -> None:
+        if not self._logs.is_dir():
+            raise MlxpyError(f"no directory {self.src_dir!r}: give the parent_log_dir of your runs")
+        place = cache_place(self._logs, self._dst_dir)
+        self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
+        self._metrics = MetricColumns(self._catalog, place.below("metrics"))
+        for cached in ("_kinds", "_lazy_fields"):
+            self.__dict__.pop(cached, None)
+
+    @cached_property
+    def _kinds(self) -> dict[str, set[str]]:
+        return self._catalog.kinds()
+
+    @cached_property
+    def _lazy_fields(self) -> set[str]:
+        return CatalogRows(self._catalog, self._metrics, np.arange(len(self))).lazy_fields
+
+    def _types(self) -> dict[str, str]:
+        return {
+            field: " | ".join(sorted(PYTHON_TYPES[kind] for kind in kinds))
+            for field, kinds in self._kinds.items()
+        }
+
+
+def _type_table(types: dict[str, str]) -> "pandas.DataFrame":
+    import pandas
+
+    table: pandas.DataFrame = pandas.DataFrame({"Type": types}, dtype=object).sort_index()
+    table.index.name = "Fields"
+    return table

@@ -1,0 +1,396 @@
+"""Rows of results: runs of a directory, loaded when they are looked at, or what was made of them."""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from mlxpy_core._artifacts import ArtifactStore
+from mlxpy_core._errors import MlxpyError
+
+from ._catalog import Catalog
+from ._columns import MISSING
+from ._metric_columns import MetricColumns, Series
+from ._segments import Ints
+
+LAZY_CELL = "LAZYLOADING"
+"""What a table shows of a column that is loaded on demand."""
+
+_CHUNK = 500  # runs that an iteration decodes at once
+
+
+class Artifact:
+    """One file that a run logged as an artifact.
+
+    Attributes:
+        name: the file's name.
+        path: where it lies.
+    """
+
+    def __init__(self, path: Path, run: Path, type_name: str) -> None:
+        self.name = path.name
+        self.path = path
+        self._run = run
+        self._type_name = type_name
+
+    def load(self) -> Any:
+        """Loads the object. That of a pickled type runs code that the file names.
+
+        Raises:
+            MlxpyError: nobody knows how to load its type.
+        """
+        types_file = self._run / ".keys" / "artifact_types.yaml"
+        return ArtifactStore(self._run / "artifacts", types_file).load_file(self.path, self._type_name)
+
+    def __repr__(self) -> str:
+        return f"Artifact({str(self.path)!r})"
+
+
+class RunRow(Mapping[str, Any]):
+    """One run as a mapping of its fields; metrics and artifacts are loaded when they are asked for.
+
+    A metric is the list of the values that were logged, an artifact field a dict of `Artifact` by file
+    name.
+    """
+
+    def __init__(self, values: Mapping[str, Any], lazy: Mapping[str, Callable[[], Any]]) -> None:
+        self._values = values
+        self._lazy = lazy
+
+    def __getitem__(self, field: str) -> Any:
+        if field in self._values:
+            return self._values[field]
+        if field in self._lazy:
+            return self._lazy[field]()
+        raise KeyError(no_field(field, self))
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._values
+        yield from self._lazy
+
+    def __len__(self) -> int:
+        return len(self._values) + len(self._lazy)
+
+    def __contains__(self, field: object) -> bool:
+        return field in self._values or field in self._lazy
+
+    def __repr__(self) -> str:
+        return repr({**self._values, **dict.fromkeys(self._lazy, LAZY_CELL)})
+
+
+class Rows(Protocol):
+    """What a `ConfigList` shows: rows by place, columns by name."""
+
+    def __len__(self) -> int:
+        """Tells how many rows there are."""
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the columns."""
+
+    @property
+    def lazy_fields(self) -> set[str]:
+        """Those that are loaded on demand."""
+
+    def take(self, places: Sequence[int]) -> "Rows":
+        """Gives some of the rows."""
+
+    def select(self, fields: Sequence[str]) -> "Rows":
+        """Gives some of the columns."""
+
+    def rows(self) -> Iterator[RunRow]:
+        """Gives the rows one by one."""
+
+    def column(self, field: str) -> list[Any]:
+        """Gives a column's values, `MISSING` for a row without it; metrics as arrays of shape (n,)."""
+
+    def series(self, field: str) -> list[Series] | None:
+        """Gives a metric of each row; None for a field that is no metric."""
+
+    def varies(self, field: str) -> bool:
+        """Tells whether a column that is not lazy differs between rows."""
+
+    def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
+        """Gives a column for an Arrow table."""
+
+
+class CatalogRows:
+    """Some runs of a catalog.
+
+    Args:
+        catalog: all runs.
+        metrics: their metrics.
+        positions: which of them these are.
+        chosen: the columns, if not all that the runs have.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        metrics: MetricColumns,
+        positions: Ints,
+        chosen: Sequence[str] | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._metrics = metrics
+        self._positions = positions
+        self._chosen = chosen
+        # No rows have the columns that they could have.
+        self._described = positions if len(positions) else np.arange(len(catalog))
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        if self._chosen is not None:
+            return list(self._chosen)
+        return ordered_fields(self._catalog.kinds(self._described), self._lazy)
+
+    @property
+    def lazy_fields(self) -> set[str]:
+        return set(self._lazy)
+
+    def take(self, places: Sequence[int]) -> "CatalogRows":
+        positions = self._positions[np.asarray(places, dtype=np.int64)]
+        return CatalogRows(self._catalog, self._metrics, positions, self._chosen)
+
+    def select(self, fields: Sequence[str]) -> "CatalogRows":
+        return CatalogRows(self._catalog, self._metrics, self._positions, fields)
+
+    def rows(self) -> Iterator[RunRow]:
+        for start in range(0, len(self), _CHUNK):
+            yield from self._decode(self._positions[start : start + _CHUNK])
+
+    def column(self, field: str) -> list[Any]:
+        if field not in self._lazy:
+            return self._catalog.values(field, self._positions)
+        kind, first, second = self._lazy[field]
+        places, names = self._having(field)
+        positions = self._positions[places]
+        found: list[Any]
+        if kind == "metrics":
+            found = [series.values for series in self._metrics.series(first, second, positions)]
+        else:
+            runs = [self._catalog.run_path(position) for position in positions.tolist()]
+            found = [
+                _artifacts(run, first, second, listed) for run, listed in zip(runs, names, strict=True)
+            ]
+        values: list[Any] = [MISSING] * len(self)
+        for place, value in zip(places.tolist(), found, strict=True):
+            values[place] = value
+        return values
+
+    def series(self, field: str) -> list[Series] | None:
+        kind, log, key = self._lazy.get(field, ("", "", ""))
+        if kind != "metrics":
+            return None
+        places, _ = self._having(field)
+        found = [Series(np.zeros(0))] * len(self)
+        loaded = self._metrics.series(log, key, self._positions[places])
+        for place, series in zip(places.tolist(), loaded, strict=True):
+            found[place] = series
+        return found
+
+    def varies(self, field: str) -> bool:
+        return field not in self._lazy and self._catalog.varies(field, self._positions)
+
+    def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
+        kind, log, key = self._lazy.get(field, ("", "", ""))
+        if kind == "metrics":
+            places, _ = self._having(field)
+            column = self._metrics.arrow(log, key, self._positions[places])
+            if len(places) == len(self):
+                return column
+            rows = np.zeros(len(self), dtype=np.int64)
+            absent = np.ones(len(self), dtype=bool)
+            rows[places], absent[places] = np.arange(len(places)), False
+            return column.take(pa.array(rows, mask=absent))
+        values = self.column(field)
+        if kind == "artifacts":
+            return pa.array([None if value is MISSING else list(value) for value in values])
+        return plain_arrow(values)
+
+    def _having(self, field: str) -> tuple[Ints, list[Mapping[str, Any]]]:
+        """Finds the rows that have a lazy field: their places, and what names their lazy fields."""
+        kind, first, second = self._lazy[field]
+        names = self._catalog.lazy_names(self._positions)
+        places = [place for place, name in enumerate(names) if second in name[kind].get(first, ())]
+        return np.array(places, dtype=np.int64), [names[place] for place in places]
+
+    @cached_property
+    def _lazy(self) -> dict[str, tuple[str, str, str]]:
+        """The lazy fields: the kind, then log and key of a metric, type and folder of an artifact."""
+        lazy: dict[str, tuple[str, str, str]] = {}
+        for names in self._catalog.distinct_lazy_names(self._described):
+            lazy.update(_lazy_fields(names))
+        if self._chosen is None:
+            return lazy
+        return {field: lazy[field] for field in self._chosen if field in lazy}
+
+    def _decode(self, positions: Ints) -> Iterator[RunRow]:
+        chosen = self._chosen
+        fields = [field for field in self.fields if field not in self._lazy]
+        columns = [self._catalog.values(field, positions) for field in fields]
+        names = self._catalog.lazy_names(positions)
+        entries = {id(listed): _lazy_fields(listed) for listed in names}
+        for index, position in enumerate(positions.tolist()):
+            values = {
+                field: column[index]
+                for field, column in zip(fields, columns, strict=True)
+                if column[index] is not MISSING
+            }
+            lazy = {
+                field: self._loader(position, entry, names[index])
+                for field, entry in entries[id(names[index])].items()
+                if chosen is None or field in chosen
+            }
+            yield RunRow(values, lazy)
+
+    def _loader(
+        self, position: int, entry: tuple[str, str, str], names: Mapping[str, Any]
+    ) -> Callable[[], Any]:
+        kind, first, second = entry
+        if kind == "metrics":
+            return lambda: self._metrics.one(first, second, position).values.tolist()
+        return lambda: _artifacts(self._catalog.run_path(position), first, second, names)
+
+
+class PlainRows:
+    """Rows that were computed, such as the results of an aggregation."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        return list(dict.fromkeys(field for row in self._rows for field in row))
+
+    @property
+    def lazy_fields(self) -> set[str]:
+        return set()
+
+    def take(self, places: Sequence[int]) -> "PlainRows":
+        return PlainRows([self._rows[place] for place in places])
+
+    def select(self, fields: Sequence[str]) -> "PlainRows":
+        return PlainRows([{name: row[name] for name in fields if name in row} for row in self._rows])
+
+    def rows(self) -> Iterator[RunRow]:
+        for row in self._rows:
+            yield RunRow(row, {})
+
+    def column(self, field: str) -> list[Any]:
+        return [row.get(field, MISSING) for row in self._rows]
+
+    def series(self, field: str) -> list[Series] | None:
+        values = [np.asarray(value) for value in self.column(field) if value is not MISSING]
+        if len(values) < len(self) or any(value.ndim != 1 for value in values):
+            return None
+        return [Series(value) for value in values]
+
+    def varies(self, field: str) -> bool:
+        return len(set(map(identity, self.column(field)))) > 1
+
+    def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
+        return plain_arrow(
+            [value.tolist() if isinstance(value, np.ndarray) else value for value in self.column(field)]
+        )
+
+
+def joined(parts: Sequence[CatalogRows]) -> Rows:
+    """Gives rows of one catalog as one."""
+    if not parts:
+        return PlainRows([])
+    first = parts[0]
+    positions = np.concatenate([part._positions for part in parts])
+    return CatalogRows(first._catalog, first._metrics, positions, first._chosen)
+
+
+def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[str]:
+    """Orders columns for people: number and status, config, info, artifacts, metrics."""
+    first = [field for field in ("info.log_id", "info.status") if field in fields]
+    groups: list[list[str]] = [[], [], [], []]
+    for field in (*fields, *lazy):
+        if field in first:
+            continue
+        if field in fields:
+            groups[0 if field.startswith("config.") else 1].append(field)
+        else:
+            groups[2 if field.startswith("artifact.") else 3].append(field)
+    return first + [field for group in groups for field in sorted(group)]
+
+
+def no_field(field: str, fields: Sequence[str] | Mapping[str, Any]) -> str:
+    """Says that there is no such column, and which are like it."""
+    close = difflib.get_close_matches(field, list(fields), n=3)
+    return f"no column {field!r}" + (f": did you mean {' or '.join(close)}?" if close else "")
+
+
+def identity(value: Any) -> Any:
+    """Gives what is equal for values that are the same: 1 and True are not, 1 and 1.0 are."""
+    if value is MISSING or value is None or isinstance(value, (bool, str)):
+        return (type(value).__name__, value if value is not MISSING else None)
+    if isinstance(value, (int, float)):
+        return ("number", "nan" if value != value else value)
+    return ("json", json.dumps(value, sort_keys=True, default=str))
+
+
+def plain_arrow(values: Sequence[Any]) -> pa.Array:
+    """Makes a column of plain values; of values that have no common type, one of their text."""
+    given = [None if value is MISSING else value for value in values]
+    try:
+        if {type(value) for value in given} >= {int, bool}:
+            raise pa.ArrowInvalid("Arrow would take them for the same")
+        return pa.array(given)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        texts = [None if value is None else str(value) for value in given]
+        return pa.array([text and text.encode(errors="replace").decode() for text in texts], pa.string())
+
+
+def _lazy_fields(names: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    fields = {
+        ".".join(["artifact", type_name, *filter(None, folder.split("/"))]): (
+            "artifacts",
+            type_name,
+            folder,
+        )
+        for type_name, folders in names.get("artifacts", {}).items()
+        for folder in folders
+    }
+    for log, keys in names.get("metrics", {}).items():
+        for key in keys:
+            fields[f"{log}.{key}"] = ("metrics", log, key)
+    return fields
+
+
+def _artifacts(run: Path, type_name: str, folder: str, names: Mapping[str, Any]) -> dict[str, Artifact]:
+    directory = run / "artifacts" / type_name / folder
+    return {
+        name: Artifact(directory / name, run, type_name)
+        for name in names["artifacts"][type_name][folder]
+    }
+
+
+def missing_as_none(values: Sequence[Any]) -> list[Any]:
+    """Replaces `MISSING` for those who do not know it."""
+    return [None if value is MISSING else value for value in values]
+
+
+def need_fields(fields: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses columns that are not there.
+
+    Raises:
+        MlxpyError: for the first of them.
+    """
+    for field in fields:
+        if field not in known:
+            raise MlxpyError(no_field(field, known))

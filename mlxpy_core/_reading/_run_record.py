@@ -1,0 +1,138 @@
+"""What one run directory says, as one flat row; directories of MLXP 1.0.5 give the same row.
+
+MLXP keeps the number and the place of a run under ``info.logger``, its lists of metrics keys in
+``metrics/.keys/<log>.yaml``, and times of day without the quotes that keep YAML from counting their
+seconds; the rest lies where ours does.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlxpy_core._artifacts import list_artifacts
+from mlxpy_core._info import Status
+from mlxpy_core._metrics import listed_keys
+from mlxpy_core._summary import Stamp, read_summary
+from mlxpy_core._yaml import load_yaml
+
+from ._columns import flatten
+
+_ENDED = {status.value for status in Status} - {Status.SUBMITTED.value, Status.RUNNING.value}
+
+
+class UnreadableRunError(Exception):
+    """A run directory whose metadata cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes:
+        log_id: the number that the directory is named by.
+        stamp: the stamp of its info.yaml, taken before that was read.
+        ended: whether nothing of the run will change any more, unless it is continued.
+        fields: the values of ``config.*`` and ``info.*``.
+        lazy: the names of what is loaded on demand, as JSON: ``metrics`` holds the keys by log,
+            ``artifacts`` the file names by type and folder.
+    """
+
+    log_id: int
+    stamp: Stamp
+    ended: bool
+    fields: dict[str, Any]
+    lazy: str
+
+
+def read_run(run: str, stamp: Stamp) -> RunRecord:
+    """Reads the directory of a run.
+
+    Args:
+        run: its path.
+        stamp: the stamp of its info.yaml.
+
+    Raises:
+        UnreadableRunError: its metadata cannot be read.
+    """
+    summary = read_summary(run, stamp)
+    if summary is None:
+        config, info = (_undated(_load(run, name)) for name in ("config", "info"))
+        summary = {}
+    else:
+        config, info = summary["config"], summary["info"]
+    log_id = int(os.path.basename(run))
+    ended = info.get("status") in _ENDED
+    lazy = {"metrics": summary.get("metrics"), "artifacts": summary.get("artifacts")}
+    if lazy["metrics"] is None:
+        lazy = {"metrics": _metrics_keys(run), "artifacts": list_artifacts(f"{run}/artifacts")}
+    if "logger" in info:  # MLXP
+        info = {key: _clock(value) if key.endswith("_time") else value for key, value in info.items()}
+    # A directory that was copied or moved is the run that it is now, where it is now.
+    info = {**info, "log_id": log_id, "log_dir": run}
+    fields: dict[str, Any] = {}
+    flatten(info, "info", fields)
+    flatten(config, "config", fields)
+    return RunRecord(log_id, stamp, ended, fields, json.dumps(lazy))
+
+
+def _load(run: str, name: str) -> dict[str, Any]:
+    path = f"{run}/metadata/{name}.yaml"
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = load_yaml(file.read())
+    except OSError as error:
+        raise UnreadableRunError(f"{name}.yaml: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        raise UnreadableRunError(f"{name}.yaml is no YAML{place}") from error
+    if content is None and name == "config":
+        return {}
+    if not isinstance(content, dict):
+        raise UnreadableRunError(f"{name}.yaml holds no fields")
+    return content
+
+
+def _metrics_keys(run: str) -> dict[str, list[str]]:
+    metrics = Path(run, "metrics")
+    if (metrics / ".keys").is_dir():  # MLXP
+        return {
+            path.stem: [str(key) for key in content]
+            for path, content in _listings(metrics / ".keys", "*.yaml")
+        }
+    try:
+        listed = listed_keys(metrics, Path(run, ".keys", "metrics.yaml"))
+    except (OSError, ValueError, TypeError):  # no list of keys, and rows that are no rows
+        return {}
+    return {name: sorted(keys) for name, keys in listed.items()}
+
+
+def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
+    for path in sorted(directory.glob(pattern)):
+        try:
+            content = load_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict):
+            yield path, content
+
+
+def _undated(value: Any) -> Any:
+    """Gives a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
+    if isinstance(value, dict):
+        return {key: _undated(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_undated(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _clock(seconds: Any) -> Any:
+    if not isinstance(seconds, int):
+        return seconds
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -1,0 +1,361 @@
+"""Results: lists of runs that are cut, grouped, sorted, shown, plotted and handed on."""
+
+import html.parser
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlxpy
+from mlxpy_core import ConfigList, GroupedConfigList, MlxpyError, Reader
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of MLXP's guide: ``model.num_units=2,3,4 optimizer.lr=10.,1. seed=1,2,3``."""
+    logs = tmp_path_factory.mktemp("project") / "logs"
+    for units in (2, 3, 4):
+        for lr in (10.0, 1.0):
+            for seed in (1, 2, 3):
+                config = {
+                    "model": {"num_units": units},
+                    "optimizer": {"lr": lr},
+                    "seed": seed,
+                    "same": "x",
+                }
+                with mlxpy.Logger(parent_log_dir=logs, config=config) as logger:
+                    for epoch in range(4):
+                        # For 3 units a large learning rate is best, for others a small one.
+                        good = (lr == 10.0) == (units == 3)
+                        loss = (units + good) / (epoch + 1) + 0.01 * seed
+                        logger.log_metrics({"loss": loss, "epoch": epoch}, "train")
+                        logger.log_metrics({"loss": 2 * loss}, "test")
+    return logs
+
+
+@pytest.fixture
+def results(logs: Path) -> ConfigList:
+    return Reader(logs).search()
+
+
+def mean(x: Any) -> Any:
+    return np.mean(np.array(x), axis=0)
+
+
+def maximum(x: Any) -> Any:
+    x = np.array(x)
+    return x[:, -1] == np.max(x[:, -1])
+
+
+class TestGuide:
+    """MLXP's reading guide, as it is written but for the import."""
+
+    def test_filter_and_columns(self, logs: Path) -> None:
+        results = Reader(logs).filter(
+            query_string="info.status == 'COMPLETE' & config.optimizer.lr <= 100."
+        )
+        assert len(results) == 18
+        assert results.config_diff() == ["config.model.num_units", "config.optimizer.lr", "config.seed"]
+        assert results.diff() == results.config_diff()
+        assert all(status == "COMPLETE" for status in results[:]["info.status"])
+        assert set(results.keys()) == set(Reader(logs).fields.index)
+
+    def test_groups(self, results: ConfigList) -> None:
+        grouped = results.groupby(["config.optimizer.lr"])
+        assert list(grouped.keys()) == [(1.0,), (10.0,)]
+        assert all(len(group) == 9 for _, group in grouped.items())
+        assert grouped[10.0,][0]["config.optimizer.lr"] == 10.0
+        table = grouped.toPandas()
+        assert table.index.names == ["config.optimizer.lr", None]
+        assert list(table.loc[1.0]["config.optimizer.lr"]) == [1.0] * 9
+        assert "LAZYLOADING" in repr(grouped)
+
+    def test_aggregation(self, results: ConfigList) -> None:
+        grouped = results.groupby("config.optimizer.lr")
+        aggregated = grouped.aggregate((mean, ("train.loss", "train.epoch")))
+        assert isinstance(aggregated, GroupedConfigList)
+        for key, group in grouped.items():
+            assert len(aggregated[key]) == 1
+            row = aggregated[key][0]
+            assert np.array_equal(row["fmean.train.loss"], mean(group[:]["train.loss"]))
+            assert row["fmean.train.epoch"].tolist() == [0, 1, 2, 3]
+        named = results.aggregate((mean, "train.loss", "average"))
+        assert len(named) == 1
+        assert named.keys() == ["average"]
+
+    def test_the_best_setting_of_each_model(self, results: ConfigList) -> None:
+        group_keys = ["config.model.num_units", "config.optimizer.lr"]
+        methods_keys = ["config.model.num_units"]
+        best_keys = (
+            results.groupby(group_keys)
+            .aggregate((mean, "train.loss"), ungroup=True)
+            .filter((maximum, "fmean.train.loss"), bygroups=methods_keys)
+            .groupby(group_keys)
+            .keys()
+        )
+        assert list(best_keys) == [(2, 1.0), (3, 10.0), (4, 1.0)]
+        best = (
+            results.groupby(group_keys)
+            .select(best_keys)
+            .aggregate((mean, "test.loss"), ungroup=True)
+            .groupby(methods_keys)
+        )
+        assert list(best.toPandas().columns) == ["fmean.test.loss", *group_keys]
+        assert best[3,][0]["config.optimizer.lr"] == 10.0
+
+    def test_a_filter_by_groups_of_groups(self, results: ConfigList) -> None:
+        grouped = results.groupby(["config.model.num_units", "config.optimizer.lr"])
+        best = grouped.aggregate((mean, "train.loss")).filter(
+            (maximum, "fmean.train.loss"), bygroups=["config.model.num_units"]
+        )
+        assert list(best.keys()) == [(2, 1.0), (3, 10.0), (4, 1.0)]
+
+
+class TestList:
+    """One list of runs."""
+
+    def test_indices_and_slices(self, results: ConfigList) -> None:
+        assert results[-1]["info.log_id"] == 18
+        assert results[2:5]["info.log_id"] == [3, 4, 5]
+        assert results[::-6]["info.log_id"] == [18, 12, 6]
+        assert [row["info.log_id"] for row in results] == list(range(1, 19))
+        with pytest.raises(IndexError):
+            results[18]
+
+    def test_a_row_is_a_mapping(self, results: ConfigList) -> None:
+        row = results[0]
+        assert set(row) == set(results.keys())
+        assert len(row) == len(results.keys())
+        assert dict(row)["train.epoch"] == [0, 1, 2, 3]
+        assert row.get("config.nothing") is None
+        assert "LAZYLOADING" in repr(row)
+        with pytest.raises(KeyError, match=r"no column 'train.los': did you mean train.loss"):
+            row["train.los"]
+
+    def test_unknown_columns(self, results: ConfigList) -> None:
+        for ask in (
+            lambda: results["train.los"],
+            lambda: results.groupby("train.los"),
+            lambda: results.sort("train.los"),
+            lambda: results.select(["info.log_id", "train.los"]),
+            lambda: results.aggregate((mean, "train.los")),
+            lambda: results.filter((maximum, "train.los")),
+            lambda: results.plot("train.epoch", "train.los"),
+        ):
+            with pytest.raises(MlxpyError, match=r"no column 'train.los': did you mean train.loss"):
+                ask()  # type: ignore[no-untyped-call]
+
+    def test_columns_of_no_rows(self, logs: Path) -> None:
+        nothing = Reader(logs).search("config.seed == 17")
+        assert nothing["config.seed"] == []
+        assert nothing["train.loss"] == []
+        assert nothing.toArrow().num_rows == 0
+        assert "train.loss" in nothing.toPandas().columns
+        assert list(nothing.groupby("config.seed")) == []
+        assert repr(nothing).endswith("columns]")
+
+    def test_select(self, results: ConfigList) -> None:
+        few = results.select(["train.loss", "config.seed"])
+        assert few.keys() == ["train.loss", "config.seed"]
+        assert list(few.toPandas(lazy=False).columns) == ["train.loss", "config.seed"]
+        assert dict(few[0]) == {"config.seed": 1, "train.loss": results[0]["train.loss"]}
+
+    def test_filter_by_a_function_of_two_columns(self, results: ConfigList) -> None:
+        chosen = results.filter((lambda seed, lr: [a == 1 and b == 1 for a, b in zip(seed, lr, strict=True)],
+                                 ("config.seed", "config.optimizer.lr")))  # fmt: skip
+        assert chosen["info.log_id"] == [4, 10, 16]
+        with pytest.raises(
+            MlxpyError, match="a filter gives a boolean for each row: 18 were expected, 1 came"
+        ):
+            results.filter((lambda seed: [True], "config.seed"))
+
+    @pytest.mark.parametrize(
+        "wrong", ["train.loss", (mean,), ("train.loss", mean), (mean, ["train.loss"]), (mean, ())]
+    )
+    def test_a_wrong_map_is_explained(self, results: ConfigList, wrong: Any) -> None:
+        with pytest.raises(
+            MlxpyError, match=r"a map is \(function, columns\)|columns are a name or a tuple"
+        ):
+            results.aggregate(wrong)
+
+    def test_too_few_output_names(self, results: ConfigList) -> None:
+        with pytest.raises(MlxpyError, match="a map of 2 columns needs 2 output names, not 1"):
+            results.aggregate((mean, ("train.loss", "test.loss"), "one"))
+
+    def test_sort(self, results: ConfigList) -> None:
+        ordered = results.sort(["config.seed", "config.optimizer.lr"])
+        assert ordered["config.seed"] == [1] * 6 + [2] * 6 + [3] * 6
+        assert ordered["config.optimizer.lr"][:6] == [1.0] * 3 + [10.0] * 3
+        assert ordered["info.log_id"][:3] == [4, 10, 16]
+        assert results.sort("info.log_id", ascending=False)["info.log_id"][0] == 18
+        with pytest.raises(MlxpyError, match=r"column 'train\.loss' has no order"):
+            results.sort("train.loss")
+
+    def test_values_of_any_type_are_sorted_and_grouped(self, tmp_path: Path) -> None:
+        values = ["b", None, 2, 1.5, True, "a", [1], math.nan, 2.0, "missing"]
+        for value in values:
+            with mlxpy.Logger(
+                parent_log_dir=tmp_path, config={} if value == "missing" else {"x": value}
+            ):
+                pass
+        results = Reader(tmp_path).search()
+        assert [repr(x) for x in results.sort("config.x")["config.x"]] == [
+            "True", "1.5", "2", "2.0", "'a'", "'b'", "[1]", "None", "nan", "None",
+        ]  # fmt: skip
+        groups = {repr(key[0]): len(group) for key, group in results.groupby("config.x").items()}
+        assert groups == {
+            "True": 1,
+            "1.5": 1,
+            "2": 2,
+            "'a'": 1,
+            "'b'": 1,
+            "'[1]'": 1,
+            "None": 2,
+            "nan": 1,
+        }
+        assert results.diff() == ["config.x"]
+        assert results[:1].diff() == []
+        assert Reader(tmp_path).search("config.x in [2, 2.0]").diff() in ([], ["config.x"])
+
+    def test_a_table_for_duckdb_and_polars(self, results: ConfigList) -> None:
+        import duckdb
+        import polars
+
+        table = results.toArrow()
+        query = """
+            select "config.seed" as seed, avg("train.loss"[-1]) as loss from "table" group by seed order by loss
+        """
+        assert [seed for seed, _ in duckdb.sql(query).fetchall()] == [1, 2, 3]
+        frame = polars.DataFrame(table)
+        assert frame["train.loss"].list.len().to_list() == [4] * 18
+
+
+class _Tables(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append(0)
+        elif tag in ("td", "th"):
+            self.rows[-1] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+class TestDisplay:
+    """What people see."""
+
+    def test_what_tells_runs_apart_is_shown(
+        self, results: ConfigList, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for columns in (80, 120, 200, 1000):
+            monkeypatch.setenv("COLUMNS", str(columns))
+            lines = repr(results).splitlines()
+            assert max(map(len, lines)) <= columns
+            assert "info.log_id" in lines[1]
+            assert "config.model.num_units" in lines[1]
+            if columns >= 120:
+                assert "config.seed" in lines[1]
+        assert lines[-1] == f"[18 runs x {len(results.keys())} columns]"
+        assert all(field in lines[1] for field in list(results.keys()))
+
+    def test_many_rows_and_long_values(self, tmp_path: Path) -> None:
+        for number in range(70):
+            with mlxpy.Logger(parent_log_dir=tmp_path, config={"x": number, "text": "l o n g\n" * 99}):
+                pass
+        text = repr(Reader(tmp_path).search().select(["config.x", "config.text"]))
+        assert len(text.splitlines()) == 60 + 6
+        assert text.splitlines()[33].strip("| ") == "..."
+        assert max(map(len, text.splitlines())) < 80
+        assert " 69 |" in text
+        assert " 35 |" not in text
+
+    def test_a_notebooks_table_with_two_hundred_columns(self, tmp_path: Path) -> None:
+        for number in range(3):
+            config = {
+                **{f"same_{index}": "<b>&" for index in range(200)},
+                "x": f"<i>{number}",
+                "long": "y" * 500,
+            }
+            with mlxpy.Logger(parent_log_dir=tmp_path, config=config) as logger:
+                logger.log_metrics({"loss": 1}, "train")
+        page = Reader(tmp_path).search()._repr_html_()
+        tables = _Tables()
+        tables.feed(page)
+        assert tables.open == []
+        assert tables.rows[:4] == [tables.rows[0]] * 4
+        assert tables.rows[0] < 12  # the columns that are the same are folded away
+        assert "config.x" in tables.text
+        assert "<i>0" in tables.text
+        assert "LAZYLOADING" in tables.text
+        assert any("columns are the same in all runs" in text for text in tables.text)
+        assert "config.same_199" in tables.text
+        assert max(map(len, tables.text)) < 1000
+
+    def test_groups_in_a_notebook(self, results: ConfigList) -> None:
+        assert "<table" in results.groupby("config.seed")._repr_html_()
+
+
+class TestPlot:
+    """Lines over runs that differ only in seed."""
+
+    @pytest.fixture(autouse=True)
+    def _no_window(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import matplotlib as mpl
+
+        mpl.use("agg")
+
+    def test_mean_and_band_over_seeds(self, results: ConfigList) -> None:
+        ax = results.plot("train.epoch", "train.loss", hue="config.model.num_units")
+        assert len(ax.lines) == 6  # 3 models x 2 learning rates
+        assert len(ax.collections) == 6
+        legend = ax.get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == ["2", "3", "4"]
+        assert ax.get_xlabel() == "train.epoch"
+        line = ax.lines[0]
+        seeds = np.array([results[place]["train.loss"] for place in range(3)])
+        assert np.allclose(line.get_ydata(), seeds.mean(axis=0))
+        edges = ax.collections[0].get_paths()[0].vertices
+        assert np.isclose(edges[:, 1].max(), (seeds.mean(axis=0) + seeds.std(axis=0)).max())
+
+    def test_settings_without_hue_and_a_given_axes(self, results: ConfigList) -> None:
+        from matplotlib import pyplot
+
+        figure, ax = pyplot.subplots()
+        assert results.plot(None, "test.loss", ax=ax) is ax
+        legend = ax.get_legend()
+        assert legend is not None
+        assert legend.get_texts()[0].get_text() == "model.num_units=2, optimizer.lr=10.0"
+        assert list(ax.lines[0].get_xdata()) == [0, 1, 2, 3]
+        pyplot.close(figure)
+
+    def test_a_result_over_a_setting(self, results: ConfigList) -> None:
+        ax = results.plot("config.model.num_units", "test.loss", hue="config.optimizer.lr")
+        assert [list(line.get_xdata()) for line in ax.lines] == [[2, 3, 4]] * 2
+
+    def test_rows_that_lack_a_value_and_runs_of_other_lengths(self, tmp_path: Path) -> None:
+        for seed, count in ((1, 4), (2, 2)):
+            with mlxpy.Logger(parent_log_dir=tmp_path, config={"seed": seed}) as logger:
+                for step in range(count):
+                    logger.log_metrics(
+                        {"step": step, "loss": step * seed} if step != 1 else {"step": 1}, "log"
+                    )
+        ax = Reader(tmp_path).search().plot("log.step", "log.loss")
+        assert list(ax.lines[0].get_xdata()) == [0, 2, 3]
+        assert list(ax.lines[0].get_ydata()) == [0, 2, 3]
+
+    def test_what_has_no_numbers(self, results: ConfigList) -> None:
+        with pytest.raises(MlxpyError, match=r"column 'info\.user' holds values that are no numbers"):
+            results.plot("config.seed", "info.user")

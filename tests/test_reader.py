@@ -1,0 +1,571 @@
+"""The reader: every run is there, as it is now, whatever the cache says."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from conftest import BECOME_NOBODY, Project
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlxpy
+from mlxpy_core import MlxpyError, QueryError, Reader, RunDirectory, dump_yaml
+from mlxpy_core._reading import _progress
+from mlxpy_core._reading._catalog import UnreadableRunWarning
+from mlxpy_core._reading._columns import TypedColumns, encode_rows
+from mlxpy_core._reading._run_record import RunRecord, read_run
+from mlxpy_core._summary import read_summary, stamp_of, write_summary
+
+MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
+
+
+def make_run(
+    logs: Path, config: dict[str, Any], losses: list[float] | None = None, **options: Any
+) -> int:
+    with mlxpy.Logger(parent_log_dir=logs, config=config, **options) as logger:
+        for epoch, loss in enumerate(losses or []):
+            logger.log_metrics({"loss": loss, "epoch": epoch}, "train")
+        return logger.log_id
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Three runs as in the tutorial."""
+    for lr in (1e-3, 1e-2, 1e-1):
+        make_run(tmp_path / "logs", {"optimizer": {"lr": lr}, "seed": None}, [lr * 3, lr])
+    return tmp_path / "logs"
+
+
+def cache_files(logs: Path) -> list[Path]:
+    return sorted((logs / ".mlxpy").rglob("*.arrow"))
+
+
+def found(reader: Reader, query: str = "") -> list[int]:
+    return reader.search(query)["info.log_id"]
+
+
+QUERY = "config.optimizer.lr <= 1e-2 & info.status == 'COMPLETE'"
+
+
+class TestSearch:
+    """The tutorial's section 3."""
+
+    @pytest.mark.smoke
+    def test_a_data_frame_with_metrics_as_lists(self, logs: Path) -> None:
+        results = Reader(logs).search(query_string=QUERY, asPandas=True)
+        assert list(results["info.log_id"]) == [1, 2]
+        assert list(results["config.optimizer.lr"]) == [1e-3, 1e-2]
+        assert results["train.loss"][1] == [0.03, 0.01]
+        assert results["train.epoch"][0] == [0, 1]
+        assert list(results.columns)[:3] == ["info.log_id", "info.status", "config.optimizer.lr"]
+        assert list(results.columns)[-1] == "train.loss"
+
+    @pytest.mark.smoke
+    def test_a_lazy_table(self, logs: Path) -> None:
+        results = Reader(logs).search(query_string=QUERY)
+        assert isinstance(results, mlxpy.ConfigList)
+        assert "LAZYLOADING" in repr(results)
+        assert results[0]["train.loss"] == [0.003, 0.001]
+        assert results[:]["train.loss"][1].tolist() == [0.03, 0.01]
+
+    def test_mlxps_name_for_it(self, logs: Path) -> None:
+        reader = Reader(logs)
+        assert len(reader.filter(query_string=QUERY)) == 2
+        assert reader.filter(QUERY, result_format="pandas")["train.loss"][0] == [0.003, 0.001]
+        with pytest.raises(MlxpyError, match="give 'datadict' or 'pandas'"):
+            reader.filter(result_format="polars")
+
+    def test_what_there_is_to_ask_for(self, logs: Path) -> None:
+        make_run(logs, {"optimizer": {"lr": "auto"}})
+        reader = Reader(logs)
+        assert len(reader) == 4
+        assert reader.fields["Type"]["config.optimizer.lr"] == "float | str"
+        assert reader.fields["Type"]["train.loss"] == "LAZYLOADING"
+        assert reader.searchable["Type"]["info.log_id"] == "int"
+        assert "train.loss" not in reader.searchable.index
+
+    def test_every_type_of_value_and_odd_keys(self, tmp_path: Path) -> None:
+        for value in (1, "a", None, True, 2.5, [1, [2, "x"]], {}, 2**70):
+            make_run(tmp_path, {"x": value, "my key": {"größe.x": 1}, 7: {True: 2}})
+        make_run(tmp_path, {})
+        reader = Reader(tmp_path)
+        assert found(reader, "config.x > 1") == [5, 8]
+        assert found(reader, "config.x != 1") == [2, 3, 4, 5, 6, 7, 8]
+        assert found(reader, "config.x in ['a', None, True]") == [2, 3, 4]
+        assert found(reader, "config.x == [1, [2, 'x']]") == [6]
+        assert found(reader, "`config.my key.größe.x` == 1 & config.7.true == 2") == list(range(1, 9))
+        assert reader.search("config.x == 1")[0]["config.x"] == 1
+        assert found(reader, "~ config.x == 1")[-1] == 9
+
+    def test_a_misspelt_field(self, logs: Path) -> None:
+        with pytest.raises(
+            QueryError, match=r"no run has a field config.lr: did you mean config.optimizer.lr\?"
+        ):
+            Reader(logs).search("config.lr == 1")
+
+    def test_an_empty_directory_answers(self, tmp_path: Path) -> None:
+        reader = Reader(tmp_path)
+        assert len(reader) == 0
+        assert len(reader.search("info.status == 'COMPLETE'")) == 0
+        assert len(reader.search(asPandas=True)) == 0
+        assert reader.fields.empty
+
+    def test_no_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(MlxpyError, match=r"no directory '.*/nowhere': give the parent_log_dir"):
+            Reader(tmp_path / "nowhere")
+        assert not (tmp_path / "nowhere").exists()
+
+    def test_it_shows_runs_as_they_were_until_it_is_refreshed(self, logs: Path) -> None:
+        reader = Reader(logs)
+        make_run(logs, {})
+        assert found(reader) == [1, 2, 3]
+        reader.refresh()
+        assert found(reader) == [1, 2, 3, 4]
+
+
+_opened: list[str] | None = None
+
+
+def _note_open(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _opened is not None:
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note_open)
+
+
+@contextmanager
+def files_opened(logs: Path) -> Iterator[set[str]]:
+    """Gathers the runs of which files are opened."""
+    global _opened
+    _opened = []
+    runs: set[str] = set()
+    try:
+        yield runs
+    finally:
+        names = [
+            Path(path).relative_to(logs).parts[0] for path in _opened if path.startswith(f"{logs}/")
+        ]
+        runs.update(name for name in names if name.isdigit())
+        _opened = None
+
+
+class TestRefresh:
+    """What has changed is read, and nothing else."""
+
+    def test_runs_that_have_ended_are_not_opened_again(self, logs: Path) -> None:
+        Reader(logs).search(asPandas=True)
+        make_run(logs, {"optimizer": {"lr": 1.0}}, [4.0])
+        with files_opened(logs) as opened:
+            reader = Reader(logs)
+            assert found(reader, "config.optimizer.lr >= 0.1") == [3, 4]
+            assert [list(loss) for loss in reader.search()["train.loss"]][-1] == [4.0]
+        assert opened == {"4"}
+        with files_opened(logs) as opened:
+            assert Reader(logs).search(asPandas=True)["train.loss"][3] == [4.0]
+        assert opened == set()
+
+    def test_a_run_that_is_continued(self, logs: Path) -> None:
+        Reader(logs).search(asPandas=True)
+        make_run(logs, {"optimizer": {"lr": 7}}, [5.0], forced_log_id=2)
+        results = Reader(logs).search("config.optimizer.lr == 7")
+        assert results["info.log_id"] == [2]
+        assert results["train.loss"][0].tolist() == [0.03, 0.01, 5.0]
+
+    def test_metadata_that_somebody_else_wrote(self, logs: Path) -> None:
+        Reader(logs)
+        info = logs / "2" / "metadata" / "info.yaml"
+        info.write_text(info.read_text().replace("COMPLETE", "KILLED", 1))
+        assert found(Reader(logs), "info.status == 'KILLED'") == [2]
+
+    def test_a_config_that_was_edited_with_its_info(self, logs: Path) -> None:
+        Reader(logs)
+        config = logs / "2" / "metadata" / "config.yaml"
+        config.write_text("optimizer: {lr: 17}\n")
+        os.utime(logs / "2" / "metadata" / "info.yaml")
+        assert found(Reader(logs), "config.optimizer.lr == 17") == [2]
+
+    def test_directories_deleted_and_copied_in(self, logs: Path, tmp_path: Path) -> None:
+        Reader(logs).search(asPandas=True)
+        shutil.rmtree(logs / "1")
+        shutil.copytree(logs / "2", logs / "12")
+        shutil.copytree(logs / "3", logs / "7", copy_function=shutil.copy)  # new times
+        reader = Reader(logs)
+        assert found(reader) == [2, 3, 7, 12]
+        results = reader.search("config.optimizer.lr == 0.01")
+        assert results["info.log_id"] == [2, 12]
+        assert results["info.log_dir"] == [str(logs / "2"), str(logs / "12")]
+        assert [loss.tolist() for loss in results["train.loss"]] == [[0.03, 0.01]] * 2
+
+    def test_another_run_under_the_same_number(self, logs: Path) -> None:
+        Reader(logs).search(asPandas=True)
+        shutil.rmtree(logs / "1")
+        (logs / "3").rename(logs / "1")
+        results = Reader(logs).search("config.optimizer.lr == 0.1")
+        assert results["info.log_id"] == [1]
+        assert results["train.loss"][0].tolist() == pytest.approx([0.3, 0.1])
+
+    def test_trust_in_the_cache(self, logs: Path) -> None:
+        Reader(logs)
+        info = logs / "2" / "metadata" / "info.yaml"
+        info.write_text(info.read_text().replace("COMPLETE", "KILLED", 1))
+        make_run(logs, {})
+        shutil.rmtree(logs / "1")
+        trusting = Reader(logs, refresh=False)
+        assert found(trusting) == [2, 3, 4]
+        assert found(trusting, "info.status == 'KILLED'") == []
+
+    def test_files_of_the_cache_do_not_pile_up(self, tmp_path: Path) -> None:
+        for number in range(1, 40):
+            make_run(tmp_path, {"x": number}, [number])
+            assert Reader(tmp_path).search()["train.loss"][-1].tolist() == [number]
+        reader = Reader(tmp_path)
+        assert found(reader) == reader.search()["config.x"] == list(range(1, 40))
+        assert len(cache_files(tmp_path)) < 30
+        for number in range(1, 38):
+            shutil.rmtree(tmp_path / str(number))
+        Reader(tmp_path)
+        Reader(tmp_path)
+        with_runs = [path for path in cache_files(tmp_path) if path.parent.name == "runs"]
+        assert sum(pa.ipc.open_file(path).read_all().num_rows for path in with_runs) < 10
+
+
+class TestRunningRuns:
+    """Runs that go on are shown as far as they are."""
+
+    def test_rows_so_far_and_new_columns(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(parent_log_dir=tmp_path) as logger:
+            logger.log_metrics({"loss": 1.0}, "train")
+            reader = Reader(tmp_path)
+            results = reader.search("info.status == 'RUNNING'")
+            assert results[0]["train.loss"] == [1.0]
+            logger.log_metrics({"loss": 0.5}, "train")
+            assert results[0]["train.loss"] == [1.0, 0.5]
+            assert results["train.loss"][0].tolist() == [1.0, 0.5]
+            logger.log_metrics({"accuracy": 3}, "test")
+            logger.log_artifact("x", "a", "text")
+            reader.refresh()
+            row = reader.search()[0]
+            assert row["test.accuracy"] == [3]
+            assert row["artifact.text"]["a.txt"].load() == "x"
+        assert Reader(tmp_path).search("info.status == 'COMPLETE'")["train.loss"][0].tolist() == [
+            1.0,
+            0.5,
+        ]
+
+    def test_a_torn_last_line_is_no_row_yet(self, logs: Path) -> None:
+        with open(logs / "2" / "metrics" / "train.json", "a") as file:
+            file.write('{"loss": 9')
+        reader = Reader(logs)
+        assert reader.search()[1]["train.loss"] == [0.03, 0.01]
+        assert reader.search()["train.loss"][1].tolist() == [0.03, 0.01]
+
+    def test_lines_that_are_no_rows_are_named_and_hide_nothing(self, logs: Path) -> None:
+        path = logs / "2" / "metrics" / "train.json"
+        path.write_text('{"loss": 1}\n\0\0\0\n[2]\n{"loss": 3}\n')
+        with pytest.warns(
+            UnreadableRunWarning, match=r"2/metrics/train.json, line 2, .*train.json, line 3"
+        ):
+            assert Reader(logs).search()["train.loss"][1].tolist() == [1, 3]
+
+    def test_while_another_process_logs(self, project: Project) -> None:
+        project.write(
+            "write.py",
+            """
+            import mlxpy
+            with mlxpy.Logger(parent_log_dir="logs") as logger:
+                print("started", flush=True)
+                for number in range(20_000):
+                    logger.log_metrics({"number": number, "text": "x" * (number % 50)}, "train")
+            """,
+        )
+        lengths = []
+        with project.start("write.py") as process:
+            assert process.stdout
+            process.stdout.readline()
+            while process.poll() is None:
+                results = Reader(project.path / "logs").search()
+                if "train.number" in list(results.keys()):
+                    numbers = results["train.number"][0]
+                    assert numbers.tolist() == list(range(len(numbers)))
+                    lengths.append(len(numbers))
+        assert len(set(lengths)) > 2
+        assert len(Reader(project.path / "logs").search()["train.text"][0]) == 20_000
+
+
+class TestDamage:
+    """Nothing in the directory can make the reader fail, or tell of what is not."""
+
+    @pytest.mark.parametrize("how", ["cut", "empty", "garbage", "other version"])
+    def test_a_damaged_cache_is_rebuilt(self, logs: Path, how: str) -> None:
+        expected = Reader(logs).search(asPandas=True)
+        for length in (0, 1, 8, 100, 0.3, 0.7, 0.99):
+            for path in cache_files(logs):
+                content = path.read_bytes()
+                if how == "cut":
+                    path.write_bytes(
+                        content[: int(length * len(content)) if length < 1 else int(length)]
+                    )
+                elif how == "empty":
+                    path.write_bytes(b"")
+                elif how == "garbage":
+                    path.write_bytes(random.Random(length).randbytes(len(content)))
+                else:
+                    table = pa.table({"#log_id": [1]}).replace_schema_metadata({"mlxpy": "0"})
+                    with pa.ipc.new_file(path, table.schema) as writer:
+                        writer.write_table(table)
+            assert Reader(logs).search(asPandas=True).equals(expected)
+
+    def test_runs_that_cannot_be_read_are_named_once_and_hide_no_others(self, logs: Path) -> None:
+        for number in range(4, 8):
+            shutil.copytree(logs / "3", logs / str(number))
+            shutil.rmtree(logs / str(number) / ".keys")
+        (logs / "4/metadata/info.yaml").write_text("a: [1\n  b")
+        (logs / "5/metadata/config.yaml").write_bytes(b"a: \xff\n")
+        (logs / "6/metadata/info.yaml").unlink()
+        (logs / "7/metadata/info.yaml").write_text("- 1\n")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            reader = Reader(logs)
+        assert found(reader) == [1, 2, 3]
+        (warning,) = caught
+        message = str(warning.message)
+        assert f"4 of the runs in {logs} cannot be read and are left out: " in message
+        for reason in (
+            "4 (info.yaml is no YAML in line",
+            "5 (config.yaml is no YAML",
+            "6 (info.yaml is",
+            "7 (info",
+        ):
+            assert reason in message
+
+    def test_a_run_that_is_being_made_is_no_reason_to_warn(self, logs: Path) -> None:
+        (logs / "4").mkdir()
+        (logs / "5").write_text("a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert found(Reader(logs)) == [1, 2, 3]
+
+    def test_a_summary_that_is_older_than_the_metadata_does_not_count(self, logs: Path) -> None:
+        info = logs / "1" / "metadata" / "info.yaml"
+        info.write_text(info.read_text().replace("COMPLETE", "FAILED", 1))
+        for content in ("", "{", "[]", '{"version": 1}', None):
+            if content is not None:
+                (logs / "1/.keys/summary.json").write_text(content)
+            shutil.rmtree(logs / ".mlxpy")
+            assert found(Reader(logs), "info.status == 'FAILED'") == [1]
+
+    def test_lost_lists_of_keys(self, logs: Path) -> None:
+        for run in logs.glob("[0-9]*"):
+            shutil.rmtree(run / ".keys")
+        assert Reader(logs).search()["train.loss"][0].tolist() == [0.003, 0.001]
+
+    def test_a_kill_while_the_cache_is_built(self, project: Project) -> None:
+        for number in range(60):
+            make_run(project.path / "logs", {"x": number}, [float(number)])
+        project.write(
+            "read.py",
+            """
+            import mlxpy
+            print("ready", flush=True)
+            while True:
+                import shutil
+                mlxpy.Reader("logs").search(asPandas=True)
+                shutil.rmtree("logs/.mlxpy")
+            """,
+        )
+        rng = random.Random(0)
+        for _ in range(8):
+            with project.start("read.py") as process:
+                assert process.stdout
+                process.stdout.readline()
+                time.sleep(rng.uniform(0.3, 1.5))  # the moment is what varies
+                process.send_signal(signal.SIGKILL)
+            results = Reader(project.path / "logs").search()
+            assert results["config.x"] == list(range(60))
+            assert [loss.tolist() for loss in results["train.loss"]] == [[float(x)] for x in range(60)]
+
+
+def _read(logs: Path, barrier: Any, answers: Any) -> None:
+    barrier.wait()
+    results = Reader(logs).search("config.x >= 10")
+    answers.put((results["info.log_id"], [loss.tolist() for loss in results["train.loss"]]))
+
+
+def test_many_readers_at_once(tmp_path: Path) -> None:
+    for number in range(40):
+        make_run(tmp_path, {"x": number}, [float(number)])
+    context = multiprocessing.get_context("spawn")
+    for _ in range(2):  # without a cache, and with what the first left
+        barrier, answers = context.Barrier(6), context.Queue()
+        readers = [context.Process(target=_read, args=(tmp_path, barrier, answers)) for _ in range(6)]
+        for reader in readers:
+            reader.start()
+        given_answers = [answers.get(timeout=60) for _ in readers]
+        for reader in readers:
+            reader.join()
+        assert given_answers == [(list(range(11, 41)), [[float(x)] for x in range(10, 40)])] * 6
+
+
+class TestPlaces:
+    """Where the cache lies."""
+
+    def test_another_directory(self, logs: Path, tmp_path: Path) -> None:
+        reader = Reader(logs, dst_dir=tmp_path / "cache")
+        reader.search(asPandas=True)
+        assert cache_files(logs) == []
+        assert list((tmp_path / "cache").rglob("*.arrow"))
+        with files_opened(logs) as opened:
+            assert found(Reader(logs, dst_dir=tmp_path / "cache")) == [1, 2, 3]
+        assert opened == set()
+
+    def test_one_directory_for_the_caches_of_two(self, logs: Path, tmp_path: Path) -> None:
+        make_run(tmp_path / "others", {"x": 1})
+        for _ in range(2):
+            assert found(Reader(logs, dst_dir=tmp_path / "cache")) == [1, 2, 3]
+            assert found(Reader(tmp_path / "others", dst_dir=tmp_path / "cache")) == [1]
+
+    def test_a_directory_that_cannot_be_made(self, logs: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(
+            MlxpyError, match=r"dst_dir='.*file' cannot be written: choose another directory"
+        ):
+            Reader(logs, dst_dir=tmp_path / "file")
+
+    @pytest.mark.parametrize("cache", ["cache", "nowhere"])
+    def test_runs_of_another_user(self, project: Project, cache: str) -> None:
+        for lr in (0.1, 0.2):
+            make_run(project.path / "logs", {"lr": lr}, [lr])
+        project.open_to_all()
+        if cache == "cache":
+            (project.path / "cache").mkdir()
+            (project.path / "cache").chmod(0o777)
+        project.write(
+            "read.py",
+            "import lark, mlxpy, pandas; from mlxpy import Reader"
+            + BECOME_NOBODY
+            + """
+for _ in range(2):
+    results = Reader("logs").search("config.lr > 0.1")
+    print(results["info.log_id"], results["train.loss"][0].tolist(), flush=True)
+""",
+        )
+        process = project.run("read.py", env={"XDG_CACHE_HOME": str(project.path / cache)})
+        assert process.stdout == "[2] [0.2]\n" * 2
+        assert cache_files(project.path / "logs") == []
+        assert bool(list((project.path / cache).rglob("*.arrow"))) is (cache == "cache")
+
+
+class TestMlxp:
+    """Runs that MLXP 1.0.5 wrote."""
+
+    @pytest.fixture
+    def mlxp_logs(self, tmp_path: Path) -> Path:
+        shutil.copytree(MLXP_RUNS, tmp_path / "logs")
+        return tmp_path / "logs"
+
+    def test_they_are_read_as_ours(self, mlxp_logs: Path) -> None:
+        reader = Reader(mlxp_logs)
+        assert found(reader, "info.status == 'COMPLETE' & config.optimizer.lr <= 1e1") == [1, 2]
+        assert found(reader, "info.logger.log_id == 3 & info.status == 'FAILED'") == [3]
+        row = reader.search()[0]
+        assert row["train.loss"] == [10.0, 5.0, 10 / 3]
+        assert row["test.loss"] == [20.0, 10.0, 20 / 3]
+        assert row["artifact.pickle"]["last_ckpt"].load() == {"epoch": 2}
+        assert row["artifact.pickle.models"]["best"].load() == [1, 2]
+        assert row["info.start_time"] == "12:46:07"
+        assert row["config.since"] == "2024-01-31"
+        assert reader.search(asPandas=True)["train.epoch"][2] == [0, 1, 2]
+
+    def test_beside_ours(self, mlxp_logs: Path) -> None:
+        make_run(mlxp_logs, {"optimizer": {"lr": 10.0}}, [1.0])
+        results = Reader(mlxp_logs).search("config.optimizer.lr == 10")
+        assert results["info.log_id"] == [1, 4]
+        assert [len(loss) for loss in results["train.loss"]] == [3, 1]
+
+
+plain = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8),
+        st.sampled_from(["1e-3", "12:30:00", "2024-01-31", "null", "yes", "0x1F", "1_000", "~", ".inf"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text("ab.é", max_size=3), st.integers(0, 3), st.booleans()), inner, max_size=3),
+    ),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def as_stored(record: RunRecord) -> str:
+    columns = TypedColumns(encode_rows([record.fields]))
+    return repr(
+        (record.ended, record.lazy, [(field, columns.values(field, [0])) for field in record.fields])
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(config=st.dictionaries(st.text("abc", min_size=1, max_size=3), plain, max_size=4))
+def test_the_summary_says_what_the_yaml_says(tmp_path_factory: Any, config: dict[str, Any]) -> None:
+    directory = RunDirectory(tmp_path_factory.mktemp("logs") / "1")
+    directory.metadata.mkdir(parents=True)
+    directory.config.write_text(dump_yaml(config))
+    info = {"log_id": 1, "status": "COMPLETE", "more": config}
+    directory.info.write_text(dump_yaml(info))
+    stamp = stamp_of(directory.info)
+    from_yaml = as_stored(read_run(str(directory.path), stamp))
+    write_summary(directory, config, info, ended=True)
+    assert read_summary(str(directory.path), stamp)
+    assert as_stored(read_run(str(directory.path), stamp)) == from_yaml
+
+
+def test_a_progress_bar_on_a_terminal_only(project: Project) -> None:
+    project.write(
+        "bar.py",
+        """
+        import sys
+        from mlxpy_core._reading import _progress
+        _progress._PATIENCE_S = float(sys.argv[1])
+        print(sum(_progress.with_progress(range(1000), "reading runs")))
+        """,
+    )
+
+    def run_on_terminal(patience: str) -> str:
+        ours, theirs = pty.openpty()
+        with project.start("bar.py", patience, stdout=subprocess.PIPE, stderr=theirs) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # the other end was closed
+                while True:
+                    shown += os.read(ours, 4096)
+            stdout, _ = process.communicate()
+        os.close(ours)
+        assert stdout == "499500\n"
+        return shown.decode()
+
+    assert "reading runs" in run_on_terminal("0")
+    assert run_on_terminal("60") == ""
+    assert project.run("bar.py", "0").stderr == ""
+    assert _progress._PATIENCE_S == 1
+
+
+def test_info_knows_the_summary_is_no_metadata(logs: Path) -> None:
+    summary = json.loads((logs / "1/.keys/summary.json").read_text())
+    assert summary["metrics"] == {"train": ["epoch", "loss"]}
+    assert summary["artifacts"] == {}
