@@ -22,13 +22,13 @@ Stamp = tuple[int, int]
 _VERSION = 1
 
 
-def stamp_of(path: str | os.PathLike[str], directory: int | None = None) -> Stamp:
-    """Gives the stamp of a file; `directory` is a descriptor that a relative path starts from.
+def stamp_of(path: str | os.PathLike[str]) -> Stamp:
+    """Gives the stamp of a file.
 
     Raises:
         OSError: there is no such file, or it may not be looked at.
     """
-    status = os.stat(path, dir_fd=directory)
+    status = os.stat(path)
     return status.st_mtime_ns, status.st_size
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from mlxpy_core._directories import is_run_name
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._summary import Stamp, stamp_of
+from mlxpy_core._summary import Stamp
 
 from ._cache_place import CachePlace
 from ._columns import TypedColumns, encode_rows
@@ -70,7 +71,6 @@ class Catalog:
         for index, places in self._by_table(np.arange(len(self))):
             ended = self._segments[index].table[ENDED].take(self._rows[places])
             self.ended[places] = ended.to_numpy(zero_copy_only=False)
-        self._decoded: dict[str, LazyNames] = {}
 
     def __len__(self) -> int:
         return len(self.log_ids)
@@ -118,27 +118,31 @@ class Catalog:
 
     def lazy_names(self, positions: Ints) -> list[LazyNames]:
         """Names the metrics and artifacts of some runs."""
-        names: list[LazyNames] = [{}] * len(positions)
-        for places, texts in self._lazy_texts(positions):
-            for place, text in zip(places.tolist(), texts.to_pylist(), strict=True):
-                names[place] = self._decode_names(text)
-        return names
+        codes, variants = self._lazy
+        return [variants[code] for code in codes[positions].tolist()]
 
     def distinct_lazy_names(self, positions: Ints) -> list[LazyNames]:
         """Names the metrics and artifacts of some runs, once for all runs of the same ones."""
-        distinct = {
-            text for _, texts in self._lazy_texts(positions) for text in texts.unique().to_pylist()
-        }
-        return [self._decode_names(text) for text in sorted(distinct)]
+        codes, variants = self._lazy
+        return [variants[code] for code in np.unique(codes[positions]).tolist()]
 
-    def _lazy_texts(self, positions: Ints) -> Iterator[tuple[Ints, pa.ChunkedArray]]:
-        for index, places in self._by_table(positions):
-            yield places, self._segments[index].table[LAZY].take(self._rows[positions[places]])
+    def places_with(self, kind: str, first: str, second: str, positions: Ints) -> Ints:
+        """Finds, among `positions`, those whose lazy names of a kind hold `second` under `first`."""
+        codes, variants = self._lazy
+        having = np.array([second in names[kind].get(first, ()) for names in variants], dtype=bool)
+        return np.flatnonzero(having[codes[positions]]) if len(variants) else positions
 
-    def _decode_names(self, text: str) -> LazyNames:
-        if text not in self._decoded:  # most runs have the same
-            self._decoded[text] = json.loads(text)
-        return self._decoded[text]
+    @cached_property
+    def _lazy(self) -> tuple[Ints, list[LazyNames]]:
+        """Which of the variants each run has; most have the same."""
+        codes = np.zeros(len(self), dtype=np.int64)
+        variants: dict[str, int] = {}
+        for index, places in self._by_table(np.arange(len(self))):
+            texts = self._segments[index].table[LAZY].take(self._rows[places]).combine_chunks()
+            encoded = texts.dictionary_encode()
+            known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
+            codes[places] = np.array(known)[encoded.indices.to_numpy()]
+        return codes, [json.loads(text) for text in variants]
 
     def _by_table(self, positions: Ints) -> Iterator[tuple[int, Ints]]:
         """Splits positions by table: the table's index, and places among `positions`."""
@@ -211,8 +215,7 @@ def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) 
 
 def _run_names(logs: Path) -> list[str]:
     try:
-        with os.scandir(logs) as entries:
-            return [entry.name for entry in entries if is_run_name(entry.name)]
+        return [name for name in os.listdir(logs) if is_run_name(name)]
     except OSError as error:
         raise MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}") from error
 
@@ -226,21 +229,27 @@ def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints
         rows, places = (array[segment.changed[rows] > changed[places]] for array in (rows, places))
         changed[places], sizes[places] = segment.changed[rows], segment.sizes[rows]
     unknown = np.flatnonzero(changed == _NO_STAMP[0])
-    directory = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        names = [f"{log_id}/metadata/info.yaml" for log_id in log_ids[unknown].tolist()]
-        stamps = [_stamp(name, directory) for name in names]
-    finally:
-        os.close(directory)
-    changed[unknown], sizes[unknown] = np.array(stamps, dtype=np.int64).reshape(-1, 2).T
+    changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist())
     return changed, sizes
 
 
-def _stamp(path: str, directory: int) -> Stamp:
+def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Gives the halves of the stamps; the time that opening a cached directory takes passes here."""
+    changed, sizes = [], []
+    directory = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return stamp_of(path, directory)
-    except OSError:
-        return _NO_STAMP
+        for log_id in log_ids:
+            try:
+                status = os.stat(f"{log_id}/metadata/info.yaml", dir_fd=directory)
+            except OSError:  # noqa: PERF203  # the path must be resolved only once
+                changed.append(_NO_STAMP[0])
+                sizes.append(_NO_STAMP[1])
+            else:
+                changed.append(status.st_mtime_ns)
+                sizes.append(status.st_size)
+    finally:
+        os.close(directory)
+    return changed, sizes
 
 
 def _without_info(logs: Path, log_ids: Sequence[int]) -> dict[int, str]:

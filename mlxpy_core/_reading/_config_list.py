@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+import pandas
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
@@ -24,7 +25,6 @@ from ._rows import (
 )
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.axes import Axes
 
 GroupKey = tuple[Any, ...]
@@ -173,15 +173,13 @@ class ConfigList:
                 row[output] = one.function(missing_as_none(self._rows.column(column)))
         return ConfigList(PlainRows([row]))
 
-    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
+    def toPandas(self, lazy: bool = True) -> pandas.DataFrame:
         """Makes a pandas DataFrame with a row for each run.
 
         Args:
             lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
                 lists.
         """
-        import pandas
-
         lazy_fields = self._rows.lazy_fields
         columns: dict[str, list[Any]] = {}
         for field in self._rows.fields:
@@ -316,10 +314,8 @@ class GroupedConfigList:
             )
         )
 
-    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
+    def toPandas(self, lazy: bool = True) -> pandas.DataFrame:
         """Makes a pandas DataFrame that is indexed by the columns of the groups."""
-        import pandas
-
         table: pandas.DataFrame = pandas.DataFrame()
         if self._groups:
             frames = [group.toPandas(lazy) for group in self._groups.values()]

@@ -60,15 +60,23 @@ class MetricColumns:
         self._cache = cache
         self._logs: dict[str, _Log] = {}
 
-    def series(self, log: str, key: str, positions: Ints) -> list[Series]:
-        """Gives what each run logged under a key."""
-        found = [Series(np.zeros(0))] * len(positions)
+    def values(self, log: str, key: str, positions: Ints) -> list[Values]:
+        """Gives what each run logged under a key: arrays of shape (n,)."""
+        found: list[Values] = [np.zeros(0)] * len(positions)
         for segment, places, rows in self._located(log, positions):
             for kind in _KINDS:
-                for index, values in _lists(segment.table, key, kind, rows):
-                    found[places[index]] = Series(values)
-            for index, numbers in _lists(segment.table, key, ROWS, rows):
-                found[places[index]] = replace(found[places[index]], rows=numbers)
+                here, values = _lists(segment.table, key, kind, rows)
+                for place, value in zip(places[here].tolist(), values, strict=True):
+                    found[place] = value
+        return found
+
+    def series(self, log: str, key: str, positions: Ints) -> list[Series]:
+        """Gives the same with the numbers of the rows."""
+        found = list(map(Series, self.values(log, key, positions)))
+        for segment, places, rows in self._located(log, positions):
+            here, numbers = _lists(segment.table, key, ROWS, rows)
+            for place, of_run in zip(places[here].tolist(), numbers, strict=True):
+                found[place] = replace(found[place], rows=of_run)
         return found
 
     def one(self, log: str, key: str, position: int) -> Series:
@@ -93,7 +101,7 @@ class MetricColumns:
         ]
         together = set().union(*kinds)
         if any(len(here) != 1 for here in kinds) or not (together <= {"i", "f"} or together in _PLAIN):
-            return _from_python([series.values.tolist() for series in self.series(log, key, positions)])
+            return _from_python([values.tolist() for values in self.values(log, key, positions)])
         value_type = pa.list_(ARROW_TYPES["f" if "f" in together else min(together, default="f")])
         chunks = [
             chunk.cast(value_type)
@@ -301,19 +309,20 @@ def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     return column.take(rows)
 
 
-def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> Iterator[tuple[int, Values]]:
-    """Gives the lists of a column in some rows that have one, by place among the rows."""
+def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> tuple[Ints, list[Values]]:
+    """Gives the lists of a column in some rows: the places of those that have one, and the lists."""
     name = f"{key}:{kind}"
     if name not in table.schema.names:
-        return
+        return np.zeros(0, dtype=np.int64), []
     lists = _take(table[name], rows).combine_chunks()
-    offsets = lists.offsets.to_numpy().tolist()
+    places = np.flatnonzero(lists.is_valid().to_numpy(zero_copy_only=False))
+    offsets = lists.offsets.to_numpy()
+    bounds = zip(offsets[places].tolist(), offsets[places + 1].tolist(), strict=True)
     values = lists.values
-    plain = None if kind in "sj" or values.null_count else values.to_numpy(zero_copy_only=False)
-    present = lists.is_valid().to_numpy(zero_copy_only=False)
-    for index in np.flatnonzero(present).tolist():
-        start, end = offsets[index], offsets[index + 1]
-        yield index, plain[start:end] if plain is not None else _decode(values[start:end], kind)
+    if kind in "sj" or values.null_count:
+        return places, [_decode(values[start:end], kind) for start, end in bounds]
+    plain = values.to_numpy(zero_copy_only=False)
+    return places, [plain[start:end] for start, end in bounds]
 
 
 def _decode(values: pa.Array, kind: str) -> Values:

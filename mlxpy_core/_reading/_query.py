@@ -5,7 +5,6 @@ Nothing of a query is ever evaluated as Python.
 """
 
 import difflib
-import functools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ def parse_query(query: str) -> Program:
     if not query.strip():
         return []
     try:
-        program: Any = _parser().parse(query)
+        program: Any = _PARSER.parse(query)
     except lark.exceptions.VisitError as error:
         if isinstance(error.orig_exc, _LiteralError):
             raise QueryError(str(error.orig_exc), query, error.orig_exc.position) from None
@@ -219,9 +218,7 @@ def _unescape(match: re.Match[str]) -> str:
     return _ESCAPES.get(character, match[0])
 
 
-@functools.cache
-def _parser() -> lark.Lark:
-    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToProgram(), maybe_placeholders=False)
+_PARSER = lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToProgram(), maybe_placeholders=False)
 
 
 def _explain(error: lark.UnexpectedInput, query: str) -> NoReturn:

@@ -171,31 +171,26 @@ class CatalogRows:
         if field not in self._lazy:
             return self._catalog.values(field, self._positions)
         kind, first, second = self._lazy[field]
-        places, names = self._having(field)
+        places = self._catalog.places_with(kind, first, second, self._positions)
         positions = self._positions[places]
         found: list[Any]
         if kind == "metrics":
-            found = [series.values for series in self._metrics.series(first, second, positions)]
+            found = self._metrics.values(first, second, positions)
         else:
             runs = [self._catalog.run_path(position) for position in positions.tolist()]
+            names = self._catalog.lazy_names(positions)
             found = [
                 _artifacts(run, first, second, listed) for run, listed in zip(runs, names, strict=True)
             ]
-        values: list[Any] = [MISSING] * len(self)
-        for place, value in zip(places.tolist(), found, strict=True):
-            values[place] = value
-        return values
+        return self._spread(found, places, MISSING)
 
     def series(self, field: str) -> list[Series] | None:
         kind, log, key = self._lazy.get(field, ("", "", ""))
         if kind != "metrics":
             return None
-        places, _ = self._having(field)
-        found = [Series(np.zeros(0))] * len(self)
-        loaded = self._metrics.series(log, key, self._positions[places])
-        for place, series in zip(places.tolist(), loaded, strict=True):
-            found[place] = series
-        return found
+        places = self._catalog.places_with(kind, log, key, self._positions)
+        found = self._metrics.series(log, key, self._positions[places])
+        return self._spread(found, places, Series(np.zeros(0)))
 
     def varies(self, field: str) -> bool:
         return field not in self._lazy and self._catalog.varies(field, self._positions)
@@ -203,7 +198,7 @@ class CatalogRows:
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
         kind, log, key = self._lazy.get(field, ("", "", ""))
         if kind == "metrics":
-            places, _ = self._having(field)
+            places = self._catalog.places_with(kind, log, key, self._positions)
             column = self._metrics.arrow(log, key, self._positions[places])
             if len(places) == len(self):
                 return column
@@ -216,12 +211,14 @@ class CatalogRows:
             return pa.array([None if value is MISSING else list(value) for value in values])
         return plain_arrow(values)
 
-    def _having(self, field: str) -> tuple[Ints, list[Mapping[str, Any]]]:
-        """Finds the rows that have a lazy field: their places, and what names their lazy fields."""
-        kind, first, second = self._lazy[field]
-        names = self._catalog.lazy_names(self._positions)
-        places = [place for place, name in enumerate(names) if second in name[kind].get(first, ())]
-        return np.array(places, dtype=np.int64), [names[place] for place in places]
+    def _spread(self, found: list[Any], places: Ints, absent: Any) -> list[Any]:
+        """Puts what some rows have where they are."""
+        if len(places) == len(self):
+            return found
+        values = [absent] * len(self)
+        for place, value in zip(places.tolist(), found, strict=True):
+            values[place] = value
+        return values
 
     @cached_property
     def _lazy(self) -> dict[str, tuple[str, str, str]]:
