@@ -2,13 +2,20 @@
 
 import argparse
 
-from . import app_start, job_overhead, log_metrics, take_ids
+from . import app_start, job_overhead, log_metrics, reader, take_ids
 
 _BENCHMARKS = {
     "log_metrics": log_metrics.measure,
     "take_ids": take_ids.measure,
     "job_overhead": job_overhead.measure,
     "app_start": app_start.measure,
+    "reader_first_open": reader.first_open,
+    "reader_first_open_growth": reader.first_open_growth,
+    "reader_later_open": reader.later_open,
+    "reader_metric": reader.metric,
+    "reader_large_open": reader.large_open,
+    "reader_large_memory": reader.large_memory,
+    "reader_large_refresh": reader.large_refresh,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

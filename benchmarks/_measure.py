@@ -38,7 +38,8 @@ class Result:
         what: what one measurement is of.
         unit: its unit.
         rounds: the measurements.
-        number: what the bound holds for: ``ratio`` (ours / floor) or ``difference`` (ours - floor).
+        number: what the bound holds for: ``ratio`` (ours / floor), ``difference`` (ours - floor) or
+            ``ours`` alone.
         bound: what the number must not exceed.
     """
 
@@ -54,6 +55,7 @@ class Result:
         compare: Callable[[Round], float] = {
             "ratio": lambda round_: round_.ours / round_.floor,
             "difference": lambda round_: round_.ours - round_.floor,
+            "ours": lambda round_: round_.ours,
         }[self.number]
         low, number, high = statistics.quantiles(map(compare, self.rounds), n=4)
         verdict = "holds" if number <= self.bound else "EXCEEDED"
@@ -63,8 +65,8 @@ class Result:
             f"{self.what}, medians of {len(self.rounds)} rounds",
             f"  ours        {ours:8.2f} {self.unit}",
             f"  floor       {floor:8.2f} {self.unit}",
-            f"  {self.number:10}  {number:8.2f} (quartiles {low:.2f} to {high:.2f})",
-            f"  bound       {self.bound:8.2f} {verdict}",
+            f"  {self.number:10}  {number:8.4g} (quartiles {low:.4g} to {high:.4g})",
+            f"  bound       {self.bound:8.4g} {verdict}",
         )
         return "\n".join(lines)
 

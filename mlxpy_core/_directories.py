@@ -123,7 +123,8 @@ def _newest_id(parent: Path) -> int:
 
 def is_run_name(name: str) -> bool:
     """Tells whether a directory of this name is a run: a number from 1 without leading zeros."""
-    return name.isascii() and name.isdigit() and name[0] != "0"
+    # Numbers of more digits (somebody's time stamps) do not fit the reader's 64 bits.
+    return name.isascii() and name.isdigit() and name[0] != "0" and len(name) <= 18
 
 
 def _open_hint(parent: Path) -> int | None:

@@ -7,19 +7,35 @@ as they are the same; a run without it, or with an older one, is read from its Y
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ._artifacts import list_artifacts
 from ._directories import RunDirectory
 from ._errors import StorageError
-from ._files import write_whole
+from ._files import read_bytes, write_whole
+from ._flatten import flatten
 from ._metrics import listed_keys
 
 Stamp = tuple[int, int]
 """What tells that a file has changed: time of change in nanoseconds, length in bytes."""
 
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the reader shows of a run.
+
+    Attributes:
+        fields: the values of ``info.*`` and ``config.*``.
+        lazy: the names of what is loaded on demand, see `lazy_names`; None while the run goes on.
+    """
+
+    fields: dict[str, Any]
+    lazy: str | None = None
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
@@ -32,6 +48,20 @@ def stamp_of(path: str | os.PathLike[str]) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
+def lazy_names(metrics_keys: Mapping[str, Iterable[str]], artifacts: str | Path) -> str:
+    """Names the metrics and artifacts of a run, as JSON that is equal for runs that have the same.
+
+    Args:
+        metrics_keys: the keys of each log.
+        artifacts: the directory of artifacts, which is listed.
+
+    Returns:
+        An object: ``metrics`` holds the keys by log, ``artifacts`` the file names by type and folder.
+    """
+    keys = {name: sorted(metrics_keys[name]) for name in sorted(metrics_keys)}
+    return json.dumps({"metrics": keys, "artifacts": list_artifacts(artifacts)})
+
+
 def write_summary(
     directory: RunDirectory, config: Mapping[str, Any], info: Mapping[str, Any], *, ended: bool
 ) -> None:
@@ -41,25 +71,25 @@ def write_summary(
         directory: the run's directory.
         config: what config.yaml holds.
         info: what info.yaml holds.
-        ended: whether no metrics and artifacts will follow; then they are listed, too.
+        ended: whether no metrics and artifacts will follow; then they are named, too.
     """
     # Any trouble (a full disk, values that JSON does not know) leaves the YAML files, which count.
     with contextlib.suppress(StorageError, OSError, TypeError, ValueError):
+        fields: dict[str, Any] = {}
+        flatten(info, "info", fields)
+        flatten(config, "config", fields)
+        keys = listed_keys(directory.metrics, directory.keys / "metrics.yaml") if ended else {}
         summary = {
             "version": _VERSION,
             "info_file": stamp_of(directory.info),
             "config_file": stamp_of(directory.config),
-            "info": info,
-            "config": config,
+            "fields": fields,
+            "lazy": lazy_names(keys, directory.artifacts) if ended else None,
         }
-        if ended:
-            keys = listed_keys(directory.metrics, directory.keys / "metrics.yaml")
-            summary["metrics"] = {name: sorted(keys[name]) for name in keys}
-            summary["artifacts"] = list_artifacts(directory.artifacts)
         write_whole(directory.keys / "summary.json", json.dumps(summary))
 
 
-def read_summary(run: str, info_file: Stamp) -> dict[str, Any] | None:
+def read_summary(run: str, info_file: Stamp) -> Summary | None:
     """Reads the summary of a run if it still says what the YAML files say.
 
     Args:
@@ -67,12 +97,10 @@ def read_summary(run: str, info_file: Stamp) -> dict[str, Any] | None:
         info_file: the stamp of info.yaml.
     """
     try:
-        with open(f"{run}/.keys/summary.json", "rb") as file:
-            summary = json.loads(file.read())
+        summary = json.loads(read_bytes(f"{run}/.keys/summary.json"))
         stamps = [list(info_file), list(stamp_of(f"{run}/metadata/config.yaml"))]
-        current = (
-            summary["version"] == _VERSION and [summary["info_file"], summary["config_file"]] == stamps
-        )
+        if summary["version"] == _VERSION and [summary["info_file"], summary["config_file"]] == stamps:
+            return Summary(summary["fields"], summary["lazy"])
     except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return summary if current else None
+        pass
+    return None

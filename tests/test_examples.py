@@ -74,6 +74,39 @@ def test_the_tutorial_seeding(tutorial: Project) -> None:
     assert first == second != other
 
 
+def test_the_tutorial_reading(tutorial: Project) -> None:
+    tutorial.run("main.py")
+    tutorial.run("main.py", "+optimizer.lr=0.01,0.1")
+    tutorial.write(
+        "read.py",
+        """
+        import mlxpy as expy
+        parent_log_dir = './logs/'
+        reader = expy.Reader(parent_log_dir)
+        query = "config.optimizer.lr <= 1e-2 & info.status == 'COMPLETE'"
+        results = reader.search(query_string=query, asPandas = True)
+        print(results)
+        results = reader.search(query_string=query)
+        print(results)
+        print(results[0]['train.loss'])
+        """,
+    )
+    shown = tutorial.run("read.py", env={"COLUMNS": "100"}).stdout
+    frame, table = shown.split("\n\n[2 rows x 27 columns]\n")
+    assert frame.splitlines()[0].split() == ["info.log_id", "...", "train.loss"]
+    assert [line.split()[1] for line in frame.splitlines()[1:]] == ["1", "2"]
+    _, header, _, *lines, _, count, losses = table.splitlines()
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == [
+        "info.log_id", "info.status", "...", "config.optimizer.lr", "...", "train.iter", "train.loss",
+    ]  # fmt: skip
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines] == [
+        ["1", "COMPLETE", "...", "0.001", "...", "LAZYLOADING", "LAZYLOADING"],
+        ["2", "COMPLETE", "...", "0.01", "...", "LAZYLOADING", "LAZYLOADING"],
+    ]
+    assert count == "[2 runs x 27 columns]"
+    assert json.loads(losses) == [row["loss"] for row in rows(tutorial.file(1, "metrics/train.json"))]
+
+
 @pytest.fixture
 def digits(project: Project) -> Project:
     pytest.importorskip("sklearn")
@@ -81,21 +114,27 @@ def digits(project: Project) -> Project:
     return project
 
 
-def test_the_digits_sweep_and_its_table(digits: Project) -> None:
+def test_the_digits_sweep_and_its_results(digits: Project) -> None:
     callback = "hydra/callbacks=mlxp_logger"
     digits.run("train.py", "-m", callback, "optimizer.lr=1e-3,1e-2", "seed=1,2", "epochs=5")
     assert digits.statuses() == ["COMPLETE"] * 4
-    header, *table = digits.run("table.py").stdout.splitlines()
-    assert header.split() == ["run", "status", "lr", "hidden", "seed", "epochs", "loss", "accuracy"]
-    assert [line.split()[:6] for line in table] == [
-        ["1", "COMPLETE", "0.001", "32", "1", "5"],
-        ["2", "COMPLETE", "0.001", "32", "2", "5"],
-        ["3", "COMPLETE", "0.01", "32", "1", "5"],
-        ["4", "COMPLETE", "0.01", "32", "2", "5"],
+    shown = digits.run("results.py", env={"COLUMNS": "120"}).stdout
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:4]] for line in shown.splitlines() if "|" in line
     ]
-    accuracies = [float(line.split()[-1]) for line in table]
-    assert min(accuracies) > 0.5
-    assert max(accuracies) > 0.9
+    assert cells == [
+        ["info.log_id", "config.optimizer.lr", "config.seed"],
+        ["1", "0.001", "1"],
+        ["2", "0.001", "2"],
+        ["3", "0.01", "1"],
+        ["4", "0.01", "2"],
+    ]
+    accuracies = {
+        line.split()[0]: float(line.split()[-1]) for line in shown.splitlines() if line[:2] == "0."
+    }
+    assert set(accuracies) == {"0.001", "0.010"}
+    assert accuracies["0.010"] > 0.9 > accuracies["0.001"] > 0.5
+    assert (digits.path / "logs" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     with Logger(digits.path / "logs", forced_log_id=4) as logger:
         assert logger.load_artifact("confusion").shape == (10, 10)
 
@@ -115,6 +154,8 @@ def test_the_digits_train_without_mlxpys_callback(digits: Project) -> None:
     assert not (digits.path / "logs").exists()
 
 
-def test_a_table_of_nothing_says_so(digits: Project) -> None:
-    done = digits.run("table.py", exit_code=1)
-    assert done.stderr == "no runs in logs: train first, with hydra/callbacks=mlxp_logger\n"
+def test_results_of_nothing_say_so(digits: Project) -> None:
+    assert "no directory" in digits.run("results.py", exit_code=1).stderr
+    (digits.path / "logs").mkdir()
+    done = digits.run("results.py", exit_code=1)
+    assert done.stderr == "no such runs in logs: train first, with hydra/callbacks=mlxp_logger\n"

@@ -40,16 +40,18 @@ def test_what_every_hydra_app_imports_needs_nothing_but_hydra(path: Path) -> Non
     assert set(imported_packages(path, at_import=True)) <= allowed
 
 
+def output_of(program: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_an_app_that_does_not_use_mlxpy_does_not_load_its_engine() -> None:
     program = (
         "import sys; from hydra.core.plugins import Plugins; Plugins.instance()\n"
         "print(*[name for name in sys.modules if name.split('.')[0] in ('mlxpy', 'mlxpy_core')])\n"
         "print('hydra_plugins.mlxpy.config_source' in sys.modules)"
     )
-    output = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.split() == ["True"]
+    assert output_of(program).split() == ["True"]
 
 
 def test_a_program_that_trains_does_not_wait_for_the_reader() -> None:
@@ -59,7 +61,4 @@ def test_a_program_that_trains_does_not_wait_for_the_reader() -> None:
         "from mlxpy import Reader\n"
         "print(*{'rich', 'matplotlib'} & set(sys.modules), 'pyarrow' in sys.modules)"
     )
-    output = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.splitlines() == ["", "True"]
+    assert output_of(program).splitlines() == ["", "True"]

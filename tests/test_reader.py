@@ -1,7 +1,6 @@
 """The reader: every run is there, as it is now, whatever the cache says."""
 
 import contextlib
-import json
 import multiprocessing
 import os
 import pty
@@ -19,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import BECOME_NOBODY, Project
+from conftest import BECOME_NOBODY, Project, file_size_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -357,6 +356,8 @@ class TestDamage:
     def test_a_run_that_is_being_made_is_no_reason_to_warn(self, logs: Path) -> None:
         (logs / "4").mkdir()
         (logs / "5").write_text("a file")
+        for name in ("0", "01", "-1", "\u0661", "1" * 30, "notes"):
+            (logs / name / "metadata").mkdir(parents=True)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert found(Reader(logs)) == [1, 2, 3]
@@ -374,6 +375,14 @@ class TestDamage:
         for run in logs.glob("[0-9]*"):
             shutil.rmtree(run / ".keys")
         assert Reader(logs).search()["train.loss"][0].tolist() == [0.003, 0.001]
+
+    def test_a_disk_without_room_for_the_cache(self, logs: Path) -> None:
+        with file_size_limit(500):
+            for _ in range(2):
+                results = Reader(logs).search(asPandas=True)
+                assert results["train.loss"][1] == [0.03, 0.01]
+        assert cache_files(logs) == []
+        assert list((logs / ".mlxpy").rglob(".tmp-*")) == []
 
     def test_a_kill_while_the_cache_is_built(self, project: Project) -> None:
         for number in range(60):
@@ -563,9 +572,3 @@ def test_a_progress_bar_on_a_terminal_only(project: Project) -> None:
     assert run_on_terminal("60") == ""
     assert project.run("bar.py", "0").stderr == ""
     assert _progress._PATIENCE_S == 1
-
-
-def test_info_knows_the_summary_is_no_metadata(logs: Path) -> None:
-    summary = json.loads((logs / "1/.keys/summary.json").read_text())
-    assert summary["metrics"] == {"train": ["epoch", "loss"]}
-    assert summary["artifacts"] == {}

@@ -4,6 +4,7 @@ Runs disagree: what is a number in one is a string in another. Each value lies i
 type, ``<field>:<kind>``, and is null in the others; a row without the field is null in all of them.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,8 @@ ARROW_TYPES = {
 PYTHON_TYPES = {"i": "int", "f": "float", "b": "bool", "s": "str", "n": "NoneType", "j": "list"}
 """Python's name for each kind of value; that of ``j`` is its usual one."""
 
-_KINDS_BY_TYPE = {float: "f", bool: "b", type(None): "n", list: "j", dict: "j"}
+_to_json = json.JSONEncoder(default=str).encode
+_KIND_BY_TYPE = {int: "i", float: "f", bool: "b", str: "s"}
 
 
 class Missing:
@@ -39,32 +41,36 @@ MISSING = Missing()
 
 def kind_of(value: Any) -> str:
     """Gives the kind of column that holds a plain value."""
-    kind = _KINDS_BY_TYPE.get(type(value))
-    if kind:
-        return kind
-    if type(value) is str:
-        return "s" if value.isascii() or _is_unicode(value) else "j"
-    if type(value) is int:
-        return "i" if -(2**63) <= value < 2**63 else "j"
-    return "j"
+    if value is None:
+        return "n"
+    kind = _KIND_BY_TYPE.get(type(value), "j")
+    if (kind == "s" and not _is_unicode(value)) or (kind == "i" and not -(2**63) <= value < 2**63):
+        return "j"
+    return kind
 
 
 def encode_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Makes a table of rows of plain values; the order of the fields is that of their appearance."""
-    columns: dict[tuple[str, str], list[Any]] = {}
-    for index, row in enumerate(rows):
-        for field, value in row.items():
+    columns: dict[str, pa.Array] = {}
+    for field in dict.fromkeys(field for row in rows for field in row):
+        values = [row.get(field, MISSING) for row in rows]
+        for kind, column in _encode_column(values).items():
+            columns[f"{field}:{kind}"] = column
+    return pa.table(columns)
+
+
+def _encode_column(values: list[Any]) -> dict[str, pa.Array]:
+    """Makes the columns that hold a field's values, by kind."""
+    types = set(map(type, values))
+    if len(types) == 1 and (kind := _KIND_BY_TYPE.get(types.pop())):
+        with contextlib.suppress(OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
+            return {kind: pa.array(values, ARROW_TYPES[kind])}
+    columns: dict[str, list[Any]] = {}
+    for index, value in enumerate(values):
+        if value is not MISSING:
             kind = kind_of(value)
-            column = columns.get((field, kind))
-            if column is None:
-                column = columns[field, kind] = [None] * len(rows)
-            column[index] = value if kind in "ifbs" else _encode(value, kind)
-    return pa.table(
-        {
-            f"{field}:{kind}": pa.array(values, ARROW_TYPES[kind])
-            for (field, kind), values in columns.items()
-        }
-    )
+            columns.setdefault(kind, [None] * len(values))[index] = _encode(value, kind)
+    return {kind: pa.array(column, ARROW_TYPES[kind]) for kind, column in columns.items()}
 
 
 class TypedColumns:
@@ -114,27 +120,10 @@ class TypedColumns:
         return distinct if present == len(rows) else distinct | {("missing", None)}
 
 
-def flatten(tree: Mapping[Any, Any], prefix: str, leaves: dict[str, Any]) -> None:
-    """Adds the leaves of nested dicts under dotted names; an empty dict is a leaf."""
-    for key, value in tree.items():
-        name = f"{prefix}.{key if type(key) is str else _key_text(key)}"
-        if type(value) is dict and value:
-            flatten(value, name, leaves)
-        else:
-            leaves[name] = value
-
-
-def _key_text(key: Any) -> str:
-    try:
-        return json.dumps(key)
-    except TypeError:  # a date
-        return str(key)
-
-
 def _encode(value: Any, kind: str) -> Any:
     if kind == "j":
-        return json.dumps(value, default=str)
-    return True  # that it is None
+        return _to_json(value)
+    return True if kind == "n" else value
 
 
 def _decode(value: Any, kind: str) -> Any:

@@ -5,7 +5,6 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._artifacts import list_artifacts
+from mlxpy_core._flatten import flatten
 from mlxpy_core._info import Status
 from mlxpy_core._metrics import listed_keys
-from mlxpy_core._summary import Stamp, read_summary
+from mlxpy_core._summary import Stamp, Summary, lazy_names, read_summary
 from mlxpy_core._yaml import load_yaml
-
-from ._columns import flatten
 
 _ENDED = {status.value for status in Status} - {Status.SUBMITTED.value, Status.RUNNING.value}
 
@@ -39,8 +36,7 @@ class RunRecord:
         stamp: the stamp of its info.yaml, taken before that was read.
         ended: whether nothing of the run will change any more, unless it is continued.
         fields: the values of ``config.*`` and ``info.*``.
-        lazy: the names of what is loaded on demand, as JSON: ``metrics`` holds the keys by log,
-            ``artifacts`` the file names by type and folder.
+        lazy: the names of what is loaded on demand, see `lazy_names`.
     """
 
     log_id: int
@@ -60,25 +56,24 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     Raises:
         UnreadableRunError: its metadata cannot be read.
     """
+    log_id = int(os.path.basename(run))
     summary = read_summary(run, stamp)
     if summary is None:
-        config, info = (_undated(_load(run, name)) for name in ("config", "info"))
-        summary = {}
-    else:
-        config, info = summary["config"], summary["info"]
-    log_id = int(os.path.basename(run))
-    ended = info.get("status") in _ENDED
-    lazy = {"metrics": summary.get("metrics"), "artifacts": summary.get("artifacts")}
-    if lazy["metrics"] is None:
-        lazy = {"metrics": _metrics_keys(run), "artifacts": list_artifacts(f"{run}/artifacts")}
-    if "logger" in info:  # MLXP
-        info = {key: _clock(value) if key.endswith("_time") else value for key, value in info.items()}
+        info = _undated(_load(run, "info"))
+        if "logger" in info:  # MLXP
+            info = {
+                key: _clock(value) if key.endswith("_time") else value for key, value in info.items()
+            }
+        fields: dict[str, Any] = {}
+        flatten(info, "info", fields)
+        flatten(_undated(_load(run, "config")), "config", fields)
+        summary = Summary(fields)
     # A directory that was copied or moved is the run that it is now, where it is now.
-    info = {**info, "log_id": log_id, "log_dir": run}
-    fields: dict[str, Any] = {}
-    flatten(info, "info", fields)
-    flatten(config, "config", fields)
-    return RunRecord(log_id, stamp, ended, fields, json.dumps(lazy))
+    fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
+    lazy = summary.lazy
+    if lazy is None:
+        lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
+    return RunRecord(log_id, stamp, fields.get("info.status") in _ENDED, fields, lazy)
 
 
 def _load(run: str, name: str) -> dict[str, Any]:
