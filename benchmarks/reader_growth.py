@@ -6,7 +6,7 @@ from pathlib import Path
 from ._runs import make_mlxp_runs
 from .reader import LARGE_ROWS, open_and_query, open_first, open_mlxp, runs
 
-OURS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
+OURS = (100, 300, 1000, 3000, 10_000, 100_000)
 MLXPS = (100, 300, 1000, 2000)
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -5,10 +5,12 @@ length) differs from the cached one: whatever mlxpy changes in a run's metadata,
 last. Runs that have not ended are read each time.
 """
 
+import gc
 import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -182,11 +184,12 @@ def open_catalog(logs: Path, cache: CachePlace, *, refresh: bool) -> Catalog:
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     unreadable = _without_info(logs, log_ids[~covered & ~there].tolist())
     records = _read_all(logs, todo, unreadable)
-    for table, ended in _tables_of(records):
-        segments.append(Segment.of(table))
-        valid.append(np.arange(table.num_rows))
-        if ended:
-            store.add(table)
+    with _collections_paused():
+        for table, ended in _tables_of(records):
+            segments.append(Segment.of(table))
+            valid.append(np.arange(table.num_rows))
+            if ended:
+                store.add(table)
     if unreadable:
         _warn(logs, unreadable)
     return Catalog(logs, segments, valid)
@@ -250,6 +253,18 @@ def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
     finally:
         os.close(directory)
     return changed, sizes
+
+
+@contextmanager
+def _collections_paused() -> Iterator[None]:
+    # Reading makes many objects and no cycles; each collection would walk all that the program has.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _without_info(logs: Path, log_ids: Sequence[int]) -> dict[int, str]:
