@@ -180,6 +180,12 @@ class TestList:
         ):
             results.aggregate(wrong)
 
+    def test_a_metric_cannot_group(self, results: ConfigList) -> None:
+        with pytest.raises(
+            MlxpyError, match=r"column 'train\.loss' cannot group: name fields of config or info"
+        ):
+            results.groupby(["config.seed", "train.loss"])
+
     def test_too_few_output_names(self, results: ConfigList) -> None:
         with pytest.raises(MlxpyError, match="a map of 2 columns needs 2 output names, not 1"):
             results.aggregate((mean, ("train.loss", "test.loss"), "one"))

@@ -141,10 +141,12 @@ class ConfigList:
         """Groups the runs that are equal in these columns.
 
         Raises:
-            MlxpyError: there is no such column.
+            MlxpyError: there is no such column, or it is a metric or an artifact.
         """
         names = [group_keys] if isinstance(group_keys, str) else list(group_keys)
         need_fields(names, self.keys())
+        if lazy := self._rows.lazy_fields.intersection(names):
+            raise MlxpyError(f"column {lazy.pop()!r} cannot group: name fields of config or info")
         columns = [missing_as_none(self._rows.column(name)) for name in names]
         places: dict[Any, list[int]] = {}
         keys: dict[Any, GroupKey] = {}
