@@ -33,8 +33,11 @@ def runs(
     with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory() as directory:
         logs = Path(directory, f"{make.__name__}_{count}_{rows}")
         if not logs.exists():
-            logs.mkdir()
-            make(logs, count, rows)
+            unfinished = logs.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished, count, rows)
+            unfinished.rename(logs)
         yield logs
 
 
