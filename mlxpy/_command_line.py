@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from mlxpy_core import MlxpyError
@@ -22,6 +22,7 @@ class CommandLine:
         arguments: the words that the user typed.
         overrides: those of them that are overrides, parsed.
         settings: what the ``mlxpy.*`` overrides change, nested as in mlxpy.yaml.
+        settings_overrides: those overrides as they were typed.
         config_path: what ``--config-path`` says, or None.
         config_dir: what ``--config-dir`` says, or None.
         runs: whether jobs are to run; false for ``--help``, ``--cfg`` and the like, and where an
@@ -32,21 +33,24 @@ class CommandLine:
     arguments: list[str]
     overrides: dict[str, Override]
     settings: dict[str, Any]
+    settings_overrides: list[str]
     config_path: str | None
     config_dir: str | None
     runs: bool
     chooses_mode: bool
 
-    def hydra_arguments(self, config_groups: Container[str], plugins: Sequence[str]) -> list[str]:
+    def hydra_arguments(
+        self, config_groups: Container[str], plugins: Sequence[str], *, sweeps: bool = False
+    ) -> list[str]:
         """Gives the arguments for Hydra: without mlxpy's settings, with the tutorial's freedoms.
 
         Args:
             config_groups: the config groups of the app; for them ``+`` keeps Hydra's meaning.
             plugins: overrides that select mlxpy's plugins.
+            sweeps: whether this is a sweep even if no override is.
         """
         arguments: list[str] = []
         first = len(self.arguments)  # Hydra 1.3 wants all overrides side by side
-        sweeps = False
         for argument in self.arguments:
             override = self.overrides.get(argument)
             if override is None:
@@ -92,24 +96,12 @@ def parse_command_line(arguments: list[str]) -> CommandLine:
         arguments=arguments,
         overrides=overrides,
         settings=settings,
+        settings_overrides=[word for word, override in overrides.items() if _is_setting(override)],
         config_path=options.config_path,
         config_dir=options.config_dir,
         runs=parses and not asks,
         chooses_mode=bool(options.run or options.multirun or hydra_mode),
     )
-
-
-def as_override_value(value: Any) -> str:
-    """Writes plain data as Hydra's override grammar reads it; strings come back unchanged."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{as_override_value(v)}" for key, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(as_override_value, value)) + "]"
-    if isinstance(value, str):
-        return QuotedString(value, Quote.single).with_quotes()
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _is_setting(override: Override) -> bool:

@@ -15,9 +15,10 @@ from hydra._internal.utils import create_config_search_path
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._callback import find_logger_class
+from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, current_run
 
-from ._command_line import CommandLine, as_override_value, parse_command_line
+from ._command_line import CommandLine, parse_command_line
 from ._context import Context
 from ._settings import change_settings, load_settings
 
@@ -70,9 +71,11 @@ def _launch(
     settings, plugins = OmegaConf.create(), []
     if command_line.runs:
         settings = _check_supported(_settings(config_path, command_line.settings))
-        plugins = _select_plugins(settings)
+        plugins = _select_plugins(settings, command_line.settings_overrides)
     groups = _config_groups(config_path, command_line)
-    arguments = command_line.hydra_arguments(groups, plugins)
+    # Hydra asks launchers in sweeps only; one job is a sweep, too.
+    submits = bool(settings.get("use_scheduler"))
+    arguments = command_line.hydra_arguments(groups, plugins, sweeps=submits)
     # Hydra 1.4 has current behaviour only and warns of the argument that asks for it.
     options = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}
     config_name = config_name or ("config" if config_path else None)
@@ -120,20 +123,29 @@ def _settings(config_path: str | None, changes: dict[str, Any]) -> DictConfig:
 
 def _check_supported(settings: DictConfig) -> DictConfig:
     find_logger_class(settings.logger.name)
-    for use in ("use_scheduler", "use_version_manager"):
-        if settings[use]:
-            raise MlxpyError(f"{use} is not supported by this version of mlxpy yet: set it to false")
+    if settings.use_version_manager:
+        raise MlxpyError(
+            "use_version_manager is not supported by this version of mlxpy yet: set it to false"
+        )
+    if settings.use_scheduler and not settings.use_logger:
+        raise MlxpyError("use_scheduler needs the logger's directories: set use_logger to true")
     return settings
 
 
-def _select_plugins(settings: DictConfig) -> list[str]:
+def _select_plugins(settings: DictConfig, settings_overrides: list[str]) -> list[str]:
     if not settings.use_logger:
         return []
     plain = OmegaConf.to_container(settings)
     assert isinstance(plain, dict)
     node = {"_target_": _CALLBACK, **plain.pop("logger"), "settings": plain}
     # Added under its key, not chosen from its group: the app's own callbacks stay.
-    return [f"++hydra.callbacks.mlxp_logger={as_override_value(node)}"]
+    plugins = [f"++hydra.callbacks.mlxp_logger={as_override_value(node)}"]
+    if settings.use_scheduler:
+        options = {**plain["scheduler"], "settings_overrides": settings_overrides}
+        options["scheduler"] = options.pop("name")
+        plugins += ["hydra/launcher=mlxp_oar"]
+        plugins += [f"++hydra.launcher.{key}={as_override_value(options[key])}" for key in options]
+    return plugins
 
 
 def _config_groups(config_path: str | None, command_line: CommandLine) -> set[str]:

@@ -56,6 +56,31 @@ class Launch:
         )
 
 
+_JOB_VARIABLES = (
+    # The scheduler's variables for the job's id and, in an array, its index.
+    ("OAR_JOB_ID", "OAR_ARRAY_INDEX"),
+    ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID"),
+)
+
+
+def submitted_info(directory: RunDirectory, launch: Launch, scheduler: str) -> dict[str, Any]:
+    """Makes the info of a run that waits in the queue of a scheduler, given by its name."""
+    now = datetime.now().astimezone()
+    return {
+        "log_id": directory.log_id,
+        "log_dir": str(directory.path),
+        "status": Status.SUBMITTED.value,
+        **_launch_fields(launch),
+        "user": _user(),
+        "submit_date": now.date().isoformat(),
+        "submit_time": now.timetz().isoformat(),
+        "exception": None,
+        "scheduler": {"name": scheduler, "scheduler_job_id": None, "array_index": None},
+        "version_manager": None,
+        "attempts": [],
+    }
+
+
 def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Launch) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -66,8 +91,12 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
     """
     now = datetime.now().astimezone()
     process = describe_process()
+    job_id, array_index = _job_of_this_process()
+    scheduler = earlier.get("scheduler")
+    if scheduler:
+        scheduler = {**scheduler, "scheduler_job_id": job_id, "array_index": array_index}
     attempt = {
-        "job_id": None,
+        "job_id": job_id,
         **process,
         "start": now.isoformat(),
         "end": None,
@@ -77,23 +106,39 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
         "log_id": directory.log_id,
         "log_dir": str(directory.path),
         "status": Status.RUNNING.value,
-        "work_dir": launch.work_dir,
-        "executable": launch.executable,
-        "current_file_path": launch.current_file_path,
-        "cmd": launch.cmd,
-        "overrides": launch.overrides,
+        **_launch_fields(launch),
         "hostname": process["host"],
         "user": _user(),
         "process_id": process["process_id"],
+        **{key: earlier[key] for key in ("submit_date", "submit_time") if key in earlier},
         "start_date": now.date().isoformat(),
         "start_time": now.timetz().isoformat(),
         "end_date": None,
         "end_time": None,
         "exception": None,
-        "scheduler": earlier.get("scheduler"),
+        "scheduler": scheduler,
         "version_manager": earlier.get("version_manager"),
         "attempts": [*earlier.get("attempts", []), attempt],
     }
+
+
+def _launch_fields(launch: Launch) -> dict[str, Any]:
+    return {
+        "work_dir": launch.work_dir,
+        "executable": launch.executable,
+        "current_file_path": launch.current_file_path,
+        "cmd": launch.cmd,
+        "overrides": launch.overrides,
+    }
+
+
+def _job_of_this_process() -> tuple[str | None, int | None]:
+    """Tells the id of the scheduler's job that this process belongs to, and its index in an array."""
+    for job_id, array_index in _JOB_VARIABLES:
+        if job_id in os.environ:
+            index = os.environ.get(array_index, "")
+            return os.environ[job_id], int(index) if index.isdecimal() else None
+    return None, None
 
 
 def set_status(info: dict[str, Any], status: Status, error: BaseException | None = None) -> None:

@@ -266,6 +266,8 @@ def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> None:
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:
+    if not attempt:
+        return  # what was submitted; its ${now:} was another moment
     try:
         text = directory.config.read_text(encoding="utf-8")
     except FileNotFoundError:

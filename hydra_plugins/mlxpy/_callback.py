@@ -121,7 +121,7 @@ class MlxpLogger(Callback):
         run = Run.start(
             directory,
             launch=replace(self._launch, overrides=list(config.hydra.overrides.task)),
-            config=plain_config(_task_config(config)),
+            config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
         )
@@ -196,7 +196,8 @@ def _failed(job_return: JobReturn) -> bool:
     return job_return.status.name == "FAILED"
 
 
-def _task_config(config: DictConfig) -> DictConfig:
+def task_config(config: DictConfig) -> DictConfig:
+    """Gives a job's config without Hydra's own node."""
     # Hydra's own node is most of a config: it is left out, not copied and deleted.
     names: list[Any] = [key for key in config if key != "hydra"]
     task = OmegaConf.masked_copy(config, names)

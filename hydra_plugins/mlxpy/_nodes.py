@@ -1,6 +1,7 @@
 """The config nodes of mlxpy: what each option is called, its type and its default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -18,3 +19,41 @@ class MlxpLoggerNode:
     use_run_dir: bool = True
     # The logger's class: DefaultLogger or a dotted path.
     name: str = "DefaultLogger"
+
+
+@dataclass
+class MlxpLauncherNode:
+    """The options at ``hydra.launcher``."""
+
+    _target_: str = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
+    # The scheduler's class.
+    scheduler: str = "???"
+    # The directory of all runs, for a command that names no callback.
+    parent_log_dir: str = "./logs"
+    # The scheduler's own directives, one string each; written last, so they win.
+    option_cmd: list[str] = field(default_factory=list)
+    # The shell of the script; commands before and after the program.
+    shell_path: str = "/bin/bash"
+    shell_config_cmd: str = ""
+    env_cmd: str = ""
+    cleanup_cmd: str = ""
+    # Whether a sweep is one submission.
+    array: bool = True
+    # At most so many jobs of it at once; null for no bound.
+    array_parallelism: int | None = None
+    # Given by mlxpy.launch: the settings that the command changes.
+    settings_overrides: Any = None
+
+
+@dataclass
+class OarLauncherNode(MlxpLauncherNode):
+    """``hydra/launcher=mlxp_oar``."""
+
+    scheduler: str = "OARScheduler"
+
+
+@dataclass
+class SlurmLauncherNode(MlxpLauncherNode):
+    """``hydra/launcher=mlxp_slurm``."""
+
+    scheduler: str = "SLURMScheduler"

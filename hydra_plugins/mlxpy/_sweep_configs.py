@@ -14,12 +14,17 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 _VALIDATES = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-_COMPOSES_HERE = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+_COMPOSE_HERE = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.mlxpy.launcher.MlxpLauncher",
+)
 
 
 def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     """Has the loader keep what it composes, if the sweep of this config asks for it twice."""
-    if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ == _COMPOSES_HERE:
+    if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
+        return  # by the callback already
+    if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ in _COMPOSE_HERE:
         loader.load_sweep_config = ComposedConfigs(loader).load_sweep_config  # type: ignore[method-assign]
 
 

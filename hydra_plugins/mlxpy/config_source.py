@@ -16,8 +16,13 @@ class MlxpyConfigSource(ConfigSource):
     """The config groups of mlxpy as a source of configs, ``mlxpy://``."""
 
     CALLBACKS = "hydra/callbacks"
-    _configs: ClassVar[dict[str, str]] = {"hydra/callbacks/mlxp_logger": "MlxpLoggerNode"}
-    _groups = ("", "hydra", CALLBACKS)
+    LAUNCHERS = "hydra/launcher"
+    _configs: ClassVar[dict[str, str]] = {
+        "hydra/callbacks/mlxp_logger": "MlxpLoggerNode",
+        "hydra/launcher/mlxp_oar": "OarLauncherNode",
+        "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
+    }
+    _groups = ("", "hydra", CALLBACKS, LAUNCHERS)
 
     @staticmethod
     def scheme() -> str:
@@ -40,8 +45,7 @@ class MlxpyConfigSource(ConfigSource):
             provider=self.provider,
             path=self.full_path(),
             config=copy.deepcopy(_node(self._configs[name])),
-            # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
-            header={"package": name.replace("/", ".")},
+            header={"package": _package(name)},
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
@@ -78,3 +82,9 @@ def _node(name: str) -> DictConfig:
 def _without_suffix(config_path: str) -> str:
     suffix = ".yaml"
     return config_path[: -len(suffix)] if config_path.endswith(suffix) else config_path
+
+
+def _package(name: str) -> str:
+    # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
+    group, _, _ = name.rpartition("/")
+    return (name if group == MlxpyConfigSource.CALLBACKS else group).replace("/", ".")

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mlxpy_core._files import read_bytes
 from mlxpy_core._flatten import flatten
 from mlxpy_core._info import Status
 from mlxpy_core._metrics import listed_keys
@@ -68,12 +69,22 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
         flatten(info, "info", fields)
         flatten(_undated(_load(run, "config")), "config", fields)
         summary = Summary(fields)
+    if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
+        summary.fields["info.scheduler.scheduler_job_id"] = _noted_job_id(run)
     # A directory that was copied or moved is the run that it is now, where it is now.
     fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
     lazy = summary.lazy
     if lazy is None:
         lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
     return RunRecord(log_id, stamp, fields.get("info.status") in _ENDED, fields, lazy)
+
+
+def _noted_job_id(run: str) -> str | None:
+    """Gives what the submitter learned after the queue had taken the run."""
+    try:
+        return str(load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
 
 
 def _load(run: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""Values as Hydra's override grammar reads them."""
+
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+
+def as_override_value(value: Any) -> str:
+    """Writes plain data as Hydra's override grammar reads it; strings come back unchanged."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{as_override_value(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(as_override_value, value)) + "]"
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

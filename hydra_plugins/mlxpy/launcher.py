@@ -1,0 +1,35 @@
+"""The launchers ``mlxp_*`` as Hydra finds them; what they do is loaded when one is used."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class MlxpLauncher(Launcher):
+    """Submits each job of a sweep to a scheduler's queue and returns.
+
+    The options are those of `_nodes.MlxpLauncherNode`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from ._sweep_configs import compose_once
+
+        self._context = hydra_context
+        self._config = config
+        compose_once(hydra_context.config_loader, config)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from ._submit import submit_sweep
+
+        return submit_sweep(self._context, self._config, self._options, job_overrides, initial_job_idx)

@@ -1,0 +1,53 @@
+"""OAR: ``oarsub``. Seen with 2.5.9."""
+
+import re
+from pathlib import Path
+
+from ._scheduler import Scheduler, SubmissionError
+
+
+class OARScheduler(Scheduler):
+    """Submits by ``oarsub -S`` (https://oar.imag.fr/docs/latest/user/commands/oarsub.html)."""
+
+    directive = "#OAR"
+    array_index = "OAR_ARRAY_INDEX"
+    first_index = 1
+    task_output = "%jobid%"
+    output_by_index = False
+
+    def name_directives(self, name: str) -> list[str]:
+        return [f"-n {name}"]
+
+    def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
+        # oarsub takes few characters in a path; a bare name is in the directory of the script.
+        plain = re.fullmatch(r"[\w./-]+", str(directory), flags=re.ASCII)
+        place = f"{directory}/" if plain else ""
+        return [f"-E {place}{stderr}", f"-O {place}{stdout}"]
+
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        if parallelism:
+            raise SubmissionError(
+                "OAR cannot bound how many jobs of an array run at once: leave array_parallelism out"
+            )
+        return [f"--array {count}"]
+
+    def submit(self, script: Path) -> str:
+        return self._submit(script, 1)[0]
+
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        return self._submit(script, count)
+
+    def _submit(self, script: Path, count: int) -> list[str]:
+        # A node whose oarexec cannot enter the script's directory becomes Suspected, for everybody.
+        if not re.fullmatch(r"[\w ./-]+", str(script.parent), flags=re.ASCII):
+            raise SubmissionError(
+                f"OAR runs no jobs below {str(script.parent.parent)!r}: give a parent_log_dir of "
+                "letters, digits, spaces and the characters . _ -"
+            )
+        # Not by its whole path, which may have no spaces.
+        printed = self.call(["oarsub", "-S", f"./{script.name}"], script.parent)
+        job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
+        if len(job_ids) != count:
+            words = " ".join(printed.split())
+            raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {words}")
+        return job_ids

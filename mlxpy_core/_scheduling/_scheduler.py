@@ -1,0 +1,110 @@
+"""What all schedulers have in common; a subclass says what is different about one."""
+
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from mlxpy_core._errors import MlxpyError
+
+_PATIENCE_S = 120
+
+
+class SubmissionError(MlxpyError):
+    """The scheduler did not take a job; the message holds its words."""
+
+
+class Scheduler(ABC):
+    """How one scheduler is spoken to.
+
+    Attributes:
+        directive: how a line of a script that the scheduler reads starts.
+        array_index: the variable that holds a task's index in its array.
+        first_index: the index of an array's first task.
+        task_output: the pattern that names a task's output file in an array's directory, without suffix.
+        output_by_index: whether that pattern is the task's index: the file can then be made a link to
+            the run's own beforehand.
+    """
+
+    directive: ClassVar[str]
+    array_index: ClassVar[str]
+    first_index: ClassVar[int]
+    task_output: ClassVar[str]
+    output_by_index: ClassVar[bool]
+
+    @property
+    def max_array_size(self) -> int:
+        """How many tasks one array may have."""
+        return 1000
+
+    @abstractmethod
+    def name_directives(self, name: str) -> list[str]:
+        """Gives what names a job."""
+
+    @abstractmethod
+    def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
+        """Gives what sends a job's output to files; None if the scheduler cannot write such paths.
+
+        Args:
+            directory: where the files are, and the script.
+            stdout: the name of the one, or a pattern.
+            stderr: that of the other.
+        """
+
+    @abstractmethod
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        """Gives what makes a script an array of `count` tasks, at most `parallelism` of them at once.
+
+        Raises:
+            SubmissionError: the scheduler cannot bound how many run at once.
+        """
+
+    @abstractmethod
+    def submit(self, script: Path) -> str:
+        """Submits a script and gives the job's id.
+
+        Raises:
+            SubmissionError: the scheduler did not take it.
+        """
+
+    @abstractmethod
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        """Submits a script that is an array and gives the ids of its tasks, in order.
+
+        Raises:
+            SubmissionError: the scheduler did not take it.
+        """
+
+    def call(self, command: Sequence[str], directory: Path) -> str:
+        """Runs a command of the scheduler in a directory and gives what it printed.
+
+        Raises:
+            SubmissionError: there is no such command, it failed, or it does not answer.
+        """
+        try:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                env={**os.environ, "PWD": str(directory)},  # OAR trusts it, not getcwd
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_PATIENCE_S,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise SubmissionError(
+                f"there is no command {command[0]!r} here: submit on a machine that has it"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise SubmissionError(
+                f"{command[0]} did not answer within {_PATIENCE_S} s, but may have taken the job: "
+                "look at the queue before submitting again"
+            ) from None
+        if done.returncode:
+            words = " ".join((done.stderr + " " + done.stdout).split())
+            raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")
+        return done.stdout

@@ -1,0 +1,372 @@
+"""Submission to a real Slurm and a real OAR; skipped by name where there is none."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, Project
+
+from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
+from mlxpy_core._scheduling import (
+    Job,
+    OARScheduler,
+    Scheduler,
+    ScriptOptions,
+    SLURMScheduler,
+    SubmissionError,
+    submit_jobs,
+)
+
+APP = """
+import json, os, sys, time
+import hydra
+import mlxpy
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    logger = mlxpy.get_logger()
+    logger.log_metrics({"lr": cfg.lr, "text": cfg.text, "num": cfg.num}, "train")
+    print("lr is", cfg.lr, flush=True)
+    print("to stderr", file=sys.stderr)
+    logger.log_metrics({"start": time.time()}, "times")
+    time.sleep(cfg.seconds)
+    logger.log_metrics({"end": time.time()}, "times")
+    if cfg.fail:
+        raise ValueError("as asked")
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = "{lr: 0.1, text: x, seconds: 0, fail: false, num: '${hydra:job.num}'}\n"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A queue that takes jobs of this process's user."""
+
+    launcher: str
+    scheduler: type[Scheduler]
+    refused: str  # a directive
+    words: str  # what the scheduler says of it
+
+    @property
+    def name(self) -> str:
+        return self.scheduler.__name__
+
+
+CLUSTERS = {
+    "slurm": Cluster("mlxp_slurm", SLURMScheduler, "--partition=nowhere", "[Ii]nvalid partition"),
+    "oar": Cluster("mlxp_oar", OARScheduler, "-p nothing='x'", 'column "nothing" does not exist'),
+}
+ASK = {"slurm": ["sinfo", "-h"], "oar": ["oarstat"]}
+
+
+@pytest.fixture(params=list(CLUSTERS))
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    name = request.param
+    need_cluster(name)
+    return CLUSTERS[name]
+
+
+def need_cluster(name: str) -> None:
+    if not shutil.which(ASK[name][0]):
+        pytest.skip(f"no {name} on this machine")
+    if subprocess.run(ASK[name], capture_output=True, check=False, timeout=60).returncode:
+        pytest.skip(f"the {name} of this machine does not answer")
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("main.py", APP)
+    project.write("conf/config.yaml", CONFIG)
+    return project
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
+    """Looks at what other machines would do, too: files of a shared directory."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.2)
+
+
+def ended(project: Project, status: str = "COMPLETE", logs: str = "logs") -> bool:
+    return all(one == status for one in project.statuses(logs))
+
+
+def logged(project: Project, log_id: int, name: str = "train") -> Any:
+    return json.loads(project.file(log_id, f"metrics/{name}.json").read_text().splitlines()[0])
+
+
+WORST = [
+    "text='a b'",
+    "text='$HOME `id` ;&|'",
+    "text='it\\'s \"q\"'",
+    "text='é\\\\n'",
+    "text='*?[x] # !'",
+]
+
+
+def test_a_sweep_of_any_hydra_app(app: Project, cluster: Cluster) -> None:
+    done = app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=0.1,0.2", "text=a,b")
+    assert done.stdout == "Submitted 4 jobs to the cluster queue!\n"
+    assert app.run_ids() == [1, 2, 3, 4]
+    wait_until(lambda: ended(app))
+    values = [logged(app, log_id) for log_id in app.run_ids()]
+    assert values == [
+        {"lr": lr, "text": text, "num": 2 * i + j}
+        for i, lr in enumerate((0.1, 0.2))
+        for j, text in enumerate("ab")
+    ]
+    ids = set()
+    for log_id in app.run_ids():
+        assert "lr is 0." in app.file(log_id, "log.stdout").read_text()
+        assert "to stderr" in app.file(log_id, "log.stderr").read_text()
+        assert os.access(app.file(log_id, "script.sh"), os.X_OK)
+        info = app.info(log_id)
+        assert info["scheduler"]["name"] == cluster.name
+        assert info["attempts"][0]["job_id"] == info["scheduler"]["scheduler_job_id"]
+        assert info["submit_date"]
+        ids.add(info["scheduler"]["scheduler_job_id"])
+        assert not app.file(log_id, "metadata/config.0.yaml").exists()
+    assert len(ids) == 4
+    assert Reader(app.path / "logs").search("config.lr == 0.2")["info.status"] == ["COMPLETE"] * 2
+
+
+def test_words_that_a_shell_would_take_apart(app: Project, cluster: Cluster) -> None:
+    spaced = Project(
+        app.path / ("with space" if cluster.scheduler is OARScheduler else "with space & 'quotes'")
+    )
+    shutil.copytree(app.path / "conf", spaced.path / "conf")
+    shutil.copy(app.path / "main.py", spaced.path)
+    for override in WORST:
+        spaced.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", override)
+    wait_until(lambda: ended(spaced))
+    texts = [logged(spaced, log_id)["text"] for log_id in spaced.run_ids()]
+    assert texts == ["a b", "$HOME `id` ;&|", 'it\'s "q"', "é\\\\n", "*?[x] # !"]
+
+
+def test_oar_is_spared_directories_that_it_cannot_enter(app: Project) -> None:
+    directory = 'hydra.launcher.parent_log_dir="it\'s"'
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_oar", directory, exit_code=1)
+    assert "OAR runs no jobs below" in done.stderr
+    assert "it's" in done.stderr
+
+
+def test_a_job_that_fails(app: Project, cluster: Cluster) -> None:
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "fail=true")
+    wait_until(lambda: ended(app, "FAILED"))
+    assert app.info()["exception"]["message"] == "as asked"
+    wait_until(lambda: "as asked" in app.file(1, "log.stderr").read_text())
+
+
+def test_one_submission_each(app: Project, cluster: Cluster) -> None:
+    app.run(
+        "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2", "hydra.launcher.array=false"
+    )
+    assert not app.file(1, "array").exists()
+    wait_until(lambda: ended(app))
+    assert app.file(2, "log.stdout").read_text() == "lr is 2\n"
+
+
+def test_the_script_runs_by_hand(app: Project, cluster: Cluster) -> None:
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=3")
+    wait_until(lambda: ended(app))
+    done = subprocess.run(
+        [app.file(1, "script.sh")], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert done.stdout == "lr is 3\n"
+    assert len(app.info()["attempts"]) == 2
+
+
+def test_what_the_scheduler_refuses(app: Project, cluster: Cluster) -> None:
+    done = app.run(
+        "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2",
+        f'hydra.launcher.option_cmd=["{cluster.refused}"]', exit_code=1,
+    )  # fmt: skip
+    assert done.stdout == ""
+    assert done.stderr.startswith("mlxpy: ")
+    assert "Traceback" not in done.stderr
+    assert "(nothing was submitted; runs 1 to 2 failed)" in done.stderr
+    assert ended(app, "FAILED")
+    results = Reader(app.path / "logs").search("info.status == 'FAILED'")
+    for message in results["info.exception.message"]:
+        assert re.search(cluster.words, message)
+
+
+def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) -> None:
+    class Choosy(cluster.scheduler):  # type: ignore[misc, name-defined]
+        max_array_size = 2
+
+        def submit(self, script: Path) -> str:
+            if script.parent.name == "5":
+                raise SubmissionError("enough")
+            return str(super().submit(script))
+
+    jobs = make_jobs(project, 5)
+    with pytest.raises(MlxpyError, match=r"enough \(4 of 5 jobs were submitted; run 5 failed\)"):
+        submit_jobs(Choosy(), jobs, ScriptOptions())
+    assert project.info(5)["status"] == "FAILED"
+    wait_until(lambda: all(project.file(i, "log.stdout").exists() for i in range(1, 5)))
+    wait_until(
+        lambda: (
+            [project.file(i, "log.stdout").read_text() for i in range(1, 5)]
+            == [f"{i}\n" for i in range(1, 5)]
+        )
+    )
+
+
+def make_jobs(project: Project, count: int) -> list[Job]:
+    launch = Launch(
+        cmd="test", executable=sys.executable, current_file_path=None, work_dir=str(project.path)
+    )
+    jobs = []
+    for number in range(1, count + 1):
+        directory = take_run_directory(project.path / "logs")
+        jobs.append(
+            Job(
+                directory,
+                config={"x": number},
+                settings={},
+                launch=launch,
+                command=["echo", str(number)],
+            )
+        )
+    return jobs
+
+
+def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) -> None:
+    class Small(cluster.scheduler):  # type: ignore[misc, name-defined]
+        max_array_size = 3
+
+    submit_jobs(Small(), make_jobs(project, 8), ScriptOptions())
+    assert [i for i in range(1, 9) if project.file(i, "array").exists()] == [1, 4, 7]
+    outputs = [project.file(number, "log.stdout") for number in range(1, 9)]
+    wait_until(lambda: all(path.exists() and path.read_text() for path in outputs))
+    assert [path.read_text() for path in outputs] == [f"{number}\n" for number in range(1, 9)]
+
+
+def test_the_tutorials_commands(project: Project, cluster: Cluster) -> None:
+    shutil.copytree(REPOSITORY / "examples" / "tutorial", project.path, dirs_exist_ok=True)
+    name = f"+mlxpy.scheduler.name={cluster.name}"
+    done = project.run("main.py", "+mlxpy.use_scheduler=True", name)
+    assert done.stdout == "Submitted 1 job to the cluster queue!\n"
+    done = project.run(
+        "main.py", "+optimizer.lr=1e-3,1e-2", "+seed=1,2", "+mlxpy.use_scheduler=True", name
+    )
+    assert done.stdout == "Submitted 4 jobs to the cluster queue!\n"
+    wait_until(lambda: ended(project))
+    script = project.file(1, "script.sh").read_text().split("\n\n")[2].splitlines()
+    assert script[1:] == [
+        "    +mlxpy.logger.forced_log_id=1 \\",
+        f"    +mlxpy.logger.parent_log_dir={project.path}/logs \\",
+        "    +mlxpy.use_scheduler=False \\",
+        "    +mlxpy.use_version_manager=False",
+    ]
+    assert [project.yaml(i, "config")["optimizer"]["lr"] for i in range(1, 6)] == [
+        1e-3,
+        1e-3,
+        1e-3,
+        1e-2,
+        1e-2,
+    ]
+    assert "Completed training" in project.file(5, "log.stdout").read_text()
+
+
+def test_slurm_knows_a_queued_run_by_its_id(app: Project) -> None:
+    need_cluster("slurm")
+    app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "lr=1,2", "hydra.launcher.option_cmd=[--hold]")
+    results = Reader(app.path / "logs").search("info.status == 'SUBMITTED'")
+    assert results["config.lr"] == [1, 2]
+    job_ids = results["info.scheduler.scheduler_job_id"]
+    assert [job_id.split("_")[1] for job_id in job_ids] == ["0", "1"]
+    try:
+        queued = subprocess.run(
+            ["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True, check=True
+        )
+        assert set(job_ids) <= set(queued.stdout.split())
+    finally:
+        subprocess.run(["scancel", *job_ids], check=True)
+
+
+def test_slurm_bounds_how_many_run_at_once(app: Project) -> None:
+    need_cluster("slurm")
+    bound = ["hydra.launcher.array_parallelism=1", "seconds=1"]
+    app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "lr=1,2,3", *bound)
+    wait_until(lambda: ended(app))
+    results = Reader(app.path / "logs").search()
+    starts, ends = (sorted(x[0] for x in results[f"times.{key}"]) for key in ("start", "end"))
+    assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
+
+
+def test_modules_other_configs_and_commands_around(app: Project, cluster: Cluster) -> None:
+    app.write("pkg/__init__.py", "")
+    shutil.copy(app.path / "main.py", app.path / "pkg" / "prog.py")
+    app.write("pkg/conf/other.yaml", CONFIG.replace("0.1", "0.7"))
+    app.run(
+        "-m", "pkg.prog", "--config-name", "other", "-m", f"hydra/launcher={cluster.launcher}",
+        "hydra.launcher.env_cmd='echo before'", "hydra.launcher.cleanup_cmd='echo after'",
+        "hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_logger.parent_log_dir=runs",
+    )  # fmt: skip
+    wait_until(lambda: ended(app, logs="runs"))
+    output = app.file(1, "log.stdout", "runs")
+    wait_until(lambda: output.read_text().endswith("after\n"))
+    assert output.read_text() == "before\nlr is 0.7\nafter\n"
+
+
+def test_no_such_command(app: Project, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = app.run(
+        "main.py",
+        "-m",
+        "hydra/launcher=mlxp_oar",
+        "lr=1",
+        env={"PATH": str(tmp_path / "empty")},
+        exit_code=1,
+    )
+    assert done.stderr == (
+        "mlxpy: there is no command 'oarsub' here: submit on a machine that has it "
+        "(nothing was submitted; run 1 failed)\n"
+    )
+    assert app.statuses() == ["FAILED"]
+
+
+def test_a_sweeper_that_needs_results(project: Project) -> None:
+    project.write(
+        "main.py", "import hydra\n@hydra.main(version_base=None)\ndef main(cfg): return 1\nmain()\n"
+    )
+    done = project.run(
+        "main.py",
+        "-m",
+        "hydra/launcher=mlxp_slurm",
+        "hydra/sweeper=optuna",
+        "+x=interval(0,1)",
+        exit_code=1,
+    )
+    assert "needs the jobs' results, which are not there when this launcher returns" in done.stderr
+    assert not (project.path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "hydra.launcher.scheduler=Nobody",
+            "no scheduler 'Nobody': give OARScheduler or SLURMScheduler",
+        ),
+        ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),
+    ],
+)
+def test_wrong_options(app: Project, override: str, words: str) -> None:
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_oar", override, exit_code=1)
+    assert words in done.stderr
+    assert not (app.path / "logs").exists()

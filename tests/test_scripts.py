@@ -1,0 +1,152 @@
+"""The scripts of jobs, run by a real shell."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlxpy_core import MlxpyError
+from mlxpy_core._scheduling import OARScheduler, ScriptOptions, SLURMScheduler
+from mlxpy_core._scheduling._script import array_script, job_script
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+SHOW = "import json, os, sys; print(json.dumps([os.getcwd(), *sys.argv[1:]]))"
+
+
+def run_script(path: Path, text: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    path.write_text(text)
+    path.chmod(0o755)
+    return subprocess.run(
+        [str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        cwd="/",
+    )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arguments=st.lists(words, max_size=4),
+    directory=st.sampled_from(["plain", "with space", "q'u\"o$te", "é;\n&"]),
+)
+@pytest.mark.parametrize("scheduler", [SLURMScheduler(), OARScheduler()], ids=lambda s: type(s).__name__)
+def test_every_word_reaches_the_program_unchanged(
+    tmp_path: Path, scheduler: SLURMScheduler | OARScheduler, arguments: list[str], directory: str
+) -> None:
+    run = tmp_path / directory / "logs" / "7"
+    run.mkdir(parents=True, exist_ok=True)
+    script = job_script(
+        scheduler,
+        ScriptOptions(),
+        run=run,
+        work_dir=str(run),
+        command=[sys.executable, "-c", SHOW, *arguments],
+    )
+    done = run_script(tmp_path / "script.sh", script)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout or (run / "log.stdout").read_text()
+    assert json.loads(shown) == [str(run), *arguments]
+
+
+def test_the_script_of_the_tutorial() -> None:
+    script = job_script(
+        OARScheduler(),
+        ScriptOptions(option_cmd=["-l core=1,walltime=15:00:00", "#OAR -p gpumem>'16000'"]),
+        run=Path("/abs/logs/5"),
+        work_dir="/abs/work_dir",
+        command=["python", "main.py", "optimizer.lr=0.01", "+mlxpy.logger.forced_log_id=5"],
+    )
+    assert (
+        script
+        == """\
+#!/bin/bash
+#OAR -n logs/5
+#OAR -E /abs/logs/5/log.stderr
+#OAR -O /abs/logs/5/log.stdout
+#OAR -l core=1,walltime=15:00:00
+#OAR -p gpumem>'16000'
+
+cd /abs/work_dir || exit 1
+
+python main.py \\
+    optimizer.lr=0.01 \\
+    +mlxpy.logger.forced_log_id=5
+"""
+    )
+
+
+def test_commands_around_the_program_and_its_exit_status(tmp_path: Path) -> None:
+    options = ScriptOptions(
+        shell_path="/bin/sh",
+        shell_config_cmd="A=1",
+        env_cmd="export B=$A$A",
+        cleanup_cmd="echo cleaned; false",
+    )
+    command = [sys.executable, "-c", "import os; print(os.environ['B'], flush=True); os._exit(3)"]
+    text = job_script(SLURMScheduler(), options, run=tmp_path, work_dir="/", command=command)
+    assert text.startswith("#!/bin/sh\n")
+    done = run_script(tmp_path / "script.sh", text)
+    assert (done.stdout, done.returncode) == ("11\ncleaned\n", 3)
+
+
+def test_a_directory_that_is_gone(tmp_path: Path) -> None:
+    text = job_script(
+        SLURMScheduler(),
+        ScriptOptions(),
+        run=tmp_path,
+        work_dir=str(tmp_path / "gone"),
+        command=["echo", "ran"],
+    )
+    done = run_script(tmp_path / "script.sh", text)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "gone" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+@pytest.mark.parametrize("scheduler", [SLURMScheduler(), OARScheduler()], ids=lambda s: type(s).__name__)
+def test_each_task_of_an_array_runs_its_script(
+    tmp_path: Path, scheduler: SLURMScheduler | OARScheduler, shell: str
+) -> None:
+    runs = [tmp_path / "lo gs" / str(number) for number in (3, 5, *range(8, 20))]
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "script.sh").write_text(f"#!/bin/sh\necho run {run.name}\necho error >&2\n")
+        (run / "script.sh").chmod(0o755)
+    text = array_script(
+        scheduler, ScriptOptions(shell_path=shell), runs=runs, parallelism=None, directory=runs[0]
+    )
+    for index, run in enumerate(runs, scheduler.first_index):
+        done = run_script(tmp_path / "array.sh", text, **{scheduler.array_index: str(index)})
+        assert done.returncode == 0, done.stderr
+        written = (
+            (run / "log.stdout").read_text() if isinstance(scheduler, OARScheduler) else done.stdout
+        )
+        assert written == f"run {run.name}\n"
+
+
+def test_a_bound_on_what_runs_at_once(tmp_path: Path) -> None:
+    arguments = {"runs": [tmp_path / "1", tmp_path / "2"], "parallelism": 4, "directory": tmp_path}
+    assert "#SBATCH --array=0-1%4\n" in array_script(SLURMScheduler(), ScriptOptions(), **arguments)
+    with pytest.raises(MlxpyError, match="OAR cannot bound how many jobs of an array run at once"):
+        array_script(OARScheduler(), ScriptOptions(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"option_cmd": ["-t besteffort\nrm -rf /"]}, "each directive is a string of one line"),
+        ({"option_cmd": [3]}, "each directive is a string of one line, not 3"),
+        ({"shell_path": "bash"}, "'bash' is no absolute path of a shell"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], words: str) -> None:
+    with pytest.raises(MlxpyError, match=words):
+        ScriptOptions(**options)  # type: ignore[arg-type]
