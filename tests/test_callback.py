@@ -481,6 +481,7 @@ def test_hydra_lists_the_plugin_and_its_group(app: Project) -> None:
     [
         ("hydra/callb", {"hydra/callbacks="}),
         ("hydra/callbacks=", {"hydra/callbacks=mlxp_logger"}),
+        ("hydra/launcher=mlxp_", {"hydra/launcher=mlxp_oar", "hydra/launcher=mlxp_slurm"}),
         (
             "hydra/callbacks=mlxp_logger hydra.callbacks.mlxp_logger.us",
             {"hydra.callbacks.mlxp_logger.use_run_dir="},

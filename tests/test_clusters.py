@@ -323,6 +323,13 @@ def test_modules_other_configs_and_commands_around(app: Project, cluster: Cluste
     assert output.read_text() == "before\nlr is 0.7\nafter\n"
 
 
+def test_a_launcher_without_a_sweep_is_told(app: Project) -> None:
+    done = app.run("main.py", "hydra/launcher=mlxp_oar", "hydra/callbacks=mlxp_logger", "num=0")
+    assert done.stderr.count("mlxpy: without -m Hydra runs the job here: mlxp_oar does nothing\n") == 1
+    assert app.statuses() == ["COMPLETE"]
+    assert app.run("main.py", "hydra/launcher=mlxp_oar", "--cfg", "job").stderr == ""
+
+
 def test_no_such_command(app: Project, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = app.run(

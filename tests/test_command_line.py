@@ -5,8 +5,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy import MlxpyError
-from mlxpy._command_line import as_override_value, parse_command_line
+from mlxpy._command_line import parse_command_line
 
 # What a setting can hold. A surrogate cannot be typed; NUL ends a word of a command line.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -45,8 +45,8 @@ def test_groups_and_configs(source: MlxpyConfigSource, path: str, group: bool, c
     [
         ("", None, ["hydra"]),
         ("", ObjectType.CONFIG, []),
-        ("hydra", None, ["callbacks"]),
-        ("hydra", ObjectType.GROUP, ["callbacks"]),
+        ("hydra", None, ["callbacks", "launcher"]),
+        ("hydra", ObjectType.GROUP, ["callbacks", "launcher"]),
         ("hydra/callbacks", None, ["mlxp_logger"]),
         ("hydra/callbacks", ObjectType.CONFIG, ["mlxp_logger"]),
         ("hydra/callbacks", ObjectType.GROUP, []),
@@ -76,3 +76,13 @@ def test_the_node_is_typed_and_has_a_key_of_its_own(source: MlxpyConfigSource) -
         "use_run_dir": True,
         "name": "DefaultLogger",
     }
+
+
+@pytest.mark.parametrize(("name", "scheduler"), [("oar", "OARScheduler"), ("slurm", "SLURMScheduler")])
+def test_a_launcher_takes_the_place_of_hydras(
+    source: MlxpyConfigSource, name: str, scheduler: str
+) -> None:
+    result = source.load_config(f"hydra/launcher/mlxp_{name}")
+    assert result.header == {"package": "hydra.launcher"}
+    assert result.config.scheduler == scheduler
+    assert result.config.array is True

@@ -159,8 +159,16 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "mlxpy: no logger 'Default': give DefaultLogger, or the dotted path of a class of yours",
         ),
         (
-            "+mlxpy.use_scheduler=True",
-            "mlxpy: use_scheduler is not supported by this version of mlxpy yet: set it to false",
+            "+mlxpy.use_version_manager=True",
+            "mlxpy: use_version_manager is not supported by this version of mlxpy yet: set it to false",
+        ),
+        (
+            "+mlxpy={use_scheduler: true, use_logger: false}",
+            "mlxpy: use_scheduler needs the logger's directories: set use_logger to true",
+        ),
+        (
+            "+mlxpy={use_scheduler: true, scheduler: {name: SLURM}}",
+            "mlxpy: no scheduler 'SLURM': give OARScheduler or SLURMScheduler",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import builtins
 import copy
 import functools
+import sys
 from typing import ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -41,6 +42,8 @@ class MlxpyConfigSource(ConfigSource):
         name = _without_suffix(config_path)
         if name not in self._configs:
             raise ConfigLoadError(f"Config not found : {config_path}")
+        if name.startswith(f"{self.LAUNCHERS}/"):
+            _warn_without_sweep(name.rpartition("/")[2])
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
@@ -77,6 +80,18 @@ def _node(name: str) -> DictConfig:
 
     node: DictConfig = OmegaConf.structured(getattr(_nodes, name))
     return node
+
+
+@functools.cache  # once
+def _warn_without_sweep(launcher: str) -> None:
+    """Tells who names a launcher, but runs a single job, that Hydra will not ask the launcher."""
+    words = sys.argv[1:]
+    sweeps = {"-m", "--multirun"}.intersection(words) or any("hydra.mode=" in word for word in words)
+    asks = [
+        word for word in words if word.startswith(("--", "-c", "-i", "-h", "-s")) and "=" not in word
+    ]
+    if f"hydra/launcher={launcher}" in words and not sweeps and not asks:
+        print(f"mlxpy: without -m Hydra runs the job here: {launcher} does nothing", file=sys.stderr)
 
 
 def _without_suffix(config_path: str) -> str:
