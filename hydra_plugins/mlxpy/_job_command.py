@@ -88,16 +88,16 @@ def face_of(config: DictConfig, options: Any, launch: Launch) -> Face:
     )
 
 
-def job_command(overrides: Sequence[str], *, keep_interpreter: bool) -> list[str]:
+def job_command(overrides: Sequence[str], *, own_interpreter: bool) -> list[str]:
     """Gives the words of the command: how this process was started, with other overrides.
 
     Args:
         overrides: the job's.
-        keep_interpreter: whether to name this very interpreter rather than the word that was typed, by
+        own_interpreter: whether to name this very interpreter rather than the word that was typed, by
             which a job may find another.
     """
     program = _program()
-    if keep_interpreter:
+    if own_interpreter:
         program = [sys.executable, *program[1:]]
     typed = sys.argv[1:]
     parsed, _ = get_args_parser().parse_known_intermixed_args(typed)

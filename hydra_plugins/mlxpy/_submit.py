@@ -1,7 +1,8 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_
 from mlxpy_core._scheduling import BUILT_IN_SCHEDULERS, Job, Scheduler, ScriptOptions, submit_jobs
 
 from ._callback import task_config
-from ._job_command import face_of, job_command
+from ._job_command import Face, face_of, job_command
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SCRIPT_OPTIONS = ("option_cmd", "shell_path", "shell_config_cmd", "env_cmd", "cleanup_cmd")
@@ -37,58 +38,56 @@ def submit_sweep(
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    with _told_in_one_sentence():
+        if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+            raise MlxpyError(
+                f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, "
+                "which are not there when this launcher returns: use hydra/sweeper=basic"
+            )
+        launch = Launch.of_this_process()
+        scheduler = find_scheduler(options["scheduler"])
+        script_options = ScriptOptions(**{name: options[name] for name in _SCRIPT_OPTIONS})
+        face = face_of(config, options, launch)
+        jobs, stand_ins = [], []
+        for number, overrides in enumerate(job_overrides, first_job):
+            job_config = context.config_loader.load_sweep_config(config, list(overrides))
+            with open_dict(job_config):
+                job_config.hydra.job.id = job_config.hydra.job.num = number
+            job = _job(face, job_config, launch, number, own_interpreter=not script_options.env_cmd)
+            jobs.append(job)
+            stand_ins.append(_stand_in(overrides, job_config, job.directory))
+        submit_jobs(
+            scheduler,
+            jobs,
+            script_options,
+            array=options["array"],
+            array_parallelism=options["array_parallelism"],
+        )
+    print(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!", flush=True)
+    return stand_ins
+
+
+@contextmanager
+def _told_in_one_sentence() -> Iterator[None]:
     try:
-        return _submit(context, config, options, job_overrides, first_job)
+        yield
     except MlxpyError as error:
         sys.stdout.flush()
         raise SystemExit(f"mlxpy: {error}") from None
 
 
-def _submit(
-    context: HydraContext,
-    config: DictConfig,
-    options: Mapping[str, Any],
-    job_overrides: Sequence[Sequence[str]],
-    first_job: int,
-) -> list[JobReturn]:
-    if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
-        raise MlxpyError(
-            f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, "
-            "which are not there when this launcher returns: use hydra/sweeper=basic"
-        )
-    launch = Launch.of_this_process()
-    scheduler = find_scheduler(options["scheduler"])
-    script_options = ScriptOptions(**{name: options[name] for name in _SCRIPT_OPTIONS})
-    face = face_of(config, options, launch)
-    jobs, returns = [], []
-    for number, overrides in enumerate(job_overrides, first_job):
-        job_config = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = job_config.hydra.job.num = number
-        directory = take_run_directory(face.parent_log_dir)
-        task_overrides = list(job_config.hydra.overrides.task)
-        jobs.append(
-            Job(
-                directory,
-                config=plain_config(task_config(job_config)),
-                settings=face.settings(directory),
-                launch=replace(launch, overrides=task_overrides),
-                command=job_command(
-                    [*face.hydra_overrides, *task_overrides, *face.run_overrides(directory, number)],
-                    keep_interpreter=not script_options.env_cmd,
-                ),
-            )
-        )
-        returns.append(_stand_in(overrides, job_config, directory))
-    submit_jobs(
-        scheduler,
-        jobs,
-        script_options,
-        array=options["array"],
-        array_parallelism=options["array_parallelism"],
+def _job(face: Face, config: DictConfig, launch: Launch, number: int, *, own_interpreter: bool) -> Job:
+    """Makes a job of the sweep with its run directory."""
+    directory = take_run_directory(face.parent_log_dir)
+    overrides = list(config.hydra.overrides.task)
+    words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, number)]
+    return Job(
+        directory,
+        config=plain_config(task_config(config)),
+        settings=face.settings(directory),
+        launch=replace(launch, overrides=overrides),
+        command=job_command(words, own_interpreter=own_interpreter),
     )
-    print(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!", flush=True)
-    return returns
 
 
 def find_scheduler(name: str) -> Scheduler:
