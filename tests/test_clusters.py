@@ -204,7 +204,7 @@ def test_what_the_scheduler_refuses(app: Project, cluster: Cluster) -> None:
 
 
 def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) -> None:
-    class Choosy(cluster.scheduler):  # type: ignore[misc, name-defined]
+    class Choosy(cluster.scheduler):
         max_array_size = 2
 
         def submit(self, script: Path) -> str:
@@ -245,7 +245,7 @@ def make_jobs(project: Project, count: int) -> list[Job]:
 
 
 def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) -> None:
-    class Small(cluster.scheduler):  # type: ignore[misc, name-defined]
+    class Small(cluster.scheduler):
         max_array_size = 3
 
     submit_jobs(Small(), make_jobs(project, 8), ScriptOptions())

@@ -145,7 +145,7 @@ class TestList:
             lambda: results.plot("train.epoch", "train.los"),
         ):
             with pytest.raises(MlxpyError, match=r"no column 'train.los': did you mean train.loss"):
-                ask()  # type: ignore[no-untyped-call]
+                ask()
 
     def test_columns_of_no_rows(self, logs: Path) -> None:
         nothing = Reader(logs).search("config.seed == 17")

@@ -149,4 +149,4 @@ def test_a_bound_on_what_runs_at_once(tmp_path: Path) -> None:
 )
 def test_wrong_options(options: dict[str, object], words: str) -> None:
     with pytest.raises(MlxpyError, match=words):
-        ScriptOptions(**options)  # type: ignore[arg-type]
+        ScriptOptions(**options)
