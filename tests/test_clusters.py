@@ -225,6 +225,16 @@ def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) 
     )
 
 
+def test_a_script_that_cannot_be_written(project: Project) -> None:
+    jobs = make_jobs(project, 3)
+    project.write("logs/3/metadata", "in the way")
+    with pytest.raises(
+        MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 failed\)"
+    ):
+        submit_jobs(SLURMScheduler(), jobs, ScriptOptions())
+    assert [project.info(log_id)["status"] for log_id in (1, 2)] == ["FAILED"] * 2
+
+
 def make_jobs(project: Project, count: int) -> list[Job]:
     launch = Launch(
         cmd="test", executable=sys.executable, current_file_path=None, work_dir=str(project.path)

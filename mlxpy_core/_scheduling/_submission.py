@@ -54,26 +54,32 @@ def submit_jobs(
         array_parallelism: at most so many of an array at once; None for no bound.
 
     Raises:
-        SubmissionError: the scheduler did not take some; the message says how many it took.
+        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
+            says how many it took.
     """
-    for job in jobs:
-        _prepare(job, scheduler, options)
     done = 0
-    for chunk in _chunks(jobs, scheduler.max_array_size if array else 1):
-        try:
-            if len(chunk) == 1:
-                job_ids = [scheduler.submit(chunk[0].directory.path / "script.sh")]
-            else:
-                script = _write_array(scheduler, options, chunk, array_parallelism)
-                job_ids = scheduler.submit_array(script, len(chunk))
-        except SubmissionError as error:
-            for job in jobs[done:]:
-                _fail(job, scheduler, error)
-            submitted = f"{done} of {len(jobs)} jobs were submitted" if done else "nothing was submitted"
-            raise SubmissionError(f"{error} ({submitted}; {_range(jobs[done:])} failed)") from error
-        for job, job_id in zip(chunk, job_ids, strict=True):
-            _note_job_id(job, job_id)
-        done += len(chunk)
+    try:
+        for job in jobs:
+            _prepare(job, scheduler, options)
+        for chunk in _chunks(jobs, scheduler.max_array_size if array else 1):
+            for job, job_id in zip(
+                chunk, _submit(scheduler, chunk, options, array_parallelism), strict=True
+            ):
+                _note_job_id(job, job_id)
+            done += len(chunk)
+    except MlxpyError as error:
+        for job in jobs[done:]:
+            _fail(job, scheduler, error)
+        submitted = f"{done} of {len(jobs)} jobs were submitted" if done else "nothing was submitted"
+        raise SubmissionError(f"{error} ({submitted}; {_range(jobs[done:])} failed)") from error
+
+
+def _submit(
+    scheduler: Scheduler, jobs: Sequence[Job], options: ScriptOptions, parallelism: int | None
+) -> list[str]:
+    if len(jobs) == 1:
+        return [scheduler.submit(jobs[0].directory.path / "script.sh")]
+    return scheduler.submit_array(_write_array(scheduler, options, jobs, parallelism), len(jobs))
 
 
 def _prepare(job: Job, scheduler: Scheduler, options: ScriptOptions) -> None:
@@ -128,8 +134,9 @@ def _fail(job: Job, scheduler: Scheduler, error: MlxpyError) -> None:
 
 
 def _note_job_id(job: Job, job_id: str) -> None:
-    # A file of its own: info.yaml is the job's from now on.
-    write_whole(job.directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": job_id}))
+    # A file of its own: info.yaml is the job's from now on, and the job writes its id there, too.
+    with contextlib.suppress(MlxpyError):
+        write_whole(job.directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": job_id}))
 
 
 def _chunks(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
