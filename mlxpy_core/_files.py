@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"cannot write {path}", error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone, or never there
+            temporary.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:

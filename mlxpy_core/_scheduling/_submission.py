@@ -62,11 +62,10 @@ def submit_jobs(
         for job in jobs:
             _prepare(job, scheduler, options)
         for chunk in _chunks(jobs, scheduler.max_array_size if array else 1):
-            for job, job_id in zip(
-                chunk, _submit(scheduler, chunk, options, array_parallelism), strict=True
-            ):
-                _note_job_id(job, job_id)
+            job_ids = _submit(scheduler, chunk, options, array_parallelism)
             done += len(chunk)
+            for job, job_id in zip(chunk, job_ids, strict=True):
+                _note_job_id(job, job_id)
     except MlxpyError as error:
         for job in jobs[done:]:
             _fail(job, scheduler, error)
