@@ -108,6 +108,24 @@ def test_the_rows_of_a_key_that_not_all_have(tmp_path: Path) -> None:
         assert series[0].rows.tolist() == [0, 2]
 
 
+def test_a_plot_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = _metric_columns.read_rows
+    with mlxpy.Logger(parent_log_dir=tmp_path) as logger:
+
+        def read_and_log(path: Path, damaged: list[str]) -> list[dict[str, Any]]:
+            rows = read(path, damaged)
+            logger.log_metrics({"y": 3}, "log")
+            return rows
+
+        logger.log_metrics({"x": 1, "y": 1}, "log")
+        logger.log_metrics({"x": 2}, "log")
+        monkeypatch.setattr(_metric_columns, "read_rows", read_and_log)
+        series = Reader(tmp_path).search()._rows.series("log.y")
+        assert series is not None
+        assert series[0].rows is not None
+        assert len(series[0].rows) == len(series[0].values)
+
+
 def test_a_run_alone_is_not_cached(tmp_path: Path) -> None:
     write_runs(tmp_path, [[{"x": 1}], [{"x": 2}]], "log")
     for row in Reader(tmp_path).search():

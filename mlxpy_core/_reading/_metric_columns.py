@@ -7,7 +7,7 @@ key are one list, in the column of their kind: ``<key>:<kind>``. Where not every
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _KINDS = "fibsj"
 _PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
 ROWS = "r"
 
+Located = tuple[Segment, Ints, Ints]
+"""Where rows of runs are: a segment, the runs' places among those asked for, rows of the segment."""
 Row = dict[str, Any]
 Values = npt.NDArray[Any]
 
@@ -62,18 +64,13 @@ class MetricColumns:
 
     def values(self, log: str, key: str, positions: Ints) -> list[Values]:
         """Gives what each run logged under a key: arrays of shape (n,)."""
-        found: list[Values] = [np.zeros(0)] * len(positions)
-        for segment, places, rows in self._located(log, positions):
-            for kind in _KINDS:
-                here, values = _lists(segment.table, key, kind, rows)
-                for place, value in zip(places[here].tolist(), values, strict=True):
-                    found[place] = value
-        return found
+        return _values(self._located(log, positions), key, len(positions))
 
     def series(self, log: str, key: str, positions: Ints) -> list[Series]:
         """Gives the same with the numbers of the rows."""
-        found = list(map(Series, self.values(log, key, positions)))
-        for segment, places, rows in self._located(log, positions):
+        located = list(self._located(log, positions))  # once: a run may go on between two readings
+        found = list(map(Series, _values(located, key, len(positions))))
+        for segment, places, rows in located:
             here, numbers = _lists(segment.table, key, ROWS, rows)
             for place, of_run in zip(places[here].tolist(), numbers, strict=True):
                 found[place] = replace(found[place], rows=of_run)
@@ -118,8 +115,7 @@ class MetricColumns:
             self._logs[log] = _Log(log, self._catalog, self._cache.below(_file_name(log)))
         return self._logs[log]
 
-    def _located(self, log: str, positions: Ints) -> Iterator[tuple[Segment, Ints, Ints]]:
-        """Finds the runs' rows: a segment, places among `positions`, and rows of the segment."""
+    def _located(self, log: str, positions: Ints) -> Iterator[Located]:
         return self._log(log).located(positions)
 
 
@@ -142,7 +138,7 @@ class _Log:
         """Tells whether no file of these runs needs to be parsed."""
         return bool((self._segment_of[positions] >= 0).all())
 
-    def located(self, positions: Ints) -> Iterator[tuple[Segment, Ints, Ints]]:
+    def located(self, positions: Ints) -> Iterator[Located]:
         unread = positions[self._segment_of[positions] < 0]
         ended = self._catalog.ended[unread]
         for table in self._read(unread[ended]):
@@ -157,9 +153,7 @@ class _Log:
             places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
             yield segment, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
 
-    def _rows(
-        self, positions: Ints, segments: Sequence[Segment], segment_of: Ints
-    ) -> Iterator[tuple[Segment, Ints, Ints]]:
+    def _rows(self, positions: Ints, segments: Sequence[Segment], segment_of: Ints) -> Iterator[Located]:
         for index in np.unique(segment_of[segment_of >= 0]).tolist():
             places = np.flatnonzero(segment_of == index)
             yield segments[index], places, self._row_of[positions[places]]
@@ -301,6 +295,16 @@ def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:
         missing[index] = False
     offsets = pa.array(np.cumsum(lengths), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.concat_arrays(cells.values()), mask=pa.array(missing))
+
+
+def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:
+    found: list[Values] = [np.zeros(0)] * count
+    for segment, places, rows in located:
+        for kind in _KINDS:
+            here, values = _lists(segment.table, key, kind, rows)
+            for place, value in zip(places[here].tolist(), values, strict=True):
+                found[place] = value
+    return found
 
 
 def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
