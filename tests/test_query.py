@@ -14,8 +14,6 @@ from mlxpy_core._reading._columns import MISSING, TypedColumns, encode_rows
 from mlxpy_core._reading._matching import matching_rows
 from mlxpy_core._reading._query import QueryError, check_fields, parse_query
 
-pytestmark = pytest.mark.smoke
-
 # What the oracle knows of a query: nested tuples, as ("and", left, right) or ("<", field, value).
 
 FIELDS = [
@@ -153,6 +151,7 @@ def test_a_query_finds_what_the_oracle_finds(
     assert matches(text, table) == [oracle(meaning, row) for row in table], text
 
 
+@pytest.mark.smoke
 @settings(max_examples=300, deadline=None)
 @given(rows)
 def test_values_come_back_from_their_columns(table: list[dict[str, Any]]) -> None:
@@ -164,6 +163,7 @@ def test_values_come_back_from_their_columns(table: list[dict[str, Any]]) -> Non
         )
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("query", "same_as"),
     [
