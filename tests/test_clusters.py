@@ -1,5 +1,6 @@
 """Submission to a real Slurm and a real OAR; skipped by name where there is none."""
 
+import functools
 import json
 import os
 import re
@@ -78,10 +79,17 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 def need_cluster(name: str) -> None:
+    if reason := why_not(name):
+        pytest.skip(reason)
+
+
+@functools.cache  # a client whose server is down takes long to say so
+def why_not(name: str) -> str:
     if not shutil.which(ASK[name][0]):
-        pytest.skip(f"no {name} on this machine")
+        return f"no {name} on this machine"
     if subprocess.run(ASK[name], capture_output=True, check=False, timeout=60).returncode:
-        pytest.skip(f"the {name} of this machine does not answer")
+        return f"the {name} of this machine does not answer"
+    return ""
 
 
 @pytest.fixture

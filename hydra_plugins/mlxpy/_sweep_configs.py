@@ -25,6 +25,7 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
         return  # by the callback already
     if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ in _COMPOSE_HERE:
+        # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
         loader.load_sweep_config = ComposedConfigs(loader).load_sweep_config  # type: ignore[method-assign]
 
 
