@@ -1,7 +1,12 @@
 """OAR: ``oarsub``. Seen with 2.5.9."""
 
+import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from mlxpy_core._info import Status
 
 from ._scheduler import Scheduler, SubmissionError
 
@@ -37,6 +42,20 @@ class OARScheduler(Scheduler):
     def submit_array(self, script: Path, count: int) -> list[str]:
         return self._submit(script, count)
 
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        asked = [word for job_id in job_ids for word in ("-j", job_id)]
+        words = json.loads(self.call(["oarstat", "-s", "-J", *asked], Path("/")) or "{}")
+        found = {job_id: _STATUS.get(word, Status.RUNNING) for job_id, word in words.items()}
+        # How a job ended takes a second, slower query.
+        if ended := [job_id for job_id, word in words.items() if word in ("Terminated", "Error")]:
+            asked = [word for job_id in ended for word in ("-j", job_id)]
+            details = json.loads(self.call(["oarstat", "-f", "-J", *asked], Path("/")) or "{}")
+            found.update({job_id: _ended(job) for job_id, job in details.items()})
+        return found
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["oardel", *job_ids]
+
     def _submit(self, script: Path, count: int) -> list[str]:
         # A node whose oarexec cannot enter the script's directory becomes Suspected, for everybody.
         if not re.fullmatch(r"[\w ./-]+", str(script.parent), flags=re.ASCII):
@@ -51,3 +70,25 @@ class OARScheduler(Scheduler):
             words = " ".join(printed.split())
             raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {words}")
         return job_ids
+
+
+# "Job states" of https://oar.imag.fr/docs/latest/user/usecases.html; what is not here runs.
+_STATUS = {
+    "Waiting": Status.SUBMITTED,
+    "Hold": Status.SUBMITTED,
+    "toLaunch": Status.SUBMITTED,
+    "toAckReservation": Status.SUBMITTED,
+    "Launching": Status.SUBMITTED,
+    "Terminated": Status.COMPLETE,
+    "toError": Status.KILLED,
+    "Error": Status.KILLED,
+}
+
+
+def _ended(job: Mapping[str, Any]) -> Status:
+    if job["state"] == "Error":
+        kinds = {event["type"] for event in job["events"]}
+        # OAR asks for the end itself, too, when it has another reason.
+        cancelled = "FRAG_JOB_REQUEST" in kinds and not kinds & {"WALLTIME", "BESTEFFORT_KILL"}
+        return Status.INTERRUPTED if cancelled else Status.KILLED
+    return Status.FAILED if job["exit_code"] else Status.COMPLETE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._info import Status
 
 _PATIENCE_S = 120
 
@@ -19,31 +20,33 @@ class SubmissionError(MlxpyError):
 class Scheduler(ABC):
     """How one scheduler is spoken to.
 
+    A subclass needs `submit`, `states` and `cancel_command`; what it leaves out of the rest, such as
+    arrays, is done without.
+
     Attributes:
         directive: how a line of a script that the scheduler reads starts.
-        array_index: the variable that holds a task's index in its array.
+        array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
         output_by_index: whether that pattern is the task's index: the file can then be made a link to
             the run's own beforehand.
     """
 
-    directive: ClassVar[str]
-    array_index: ClassVar[str]
-    first_index: ClassVar[int]
-    task_output: ClassVar[str]
-    output_by_index: ClassVar[bool]
+    directive: ClassVar[str] = "#"
+    array_index: ClassVar[str] = ""
+    first_index: ClassVar[int] = 0
+    task_output: ClassVar[str] = ""
+    output_by_index: ClassVar[bool] = False
 
     @property
     def max_array_size(self) -> int:
         """How many tasks one array may have."""
-        return 1000
+        return 1000 if self.array_index else 1
 
-    @abstractmethod
     def name_directives(self, name: str) -> list[str]:
-        """Gives what names a job."""
+        """Gives what names a job; the name has letters, digits and ``_ . / -``."""
+        return []
 
-    @abstractmethod
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
         """Gives what sends a job's output to files; None if the scheduler cannot write such paths.
 
@@ -52,14 +55,15 @@ class Scheduler(ABC):
             stdout: the name of the one, or a pattern.
             stderr: that of the other.
         """
+        return None
 
-    @abstractmethod
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         """Gives what makes a script an array of `count` tasks, at most `parallelism` of them at once.
 
         Raises:
             SubmissionError: the scheduler cannot bound how many run at once.
         """
+        raise NotImplementedError
 
     @abstractmethod
     def submit(self, script: Path) -> str:
@@ -69,13 +73,30 @@ class Scheduler(ABC):
             SubmissionError: the scheduler did not take it.
         """
 
-    @abstractmethod
     def submit_array(self, script: Path, count: int) -> list[str]:
         """Submits a script that is an array and gives the ids of its tasks, in order.
 
         Raises:
             SubmissionError: the scheduler did not take it.
         """
+        raise NotImplementedError
+
+    @abstractmethod
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        """Asks what became of jobs, of all in one query.
+
+        Returns:
+            The word for each: SUBMITTED (it waits), RUNNING, COMPLETE, FAILED (it ended by itself with a
+            non-zero exit status), INTERRUPTED (it was cancelled), KILLED (its time was up, its node
+            failed). A job that the scheduler does not know, any more or yet, is not in it.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+
+    @abstractmethod
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        """Gives the words of the command that cancels jobs."""
 
     def call(self, command: Sequence[str], directory: Path) -> str:
         """Runs a command of the scheduler in a directory and gives what it printed.

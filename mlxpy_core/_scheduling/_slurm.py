@@ -1,8 +1,12 @@
 """Slurm: ``sbatch``. Seen with 22.05."""
 
+import contextlib
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from mlxpy_core._info import Status
 
 from ._scheduler import Scheduler, SubmissionError
 
@@ -43,6 +47,54 @@ class SLURMScheduler(Scheduler):
     def submit_array(self, script: Path, count: int) -> list[str]:
         job_id = self.submit(script)
         return [f"{job_id}_{index}" for index in range(count)]
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        # The numbers of whole arrays: a thousand tasks would be a long command.
+        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+        # squeue knows ended jobs for some minutes (MinJobAge); sacct, where there is one, for ever.
+        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T", "-j", numbers], job_ids)
+        if len(found) < len(set(job_ids)):
+            with contextlib.suppress(SubmissionError):
+                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,State", "-j", numbers]
+                found = {**self._ask(sacct, job_ids), **found}
+        return found
+
+    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, Status]:
+        try:
+            lines = self.call(command, Path("/")).splitlines()
+        except SubmissionError as error:
+            if "Invalid job id" not in str(error):
+                raise
+            lines = []
+        words = dict(line.strip().split("|", 1) for line in lines if "|" in line)
+        return {job_id: _status(words[job_id]) for job_id in job_ids if job_id in words}
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["scancel", *job_ids]
+
+
+# https://slurm.schedmd.com/squeue.html, "JOB STATE CODES"; what is not here runs or is about to end.
+_STATUS = {
+    "PENDING": Status.SUBMITTED,
+    "REQUEUED": Status.SUBMITTED,
+    "REQUEUE_HOLD": Status.SUBMITTED,
+    "REQUEUE_FED": Status.SUBMITTED,
+    "SPECIAL_EXIT": Status.SUBMITTED,
+    "COMPLETED": Status.COMPLETE,
+    "FAILED": Status.FAILED,
+    "CANCELLED": Status.INTERRUPTED,
+    "REVOKED": Status.INTERRUPTED,
+    "BOOT_FAIL": Status.KILLED,
+    "DEADLINE": Status.KILLED,
+    "NODE_FAIL": Status.KILLED,
+    "OUT_OF_MEMORY": Status.KILLED,
+    "PREEMPTED": Status.KILLED,
+    "TIMEOUT": Status.KILLED,
+}
+
+
+def _status(word: str) -> Status:
+    return _STATUS.get(word.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
 
 
 @functools.cache
