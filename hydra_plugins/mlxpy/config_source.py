@@ -20,6 +20,7 @@ class MlxpyConfigSource(ConfigSource):
     LAUNCHERS = "hydra/launcher"
     _configs: ClassVar[dict[str, str]] = {
         "hydra/callbacks/mlxp_logger": "MlxpLoggerNode",
+        "hydra/launcher/mlxp_local": "LocalLauncherNode",
         "hydra/launcher/mlxp_oar": "OarLauncherNode",
         "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
     }
