@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
@@ -20,6 +23,7 @@ _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
 # What chose the launcher and shaped the sweep says nothing to a single job.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
+_CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
 # Settings that are said anew to each job, or nothing to it.
 _OF_THE_SUBMISSION = re.compile(
     r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
@@ -105,10 +109,13 @@ def _value(text: str) -> str:
     return text if re.fullmatch(r"[\w./-]+", text) else as_override_value(text)
 
 
-def face_of(config: DictConfig, options: Any, launch: Launch, *, waits: bool) -> Face:
+def face_of(
+    loader: ConfigLoader, config: DictConfig, options: Any, launch: Launch, *, waits: bool
+) -> Face:
     """Tells how the jobs of a sweep are told which run they are.
 
     Args:
+        loader: composes the app's configs.
         config: the sweep's config.
         options: the launcher's options.
         launch: how the sweep was started.
@@ -125,23 +132,33 @@ def face_of(config: DictConfig, options: Any, launch: Launch, *, waits: bool) ->
     parent_log_dir = relative_to_launch(parent, launch)
     # A mode that the command did not choose comes from a config, and so comes again in each job.
     of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
+    kept = [word for word in written if not dropped.match(word)]
+    kept += ["hydra.mode=RUN"] if of_configs else []
+    if not _composes(loader, config.hydra.job.config_name, kept):
+        # The app's configs hold options of the launcher or the sweeper that the command chose.
+        kept = [word for word in written if _CHOICE.match(word)] + kept
     return Face(
         launch=launch,
         parent_log_dir=parent_log_dir,
-        hydra_overrides=[
-            *(word for word in written if not dropped.match(word)),
-            *(["hydra.mode=RUN"] if of_configs else []),
-        ],
+        hydra_overrides=kept,
         settings_overrides=None if settings is None else list(settings),
         has_callback=callback is not None,
         keeps_return_value=waits,
-        uses_run_dir=callback is None or callback.use_run_dir,
+        uses_run_dir=callback is None or bool(callback.get("use_run_dir", True)),
         config_words=(
             frozen_config_words(config, parent_log_dir, copy=not options["dry_run"])
             if options["freeze_config"]
             else []
         ),
     )
+
+
+def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:
+    try:
+        loader.load_configuration(config_name, overrides, RunMode.RUN)
+    except HydraException:
+        return False
+    return True
 
 
 def job_command(

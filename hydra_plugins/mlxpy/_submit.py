@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
@@ -21,6 +22,7 @@ from mlxpy_core._scheduling import (
     Job,
     LocalScheduler,
     Scheduler,
+    ScriptOptions,
     run_names,
     submit_jobs,
 )
@@ -42,6 +44,7 @@ class _Combination:
     overrides: Sequence[str]
     config: DictConfig
     plain: dict[str, Any]
+    options: ScriptOptions
 
 
 def submit_sweep(
@@ -72,7 +75,7 @@ def submit_sweep(
         grouping = Grouping(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
-        face = face_of(config, options, Launch.of_this_process(), waits=waits)
+        face = face_of(context.config_loader, config, options, Launch.of_this_process(), waits=waits)
         sweep = [
             _combination(context, config, face, *job) for job in enumerate(job_overrides, first_job)
         ]
@@ -101,7 +104,7 @@ def submit_sweep(
         made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
         directories = {**covered, **made}
         results = {one.number: _result(one, directories[one.number]) for one in sweep}
-        if waits:
+        if waits and jobs:
             running = {made[number]: results[number] for number in made}
             wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
             if isinstance(scheduler, LocalScheduler):
@@ -154,7 +157,23 @@ def _combination(
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
-    return _Combination(number, overrides, job_config, plain_config(task_config(job_config)))
+    with _current(job_config):
+        plain = plain_config(task_config(job_config))
+        return _Combination(
+            number, overrides, job_config, plain, script_options(job_options(job_config))
+        )
+
+
+@contextmanager
+def _current(config: DictConfig) -> Iterator[None]:
+    """Has ``${hydra:...}`` mean this config, as it will in the job."""
+    holder = HydraConfig.instance()
+    sweeps = holder.cfg
+    holder.cfg = cast(Any, config)  # as Hydra does
+    try:
+        yield
+    finally:
+        holder.cfg = sweeps
 
 
 def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int, RunDirectory]:
@@ -176,7 +195,6 @@ def _plan(sweep: Sequence[_Combination], face: Face) -> list[Job]:
 
 def _job(combination: _Combination, face: Face, directory: RunDirectory) -> Job:
     config = combination.config
-    options = script_options(job_options(config))
     overrides = list(config.hydra.overrides.task)
     words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, config)]
     return Job(
@@ -184,8 +202,8 @@ def _job(combination: _Combination, face: Face, directory: RunDirectory) -> Job:
         config=combination.plain,
         settings=face.settings(directory),
         launch=replace(face.launch, overrides=overrides),
-        command=job_command(words, face.config_words, own_interpreter=not options.env_cmd),
-        options=options,
+        command=job_command(words, face.config_words, own_interpreter=not combination.options.env_cmd),
+        options=combination.options,
     )
 
 
