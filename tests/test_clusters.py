@@ -16,9 +16,9 @@ from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
 from mlxpy_core._scheduling import (
     Job,
     OARScheduler,
-    ScriptOptions,
     SLURMScheduler,
     SubmissionError,
+    _scheduler,
     submit_jobs,
 )
 
@@ -134,7 +134,7 @@ def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) 
 
     jobs = make_jobs(project, 5)
     with pytest.raises(MlxpyError, match=r"enough \(4 of 5 jobs were submitted; run 5 failed\)"):
-        submit_jobs(Choosy(), jobs, ScriptOptions())
+        submit_jobs(Choosy(), jobs)
     assert project.info(5)["status"] == "FAILED"
     wait_until(lambda: all(project.file(i, "log.stdout").exists() for i in range(1, 5)))
     wait_until(
@@ -151,8 +151,35 @@ def test_a_script_that_cannot_be_written(project: Project) -> None:
     with pytest.raises(
         MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 failed\)"
     ):
-        submit_jobs(SLURMScheduler(), jobs, ScriptOptions())
+        submit_jobs(SLURMScheduler(), jobs)
     assert [project.info(log_id)["status"] for log_id in (1, 2)] == ["FAILED"] * 2
+
+
+def test_ctrl_c_while_jobs_are_submitted(project: Project) -> None:
+    class Impatient(SLURMScheduler):
+        max_array_size = 1
+
+        def submit(self, script: Path) -> str:
+            if script.parent.name == "2":
+                raise KeyboardInterrupt
+            return "7"
+
+    with pytest.raises(
+        SubmissionError, match=r"interrupted \(1 of 3 jobs were submitted; runs 2 to 3 will not run\)"
+    ):
+        submit_jobs(Impatient(), make_jobs(project, 3))
+    assert project.statuses() == ["SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
+
+
+def test_a_client_that_hangs(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = project.write("bin/sbatch", "#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hanging.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(_scheduler, "_PATIENCE_S", 0.5)
+    words = "sbatch did not answer within 0.5 s, but may have taken the job: look at the queue"
+    with pytest.raises(SubmissionError, match=words):
+        submit_jobs(SLURMScheduler(), make_jobs(project, 1))
+    assert words in project.info()["exception"]["message"]
 
 
 def make_jobs(project: Project, count: int) -> list[Job]:
@@ -178,7 +205,7 @@ def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) ->
     class Small(cluster.scheduler):
         max_array_size = 3
 
-    submit_jobs(Small(), make_jobs(project, 8), ScriptOptions())
+    submit_jobs(Small(), make_jobs(project, 8))
     assert [i for i in range(1, 9) if project.file(i, "array").exists()] == [1, 4, 7]
     outputs = [project.file(number, "log.stdout") for number in range(1, 9)]
     wait_until(lambda: all(path.exists() and path.read_text() for path in outputs))

@@ -185,6 +185,7 @@ def test_what_is_complete_is_left_out(app: Project) -> None:
 
 
 def test_a_sweeper_gets_the_results_of_what_is_left_out(app: Project) -> None:
+    app.write("conf/config.yaml", CONFIG.replace("'${hydra:job.num}'", "0"))
     grid = [
         "hydra/sweeper=optuna",
         "lr=range(0,4)",

@@ -20,13 +20,13 @@ def divert_sweep_directory(config: DictConfig) -> None:
 
 def print_plan(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> None:
     """Prints the first script whole, the other jobs in a line each."""
-    first, *others = jobs
-    print(f"# {first.directory.path}/script.sh")
-    print(first.script(scheduler))
-    for job in others:
+    for job in jobs[:1]:
+        print(f"# {job.directory.path}/script.sh")
+        print(job.script(scheduler))
+    for job in jobs[1:]:
         print(f"# {job.directory.path}/script.sh: {' '.join(job.launch.overrides)}")
     submissions = len(grouping.groups(scheduler, jobs))
     print(
-        f"Dry run: {len(jobs)} job{'s' * (len(jobs) > 1)} in {submissions} "
-        f"submission{'s' * (submissions > 1)}; nothing was made or submitted."
+        f"Dry run: {len(jobs)} job{'s' * (len(jobs) != 1)} in {submissions} "
+        f"submission{'s' * (submissions != 1)}; nothing was made or submitted."
     )

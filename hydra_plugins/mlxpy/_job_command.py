@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
 
 from ._callback import has_default_output
-from ._config_directories import frozen_config_words
 from ._override_values import as_override_value
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
@@ -45,7 +44,6 @@ class Face:
         keeps_return_value: whether the job is to keep what the task returns.
         uses_run_dir: whether Hydra's output directory of a job is its run directory where the user says
             nothing else.
-        config_words: the options that name the config directories that jobs read.
     """
 
     launch: Launch
@@ -55,7 +53,6 @@ class Face:
     has_callback: bool
     keeps_return_value: bool
     uses_run_dir: bool
-    config_words: list[str]
 
     def run_overrides(self, directory: RunDirectory, config: DictConfig) -> list[str]:
         """Gives what makes a job with this config the run in `directory`."""
@@ -145,11 +142,6 @@ def face_of(
         has_callback=callback is not None,
         keeps_return_value=waits,
         uses_run_dir=callback is None or bool(callback.get("use_run_dir", True)),
-        config_words=(
-            frozen_config_words(config, parent_log_dir, copy=not options["dry_run"])
-            if options["freeze_config"]
-            else []
-        ),
     )
 
 

@@ -1,7 +1,8 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from mlxpy_core._scheduling import (
 )
 
 from ._callback import task_config
+from ._config_directories import frozen_config_words
 from ._dry_run import print_plan
 from ._job_command import Face, face_of, job_command
 from ._results import wait_for_results
@@ -84,32 +86,27 @@ def submit_sweep(
         if covered:
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
+        job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
-            jobs = _plan(left, face)
-            if jobs:
-                print_plan(scheduler, jobs, grouping)
+            jobs = _make_jobs(left, face, config, options, _free_directories(face))
+            print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
                 raise SystemExit(0)  # what it would do next depends on results
-            waits = False
         else:
             Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
-            jobs = [
-                _job(combination, face, take_run_directory(face.parent_log_dir)) for combination in left
-            ]
+            jobs = _make_jobs(left, face, config, options, _new_directories(face))
             job_ids = submit_jobs(scheduler, jobs, grouping)
             if jobs and not isinstance(scheduler, LocalScheduler):
-                print(
-                    f"Submitted {len(jobs)} job{'s' * (len(jobs) > 1)} to the cluster queue!", flush=True
-                )
+                print(f"Submitted {_count(jobs)} to the cluster queue!", flush=True)
         made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
         directories = {**covered, **made}
         results = {one.number: _result(one, directories[one.number]) for one in sweep}
-        if waits and jobs:
+        if waits and job_ids:
             running = {made[number]: results[number] for number in made}
             wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
             if isinstance(scheduler, LocalScheduler):
                 names = run_names([directory.log_id for directory in running])
-                print(f"Ran {len(running)} job{'s' * (len(running) > 1)} on this machine: {names}.")
+                print(f"Ran {_count(running)} on this machine: {names}.")
     return list(results.values())
 
 
@@ -187,13 +184,33 @@ def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int
     return found
 
 
-def _plan(sweep: Sequence[_Combination], face: Face) -> list[Job]:
-    first = next_run_directory(face.parent_log_dir).log_id
-    directories = (RunDirectory(face.parent_log_dir / str(first + i)) for i in range(len(sweep)))
-    return [_job(one, face, directory) for one, directory in zip(sweep, directories, strict=True)]
+def _new_directories(face: Face) -> Iterator[RunDirectory]:
+    while True:
+        yield take_run_directory(face.parent_log_dir)
 
 
-def _job(combination: _Combination, face: Face, directory: RunDirectory) -> Job:
+def _free_directories(face: Face) -> Iterator[RunDirectory]:
+    """Gives the directories that new runs would have."""
+    for log_id in itertools.count(next_run_directory(face.parent_log_dir).log_id):
+        yield RunDirectory(face.parent_log_dir / str(log_id))
+
+
+def _make_jobs(
+    sweep: Sequence[_Combination],
+    face: Face,
+    config: DictConfig,
+    options: Mapping[str, Any],
+    directories: Iterator[RunDirectory],
+) -> list[Job]:
+    config_words: list[str] = []
+    if options["freeze_config"] and sweep:
+        config_words = frozen_config_words(config, face.parent_log_dir, copy=not options["dry_run"])
+    return [_job(combination, face, config_words, next(directories)) for combination in sweep]
+
+
+def _job(
+    combination: _Combination, face: Face, config_words: Sequence[str], directory: RunDirectory
+) -> Job:
     config = combination.config
     overrides = list(config.hydra.overrides.task)
     words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, config)]
@@ -202,9 +219,13 @@ def _job(combination: _Combination, face: Face, directory: RunDirectory) -> Job:
         config=combination.plain,
         settings=face.settings(directory),
         launch=replace(face.launch, overrides=overrides),
-        command=job_command(words, face.config_words, own_interpreter=not combination.options.env_cmd),
+        command=job_command(words, config_words, own_interpreter=not combination.options.env_cmd),
         options=combination.options,
     )
+
+
+def _count(jobs: Sized) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
 
 
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:

@@ -77,6 +77,8 @@ def submit_jobs(
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs say FAILED with its words.
 
+    Ctrl-C leaves what was submitted; the other runs say INTERRUPTED.
+
     Args:
         scheduler: the queue's scheduler.
         jobs: the runs.
@@ -86,8 +88,8 @@ def submit_jobs(
         The id of each run's job.
 
     Raises:
-        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
-            says how many it took.
+        SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
+            message says how many it took.
     """
     grouping = grouping or Grouping()
     job_ids: dict[RunDirectory, str] = {}
@@ -99,15 +101,15 @@ def submit_jobs(
             job_ids.update(taken)
             for directory, job_id in taken.items():
                 _note_job_id(directory, job_id)
-    except (MlxpyError, OSError) as error:
+    except (MlxpyError, OSError, KeyboardInterrupt) as error:
         left = [job for job in jobs if job.directory not in job_ids]
         for job in left:
-            _fail(job, scheduler, error)
-        done = (
-            f"{len(job_ids)} of {len(jobs)} jobs were submitted" if job_ids else "nothing was submitted"
-        )
-        failed = run_names([job.directory.log_id for job in left])
-        raise SubmissionError(f"{error} ({done}; {failed} failed)") from error
+            _end_unsubmitted(job, scheduler, error)
+        done = f"{len(job_ids)} of {len(jobs)} jobs were" if job_ids else "nothing was"
+        names = run_names([job.directory.log_id for job in left])
+        if isinstance(error, KeyboardInterrupt):
+            raise SubmissionError(f"interrupted ({done} submitted; {names} will not run)") from error
+        raise SubmissionError(f"{error} ({done} submitted; {names} failed)") from error
     return job_ids
 
 
@@ -179,10 +181,13 @@ def _write_info(job: Job, info: dict[str, Any]) -> None:
     write_summary(job.directory, job.config, info, ended=False)
 
 
-def _fail(job: Job, scheduler: Scheduler, error: Exception) -> None:
+def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
     info = submitted_info(job.directory, job.launch, type(scheduler).__name__)
-    info["status"] = Status.FAILED.value
-    info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
+    if isinstance(error, KeyboardInterrupt):
+        info["status"] = Status.INTERRUPTED.value
+    else:
+        info["status"] = Status.FAILED.value
+        info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
     with contextlib.suppress(MlxpyError):
         _write_info(job, info)
 
