@@ -72,7 +72,7 @@ class Run:
         keys_file = f"metrics.rank{rank}.yaml" if rank else "metrics.yaml"
         self.metrics = MetricsWriter(self.metrics_directory, directory.keys / keys_file)
         self._process_id = os.getpid()
-        self._signals = SignalWatch(self)
+        self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
         self._stop_announced = False

@@ -135,6 +135,15 @@ def test_two_tasks_are_two_processes_and_one_run(app: Project) -> None:
     assert by_hand.stdout == "lr is 1\n"
 
 
+def test_the_warning_signal_reaches_the_program(app: Project) -> None:
+    need_cluster("slurm")
+    app.run("main.py", *SLURM, "lr=1", "seconds=60", "hydra.launcher.signal_delay_s=30")
+    wait_until(lambda: ended(app, "RUNNING"))
+    job_id = app.info()["scheduler"]["scheduler_job_id"]
+    subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
+    wait_until(lambda: ended(app, "INTERRUPTED"))
+
+
 # What is done with the jobs.
 
 
@@ -258,6 +267,7 @@ def test_directives_that_cannot_be_resolved(app: Project) -> None:
     [
         ("runs_per_job=0", "runs_per_job=0 is no number of jobs: give 1 or more"),
         ("array_parallelism=-1", "array_parallelism=-1 is no number of jobs: give 1 or more"),
+        ("max_num_timeout=3", "max_num_timeout is not supported yet: leave it at 0"),
         ("poll_interval_s=0", "poll_interval_s=0.0 is no time: give seconds above 0"),
     ],
 )

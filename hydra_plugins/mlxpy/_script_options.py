@@ -43,6 +43,8 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
     Raises:
         MlxpyError: one of them is wrong.
     """
+    if options.get("max_num_timeout"):
+        raise MlxpyError("max_num_timeout is not supported yet: leave it at 0")
     directives = _submitit_directives(options)
     return ScriptOptions(
         name=options.get("name") or "",
