@@ -3,6 +3,7 @@
 
 cluster=$(basename "$0")
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+cd / # daemons keep no folder of the caller's busy
 
 say() { echo "$cluster: $*" >&2; }
 fail() { say "$*"; exit 1; }
