@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
 BECOME_NOBODY = """
-import os, cloudpickle, mlxpy
+import os, cloudpickle, importlib.metadata, mlxpy
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

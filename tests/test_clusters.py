@@ -386,7 +386,7 @@ def test_a_sweeper_that_needs_results(project: Project) -> None:
     [
         (
             "hydra.launcher.scheduler=Nobody",
-            "no scheduler 'Nobody': give OARScheduler or SLURMScheduler",
+            "no scheduler 'Nobody': give OARScheduler, SLURMScheduler, or the dotted path of a class of yours",
         ),
         ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),
     ],

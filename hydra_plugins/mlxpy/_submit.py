@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_directory
-from mlxpy_core._scheduling import BUILT_IN_SCHEDULERS, Job, Scheduler, ScriptOptions, submit_jobs
+from mlxpy_core._scheduling import Job, ScriptOptions, find_scheduler, submit_jobs
 
 from ._callback import task_config
 from ._job_command import Face, face_of, job_command
@@ -88,17 +88,6 @@ def _job(face: Face, config: DictConfig, launch: Launch, number: int, *, own_int
         launch=replace(launch, overrides=overrides),
         command=job_command(words, own_interpreter=own_interpreter),
     )
-
-
-def find_scheduler(name: str) -> Scheduler:
-    """Finds a scheduler by the name of its class.
-
-    Raises:
-        MlxpyError: there is none of this name.
-    """
-    if name not in BUILT_IN_SCHEDULERS:
-        raise MlxpyError(f"no scheduler {name!r}: give {' or '.join(sorted(BUILT_IN_SCHEDULERS))}")
-    return BUILT_IN_SCHEDULERS[name]()
 
 
 def _stand_in(overrides: Sequence[str], config: DictConfig, directory: RunDirectory) -> JobReturn:
