@@ -1,4 +1,4 @@
-"""Submission to a real Slurm and a real OAR; skipped by name where there is none."""
+"""Submission to a real Slurm, a real Grid Engine and a real OAR; skipped by name where there is none."""
 
 import functools
 import json
@@ -22,6 +22,7 @@ from mlxpy_core._scheduling import (
     OARScheduler,
     Scheduler,
     ScriptOptions,
+    SGEScheduler,
     SLURMScheduler,
     SubmissionError,
     submit_jobs,
@@ -66,9 +67,10 @@ class Cluster:
 
 CLUSTERS = {
     "slurm": Cluster("mlxp_slurm", SLURMScheduler, "--partition=nowhere", "[Ii]nvalid partition"),
+    "sge": Cluster("mlxp_sge", SGEScheduler, "-q nowhere", 'unknown queue "nowhere"'),
     "oar": Cluster("mlxp_oar", OARScheduler, "-p nothing='x'", 'column "nothing" does not exist'),
 }
-ASK = {"slurm": ["sinfo", "-h"], "oar": ["oarstat"]}
+ASK = {"slurm": ["sinfo", "-h"], "sge": ["qhost"], "oar": ["oarstat"]}
 
 
 @pytest.fixture(params=list(CLUSTERS))
@@ -386,7 +388,8 @@ def test_a_sweeper_that_needs_results(project: Project) -> None:
     [
         (
             "hydra.launcher.scheduler=Nobody",
-            "no scheduler 'Nobody': give OARScheduler, SLURMScheduler, or the dotted path of a class of yours",
+            "no scheduler 'Nobody': give LSFScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, "
+            "or the dotted path of a class of yours",
         ),
         ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),
     ],

@@ -113,7 +113,7 @@ def test_a_scheduler_by_its_name(app: Project, plugins: Plugins, name: str) -> N
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Nobody", "no scheduler 'Nobody': give HereScheduler, OARScheduler, "),
+        ("Nobody", "no scheduler 'Nobody': give HereScheduler, LSFScheduler, "),
         (
             "my.own.Nobody",
             "no scheduler 'my.own.Nobody' (module 'my.own' has no attribute 'Nobody'): give ",

@@ -24,7 +24,11 @@ class MlxpyConfigSource(ConfigSource):
         "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
     }
     # Launchers that have no options of their own. Those of plugins are not listed here.
-    _schedulers: ClassVar[dict[str, str]] = {}
+    _schedulers: ClassVar[dict[str, str]] = {
+        "hydra/launcher/mlxp_lsf": "LSFScheduler",
+        "hydra/launcher/mlxp_pbs": "PBSScheduler",
+        "hydra/launcher/mlxp_sge": "SGEScheduler",
+    }
     _groups = ("", "hydra", CALLBACKS, LAUNCHERS)
 
     @staticmethod

@@ -7,12 +7,16 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins import call_plugins, plugin_names, report
 
+from ._lsf import LSFScheduler
 from ._oar import OARScheduler
+from ._pbs import PBSScheduler
 from ._scheduler import Scheduler
+from ._sge import SGEScheduler
 from ._slurm import SLURMScheduler
 
 BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
-    scheduler.__name__: scheduler for scheduler in (OARScheduler, SLURMScheduler)
+    scheduler.__name__: scheduler
+    for scheduler in (OARScheduler, SLURMScheduler, SGEScheduler, PBSScheduler, LSFScheduler)
 }
 _BUILT_IN_LAUNCHERS = {name.removesuffix("Scheduler").lower() for name in BUILT_IN_SCHEDULERS}
 
