@@ -102,7 +102,7 @@ class Scheduler(ABC):
     def call(
         self,
         command: Sequence[str],
-        directory: Path,
+        directory: Path | str,
         *,
         stdin: Path | str = os.devnull,
         harmless: str = "",
