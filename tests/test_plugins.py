@@ -83,6 +83,36 @@ def test_a_launcher_is_listed_without_importing_its_plugin(app: Project, plugins
     assert not (plugins.path / "mycluster_plugin.imported").exists()
 
 
+def test_to_list_launchers_the_engine_is_not_imported(plugins: Plugins) -> None:
+    plugins.install("mycluster", SCHEDULER)
+    program = (
+        "import sys; from hydra_plugins.mlxpy.config_source import MlxpyConfigSource\n"
+        "print(MlxpyConfigSource('mlxpy', 'mlxpy://').list('hydra/launcher', None))\n"
+        "print('mlxpy_core' in sys.modules)"
+    )
+    listed, engine = Project(plugins.path).run("-c", program).stdout.splitlines()
+    assert "mlxp_mycluster" in listed
+    assert engine == "False"
+
+
+@pytest.mark.smoke
+def test_an_app_that_does_not_use_mlxpy_does_not_look_for_plugins(
+    project: Project, plugins: Plugins
+) -> None:
+    plugins.install("mycluster", SCHEDULER)
+    project.write(
+        "main.py",
+        """
+        import sys, hydra
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg): print("mlxpy_core" in sys.modules)
+        main()
+        """,
+    )
+    assert project.run("main.py").stdout == "False\n"
+    assert project.run("main.py", "-m", "+x=1,2").stdout.splitlines()[-1] == "False"
+
+
 @pytest.mark.smoke
 def test_a_launcher_of_a_plugin(app: Project, plugins: Plugins) -> None:
     plugins.install("mycluster", SCHEDULER)

@@ -93,10 +93,12 @@ class MlxpySearchPath(SearchPathPlugin):
         search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
 
 
-def _plugin_names() -> list[str]:
-    from mlxpy_core._plugins import plugin_names
+@functools.cache
+def _plugin_names() -> frozenset[str]:
+    # The engine knows them, too, but its import would keep a shell's completion waiting.
+    from importlib.metadata import entry_points
 
-    return plugin_names()
+    return frozenset(entry_point.name for entry_point in entry_points(group="mlxpy"))
 
 
 @functools.cache
