@@ -22,6 +22,8 @@ from ._command_line import CommandLine, parse_command_line
 from ._context import Context
 from ._settings import change_settings, load_settings
 
+# For the options that only one scheduler has; the others' are all the same.
+_LAUNCHERS = {"LocalScheduler": "mlxp_local", "SLURMScheduler": "mlxp_slurm"}
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 
 
@@ -143,7 +145,8 @@ def _select_plugins(settings: DictConfig, settings_overrides: list[str]) -> list
     if settings.use_scheduler:
         options = {**plain["scheduler"], "settings_overrides": settings_overrides}
         options["scheduler"] = options.pop("name")
-        plugins += ["hydra/launcher=mlxp_oar"]
+        launcher = _LAUNCHERS.get(settings.scheduler.name, "mlxp_oar")
+        plugins += [f"hydra/launcher={launcher}"]
         plugins += [f"++hydra.launcher.{key}={as_override_value(options[key])}" for key in options]
     return plugins
 

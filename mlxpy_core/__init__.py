@@ -18,6 +18,7 @@ from ._errors import (
 )
 from ._info import Launch, Status, relative_to_launch
 from ._logger import Logger, get_logger
+from ._process import rank_of_this_process
 from ._run import Run, current_run
 from ._yaml import dump_yaml, load_yaml
 
@@ -51,6 +52,7 @@ __all__ = [
     "is_run_name",
     "load_yaml",
     "plain_config",
+    "rank_of_this_process",
     "relative_to_launch",
     "take_run_directory",
 ]

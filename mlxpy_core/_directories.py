@@ -76,6 +76,21 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
 
 
+def next_run_directory(parent_log_dir: Path) -> RunDirectory:
+    """Gives the directory that the next new run would have, without taking it.
+
+    Raises:
+        StorageError: the directory of all runs cannot be read.
+    """
+    try:
+        newest = _newest_id(parent_log_dir)
+    except FileNotFoundError:
+        newest = 0
+    except OSError as error:
+        raise StorageError(f"cannot read {parent_log_dir}", error) from error
+    return RunDirectory(parent_log_dir / str(newest + 1))
+
+
 def make_results_directory(path: Path) -> None:
     """Makes a directory of results that git does not see; one that exists is left as it is."""
     try:

@@ -58,6 +58,7 @@ class Launch:
 
 _JOB_VARIABLES = (
     # The scheduler's variables for the job's id and, in an array, its index.
+    ("MLXPY_JOB_ID", ""),
     ("OAR_JOB_ID", "OAR_ARRAY_INDEX"),
     ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID"),
     ("PBS_JOBID", "PBS_ARRAY_INDEX"),

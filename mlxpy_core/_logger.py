@@ -190,7 +190,7 @@ class Logger:
         """
         self._check_running(log_name)
         path = self._artifacts.path(log_name, _CHECKPOINT)
-        mark = Mark(self._run.attempt, measure(self._run.directory.metrics))
+        mark = Mark(self._run.attempt, measure(self._run.metrics_directory))
         newest = newest_checkpoint(self._run.directory.artifacts / TYPE_NAME)
         with whole_file(path) as temporary:
             try:
@@ -234,7 +234,9 @@ class Logger:
             return
         self._resumed = True
         metrics.release()
-        self._run.history.resume_at(positions)
+        # A checkpoint knows how long the metrics files of rank 0 were.
+        if self._run.rank == 0:
+            self._run.history.resume_at(positions)
 
     def _check_running(self, name: str) -> None:
         if self._run.ended:

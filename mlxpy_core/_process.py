@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
+# https://docs.pytorch.org/docs/stable/elastic/run.html, https://slurm.schedmd.com/srun.html
+_RANK_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
 
 
 def describe_process() -> dict[str, Any]:
@@ -20,6 +22,14 @@ def describe_process() -> dict[str, Any]:
         "boot_id": _boot_id(),
         "process_start": _start_ticks(os.getpid()),
     }
+
+
+def rank_of_this_process() -> int:
+    """Gives the number of this process among those that ``srun`` or ``torchrun`` started together."""
+    for rank, size in _RANK_VARIABLES:
+        if int(os.environ.get(size, 1)) > 1:
+            return int(os.environ.get(rank, 0))
+    return 0
 
 
 def lives_here(process: dict[str, Any]) -> bool:

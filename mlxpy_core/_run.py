@@ -43,6 +43,8 @@ class Run:
         config: what config.yaml holds.
         settings: what mlxpy.yaml holds.
         standalone: whether no face ends the run.
+        rank: the number of this process among those of the run; only 0 writes metadata.
+        metrics_directory: where this process's metrics files are.
         metrics: writes the metrics files.
         history: the metrics files as earlier attempts left them.
         logger: the user's logger of this run, once there is one.
@@ -58,16 +60,20 @@ class Run:
         settings: dict[str, Any],
         *,
         standalone: bool,
+        rank: int = 0,
     ) -> None:
         self.directory = directory
+        self.rank = rank
+        self.metrics_directory = directory.metrics / f".ranks/{rank}" if rank else directory.metrics
         self.info = info
         self.config = config
         self.settings = settings
         self.standalone = standalone
-        self.history = History(directory.metrics, self.attempt)
-        self.metrics = MetricsWriter(directory.metrics, directory.keys / "metrics.yaml")
+        self.history = History(self.metrics_directory, self.attempt)
+        keys_file = f"metrics.rank{rank}.yaml" if rank else "metrics.yaml"
+        self.metrics = MetricsWriter(self.metrics_directory, directory.keys / keys_file)
         self._process_id = os.getpid()
-        self._signals = SignalWatch(self)
+        self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
         self._stop_announced = False
@@ -87,6 +93,7 @@ class Run:
         settings: dict[str, Any],
         log_streams_to_file: bool = False,
         standalone: bool = False,
+        rank: int = 0,
     ) -> "Run":
         """Starts a run, or another attempt at one, in its directory and makes it the current run.
 
@@ -97,6 +104,8 @@ class Run:
             settings: the settings of mlxpy as plain data.
             log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
             standalone: whether no face ends the run: it then lasts as long as the process.
+            rank: the number of this process, where several are one run. Only 0 owns the metadata; the
+                others' metrics go to ``metrics/.ranks/<rank>/``.
 
         Raises:
             MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
@@ -104,17 +113,19 @@ class Run:
         """
         global _current
         earlier = _read_info(directory)
-        _settle_last_attempt(earlier, directory)
+        if rank == 0:
+            _settle_last_attempt(earlier, directory)
         info = begin_attempt(earlier, directory, launch)
         try:
-            if earlier:
+            if earlier and rank == 0:
                 remove_temporary_files(directory.path)
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(directory, info, config, settings, standalone=standalone)
+            run = cls(directory, info, config, settings, standalone=standalone, rank=rank)
         except OSError as error:
             raise StorageError(f"cannot continue the run in {directory.path}", error) from error
-        write_whole(directory.config, dump_yaml(config))
-        write_whole(directory.settings, dump_yaml(settings))
+        if rank == 0:
+            write_whole(directory.config, dump_yaml(config))
+            write_whole(directory.settings, dump_yaml(settings))
         run._write_info()
         try:
             _current = run
@@ -218,6 +229,8 @@ class Run:
             print(f"mlxpy: {refusal}", file=sys.stderr)
 
     def _write_info(self, *, ended: bool = False) -> None:
+        if self.rank:
+            return
         write_whole(self.directory.info, dump_yaml(self.info))
         write_summary(self.directory, self.config, self.info, ended=ended)
 

@@ -8,6 +8,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+# What a scheduler announces the end of a job with, if it is told to (sbatch --signal, OAR --signal).
+WARNING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Stoppable(Protocol):
@@ -29,10 +31,16 @@ class SignalWatch:
     A program that listens for the stop is told and left to end by itself; for any other the run's
     last word is written. Then the earlier handler acts as if this one were not there. A signal that
     was ignored stays ignored, and outside the main thread nothing is watched.
+
+    Args:
+        run: what the signals act on.
+        in_job: whether this is a scheduler's job, whose warning signals count as well, where nobody
+            else handles them.
     """
 
-    def __init__(self, run: Stoppable) -> None:
+    def __init__(self, run: Stoppable, *, in_job: bool = False) -> None:
         self._run = run
+        self._in_job = in_job
         self._process_id = os.getpid()
         self._previous: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
         self._mask: set[int | signal.Signals] = set()
@@ -46,6 +54,10 @@ class SignalWatch:
             # None: a handler that was not installed from Python cannot be called from it.
             if previous not in (None, signal.SIG_IGN):
                 self._previous[number] = previous
+                signal.signal(number, self._handle)
+        for number in WARNING_SIGNALS if self._in_job else ():
+            if signal.getsignal(number) == signal.SIG_DFL:
+                self._previous[number] = signal.SIG_DFL
                 signal.signal(number, self._handle)
 
     def stop(self) -> None:
@@ -62,7 +74,7 @@ class SignalWatch:
 
     def before_fork(self) -> None:
         """Has signals wait."""
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, *WARNING_SIGNALS})
 
     def after_fork_in_parent(self) -> None:
         """Lets them come."""

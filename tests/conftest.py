@@ -1,18 +1,23 @@
 """What the tests share: real programs, run as a user runs them, and what they leave behind."""
 
+import functools
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlxpy_core import load_yaml
+from mlxpy_core._scheduling import OARScheduler, Scheduler, SGEScheduler, SLURMScheduler
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -95,3 +100,94 @@ def file_size_limit(size: int) -> Iterator[None]:
 def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+# Real clusters, and an app for their jobs.
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A queue that takes jobs of this process's user."""
+
+    launcher: str
+    scheduler: type[Scheduler]
+    refused: str  # a directive
+    words: str  # what the scheduler says of it
+
+    @property
+    def name(self) -> str:
+        return self.scheduler.__name__
+
+
+CLUSTERS = {
+    "slurm": Cluster("mlxp_slurm", SLURMScheduler, "--partition=nowhere", "[Ii]nvalid partition"),
+    "sge": Cluster("mlxp_sge", SGEScheduler, "-q nowhere", 'unknown queue "nowhere"'),
+    "oar": Cluster("mlxp_oar", OARScheduler, "-p nothing='x'", 'column "nothing" does not exist'),
+}
+ASK = {"slurm": ["sinfo", "-h"], "sge": ["qhost"], "oar": ["oarstat"]}
+
+
+@pytest.fixture(params=list(CLUSTERS))
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    name = request.param
+    need_cluster(name)
+    return CLUSTERS[name]
+
+
+def need_cluster(name: str) -> None:
+    if reason := why_not(name):
+        pytest.skip(reason)
+
+
+@functools.cache  # a client whose server is down takes long to say so
+def why_not(name: str) -> str:
+    if not shutil.which(ASK[name][0]):
+        return f"no {name} on this machine"
+    if subprocess.run(ASK[name], capture_output=True, check=False, timeout=60).returncode:
+        return f"the {name} of this machine does not answer"
+    return ""
+
+
+APP = """
+import json, os, signal, sys, time
+import hydra
+import mlxpy
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    logger = mlxpy.get_logger()
+    logger.log_metrics({"lr": cfg.lr, "text": cfg.text, "num": cfg.num}, "train")
+    print("lr is", cfg.lr, flush=True)
+    print("to stderr", file=sys.stderr)
+    logger.log_metrics({"start": time.time()}, "times")
+    time.sleep(cfg.seconds)
+    logger.log_metrics({"end": time.time()}, "times")
+    if cfg.fail == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.fail:
+        raise ValueError("as asked")
+    return (cfg.lr - 2) ** 2
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = "{lr: 0.1, text: x, seconds: 0, fail: false, num: '${hydra:job.num}'}\n"
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("main.py", APP)
+    project.write("conf/config.yaml", CONFIG)
+    return project
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
+    """Looks at what other machines would do, too: files of a shared directory."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.2)
+
+
+def ended(project: Project, status: str = "COMPLETE", logs: str = "logs") -> bool:
+    return all(one == status for one in project.statuses(logs))

@@ -1,116 +1,27 @@
 """Submission to a real Slurm, a real Grid Engine and a real OAR; skipped by name where there is none."""
 
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Project
+from conftest import CONFIG, REPOSITORY, Cluster, Project, ended, need_cluster, wait_until
 
 from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
 from mlxpy_core._scheduling import (
     Job,
     OARScheduler,
-    Scheduler,
-    ScriptOptions,
     SGEScheduler,
     SLURMScheduler,
     SubmissionError,
+    _scheduler,
     submit_jobs,
 )
-
-APP = """
-import json, os, sys, time
-import hydra
-import mlxpy
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg):
-    logger = mlxpy.get_logger()
-    logger.log_metrics({"lr": cfg.lr, "text": cfg.text, "num": cfg.num}, "train")
-    print("lr is", cfg.lr, flush=True)
-    print("to stderr", file=sys.stderr)
-    logger.log_metrics({"start": time.time()}, "times")
-    time.sleep(cfg.seconds)
-    logger.log_metrics({"end": time.time()}, "times")
-    if cfg.fail:
-        raise ValueError("as asked")
-
-if __name__ == "__main__":
-    main()
-"""
-CONFIG = "{lr: 0.1, text: x, seconds: 0, fail: false, num: '${hydra:job.num}'}\n"
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A queue that takes jobs of this process's user."""
-
-    launcher: str
-    scheduler: type[Scheduler]
-    refused: str  # a directive
-    words: str  # what the scheduler says of it
-
-    @property
-    def name(self) -> str:
-        return self.scheduler.__name__
-
-
-CLUSTERS = {
-    "slurm": Cluster("mlxp_slurm", SLURMScheduler, "--partition=nowhere", "[Ii]nvalid partition"),
-    "sge": Cluster("mlxp_sge", SGEScheduler, "-q nowhere", 'unknown queue "nowhere"'),
-    "oar": Cluster("mlxp_oar", OARScheduler, "-p nothing='x'", 'column "nothing" does not exist'),
-}
-ASK = {"slurm": ["sinfo", "-h"], "sge": ["qhost"], "oar": ["oarstat"]}
-
-
-@pytest.fixture(params=list(CLUSTERS))
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    name = request.param
-    need_cluster(name)
-    return CLUSTERS[name]
-
-
-def need_cluster(name: str) -> None:
-    if reason := why_not(name):
-        pytest.skip(reason)
-
-
-@functools.cache  # a client whose server is down takes long to say so
-def why_not(name: str) -> str:
-    if not shutil.which(ASK[name][0]):
-        return f"no {name} on this machine"
-    if subprocess.run(ASK[name], capture_output=True, check=False, timeout=60).returncode:
-        return f"the {name} of this machine does not answer"
-    return ""
-
-
-@pytest.fixture
-def app(project: Project) -> Project:
-    project.write("main.py", APP)
-    project.write("conf/config.yaml", CONFIG)
-    return project
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
-    """Looks at what other machines would do, too: files of a shared directory."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.2)
-
-
-def ended(project: Project, status: str = "COMPLETE", logs: str = "logs") -> bool:
-    return all(one == status for one in project.statuses(logs))
 
 
 def logged(project: Project, log_id: int, name: str = "train") -> Any:
@@ -224,7 +135,7 @@ def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) 
 
     jobs = make_jobs(project, 5)
     with pytest.raises(MlxpyError, match=r"enough \(4 of 5 jobs were submitted; run 5 failed\)"):
-        submit_jobs(Choosy(), jobs, ScriptOptions())
+        submit_jobs(Choosy(), jobs)
     assert project.info(5)["status"] == "FAILED"
     wait_until(lambda: all(project.file(i, "log.stdout").exists() for i in range(1, 5)))
     wait_until(
@@ -241,8 +152,35 @@ def test_a_script_that_cannot_be_written(project: Project) -> None:
     with pytest.raises(
         MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 failed\)"
     ):
-        submit_jobs(SLURMScheduler(), jobs, ScriptOptions())
+        submit_jobs(SLURMScheduler(), jobs)
     assert [project.info(log_id)["status"] for log_id in (1, 2)] == ["FAILED"] * 2
+
+
+def test_ctrl_c_while_jobs_are_submitted(project: Project) -> None:
+    class Impatient(SLURMScheduler):
+        max_array_size = 1
+
+        def submit(self, script: Path) -> str:
+            if script.parent.name == "2":
+                raise KeyboardInterrupt
+            return "7"
+
+    with pytest.raises(
+        SubmissionError, match=r"interrupted \(1 of 3 jobs were submitted; runs 2 to 3 will not run\)"
+    ):
+        submit_jobs(Impatient(), make_jobs(project, 3))
+    assert project.statuses() == ["SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
+
+
+def test_a_client_that_hangs(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = project.write("bin/sbatch", "#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hanging.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(_scheduler, "_PATIENCE_S", 0.5)
+    words = "sbatch did not answer within 0.5 s, but may have taken the job: look at the queue"
+    with pytest.raises(SubmissionError, match=words):
+        submit_jobs(SLURMScheduler(), make_jobs(project, 1))
+    assert words in project.info()["exception"]["message"]
 
 
 def make_jobs(project: Project, count: int) -> list[Job]:
@@ -268,7 +206,7 @@ def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) ->
     class Small(cluster.scheduler):
         max_array_size = 3
 
-    submit_jobs(Small(), make_jobs(project, 8), ScriptOptions())
+    submit_jobs(Small(), make_jobs(project, 8))
     assert [i for i in range(1, 9) if project.file(i, "array").exists()] == [1, 4, 7]
     outputs = [project.file(number, "log.stdout") for number in range(1, 9)]
     wait_until(lambda: all(path.exists() and path.read_text() for path in outputs))
@@ -413,8 +351,8 @@ def test_a_sweeper_that_needs_results(project: Project) -> None:
     [
         (
             "hydra.launcher.scheduler=Nobody",
-            "no scheduler 'Nobody': give LSFScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, "
-            "or the dotted path of a class of yours",
+            "no scheduler 'Nobody': give LSFScheduler, LocalScheduler, OARScheduler, PBSScheduler, SGEScheduler, "
+            "SLURMScheduler, or the dotted path of a class of yours",
         ),
         ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),
     ],

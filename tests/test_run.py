@@ -108,6 +108,24 @@ def test_a_with_block_sees_every_ending(project: Project, ending: str, status: s
     assert project.info()["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("environment", "ending", "exit_code", "status"),
+    [
+        ({"SLURM_JOB_ID": "7"}, "", -signal.SIGUSR2, "INTERRUPTED"),
+        ({"OAR_JOB_ID": "7"}, "while not logger.should_stop: pass", 0, "INTERRUPTED"),
+        ({}, "", -signal.SIGUSR2, "RUNNING"),
+    ],
+)
+def test_a_warning_signal_counts_in_a_job(
+    project: Project, environment: dict[str, str], ending: str, exit_code: int, status: str
+) -> None:
+    listens = "logger.should_stop\n" if ending else ""
+    script = project.write("script.py", SCRIPT)
+    script.write_text(f"{script.read_text()}{listens}os.kill(os.getpid(), signal.SIGUSR2)\n{ending}\n")
+    project.run("script.py", exit_code=exit_code, env=environment)
+    assert project.info()["status"] == status
+
+
 def test_an_exception_is_told(project: Project) -> None:
     project.write("script.py", SCRIPT + "    raise ValueError('two\\nlines')")
     project.run("script.py", exit_code=1)

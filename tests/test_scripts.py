@@ -118,7 +118,9 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
-@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scheduler", [s for s in SCHEDULERS if s.array_index], ids=lambda s: type(s).__name__
+)
 def test_each_task_of_an_array_runs_its_script(tmp_path: Path, scheduler: Scheduler, shell: str) -> None:
     runs = [tmp_path / "lo gs" / str(number) for number in (3, 5, *range(8, 20))]
     for run in runs:

@@ -23,9 +23,11 @@ from mlxpy_core import (
     RunDirectory,
     current_run,
     plain_config,
+    rank_of_this_process,
     relative_to_launch,
     take_run_directory,
 )
+from mlxpy_core._outcome import Outcome, keep_outcome
 
 from ._exits import report_exits
 from ._sweep_configs import compose_once
@@ -40,11 +42,12 @@ _register_resolver: Callable[..., None] = (
 )
 _RESOLVER = "mlxp_run_directory"
 # Hydra's own settings (hydra/conf/hydra/output/default.yaml); any other is the user's choice.
-_DEFAULT_RUN = {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"}
-_DEFAULT_SWEEP = {
-    "dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",
-    "subdir": "${hydra.job.num}",
-}
+_RUN_SUBDIR = f"${{{_RESOLVER}:}}"
+_DEFAULT_OUTPUTS = (
+    {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"},
+    {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},
+    {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": _RUN_SUBDIR},
+)
 
 
 class MlxpLogger(Callback):
@@ -61,6 +64,7 @@ class MlxpLogger(Callback):
         log_streams_to_file: bool = False,
         use_run_dir: bool = True,
         name: str = "DefaultLogger",
+        keep_return_value: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         # Made in the process of the command: a job may run elsewhere, from another directory.
@@ -70,6 +74,7 @@ class MlxpLogger(Callback):
         self._log_streams_to_file = log_streams_to_file
         self._use_run_dir = use_run_dir
         self._logger_name = name
+        self._keep_return_value = keep_return_value
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: RunDirectory | None = None
         self._attach()
@@ -80,7 +85,7 @@ class MlxpLogger(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
-        if self._use_run_dir and _as_written(config.hydra.run) == _DEFAULT_RUN:
+        if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(self._taken.path)
@@ -92,12 +97,12 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
-        if self._use_run_dir and _as_written(config.hydra.sweep) == _DEFAULT_SWEEP:
+        if self._use_run_dir and has_default_output(config.hydra.sweep):
             # Every job composes its config from these overrides, in whatever process it runs.
             with ExitStack() as stack:
                 for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
                     stack.enter_context(read_write(node))
-                config.hydra.overrides.hydra.append(f"hydra.sweep.subdir='${{{_RESOLVER}:}}'")
+                config.hydra.overrides.hydra.append(f"hydra.sweep.subdir='{_RUN_SUBDIR}'")
         compose_once(GlobalHydra.instance().config_loader(), config)
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
@@ -112,8 +117,11 @@ class MlxpLogger(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
-        error = job_return._return_value
-        _end_run(error if isinstance(error, BaseException) and _failed(job_return) else None)
+        returned = job_return._return_value
+        error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
+        if self._keep_return_value and rank_of_this_process() == 0:
+            _keep_outcome(Outcome.of(error) if error else Outcome(returned))
+        _end_run(error)
 
     def _start_run(self, config: DictConfig) -> None:
         directory, self._taken = self._taken or self._take(), None
@@ -124,6 +132,8 @@ class MlxpLogger(Callback):
             config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
+            # Which run several processes share is known only where its number is given.
+            rank=0 if self._forced_log_id == -1 else rank_of_this_process(),
         )
         try:
             logger_class(run=run)
@@ -192,6 +202,16 @@ def _end_run(error: BaseException | None) -> None:
         run.end(error)
 
 
+def _keep_outcome(outcome: Outcome) -> None:
+    run = current_run()
+    if run:
+        try:
+            keep_outcome(run.directory, outcome)
+        except Exception as error:  # pickling runs the code of the user's classes
+            what = "raised" if outcome.error else "returned"
+            print(f"mlxpy: cannot keep what the task {what}: {error}", file=sys.stderr)
+
+
 def _failed(job_return: JobReturn) -> bool:
     return job_return.status.name == "FAILED"
 
@@ -205,8 +225,9 @@ def task_config(config: DictConfig) -> DictConfig:
     return task
 
 
-def _as_written(node: DictConfig) -> Any:
-    return OmegaConf.to_container(node, resolve=False)
+def has_default_output(node: DictConfig) -> bool:
+    """Tells whether ``hydra.run`` or ``hydra.sweep`` is as Hydra or this callback wrote it."""
+    return OmegaConf.to_container(node, resolve=False) in _DEFAULT_OUTPUTS
 
 
 def _stop(sentence: str) -> NoReturn:

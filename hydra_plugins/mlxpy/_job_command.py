@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
 
+from ._callback import has_default_output
 from ._override_values import as_override_value
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
 # What chose the launcher and shaped the sweep says nothing to a single job.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
+_CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
 # Settings that are said anew to each job, or nothing to it.
 _OF_THE_SUBMISSION = re.compile(
     r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
@@ -30,23 +35,46 @@ class Face:
     """How the job's program is told which run it is.
 
     Attributes:
+        launch: how the sweep was started.
         parent_log_dir: the directory of all runs, absolute.
         hydra_overrides: the overrides of Hydra's own settings that jobs keep.
         settings_overrides: of a program by ``mlxpy.launch``, the settings that its command changed; None
             for an app of Hydra's.
         has_callback: whether the app's config has the callback already.
+        keeps_return_value: whether the job is to keep what the task returns.
+        uses_run_dir: whether Hydra's output directory of a job is its run directory where the user says
+            nothing else.
     """
 
+    launch: Launch
     parent_log_dir: Path
     hydra_overrides: list[str]
     settings_overrides: list[str] | None
     has_callback: bool
+    keeps_return_value: bool
+    uses_run_dir: bool
 
-    def run_overrides(self, directory: RunDirectory, number: int) -> list[str]:
-        """Gives what makes a job the run in `directory`, and the sweep's job of this number."""
-        parent = str(self.parent_log_dir)
-        if not re.fullmatch(r"[\w./-]+", parent):
-            parent = as_override_value(parent)
+    def run_overrides(self, directory: RunDirectory, config: DictConfig) -> list[str]:
+        """Gives what makes a job with this config the run in `directory`."""
+        return [
+            *self._output_overrides(directory, config),
+            *self._callback_overrides(directory, config.hydra.job.num),
+        ]
+
+    def _output_overrides(self, directory: RunDirectory, config: DictConfig) -> list[str]:
+        """Puts Hydra's output where it would be in a sweep: to Hydra the job is a single one."""
+        if not (self.uses_run_dir and has_default_output(config.hydra.sweep)):
+            sweep = config.hydra.sweep
+            output = relative_to_launch(Path(sweep.dir, sweep.subdir), self.launch)
+        elif not has_default_output(config.hydra.run):
+            output = directory.path
+        else:
+            return []  # the callback sees to it
+        return [f"hydra.run.dir={_value(str(output))}"]
+
+    def _callback_overrides(self, directory: RunDirectory, number: int) -> list[str]:
+        parent = _value(str(self.parent_log_dir))
+        keeps = [f"++{_LOGGER}.keep_return_value=true"] if self.keeps_return_value else []
         if self.settings_overrides is not None:
             return [
                 *(word for word in self.settings_overrides if not _OF_THE_SUBMISSION.match(word)),
@@ -54,15 +82,19 @@ class Face:
                 f"+mlxpy.logger.parent_log_dir={parent}",
                 "+mlxpy.use_scheduler=False",
                 "+mlxpy.use_version_manager=False",
+                *keeps,
             ]
         if self.has_callback:
             return [
                 f"hydra.job.num={number}",
                 f"{_LOGGER}.forced_log_id={directory.log_id}",
                 f"{_LOGGER}.parent_log_dir={parent}",
+                *keeps,
             ]
-        node = f"{{_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{parent}}}"
-        return [f"hydra.job.num={number}", f"++{_LOGGER}={node}"]
+        node = f"_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{parent}"
+        if self.keeps_return_value:
+            node += ",keep_return_value:true"
+        return [f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
 
     def settings(self, directory: RunDirectory) -> dict[str, Any]:
         """Gives what mlxpy.yaml of the run holds until the job writes its own."""
@@ -70,8 +102,22 @@ class Face:
         return {"logger": logger, "use_logger": True, "use_scheduler": True}
 
 
-def face_of(config: DictConfig, options: Any, launch: Launch) -> Face:
-    """Tells how the jobs of a sweep are told which run they are."""
+def _value(text: str) -> str:
+    return text if re.fullmatch(r"[\w./-]+", text) else as_override_value(text)
+
+
+def face_of(
+    loader: ConfigLoader, config: DictConfig, options: Any, launch: Launch, *, waits: bool
+) -> Face:
+    """Tells how the jobs of a sweep are told which run they are.
+
+    Args:
+        loader: composes the app's configs.
+        config: the sweep's config.
+        options: the launcher's options.
+        launch: how the sweep was started.
+        waits: whether the launcher waits for the jobs' results.
+    """
     callbacks = config.hydra.callbacks or {}
     callback = callbacks.get("mlxp_logger")
     parent = callback.parent_log_dir if callback else options["parent_log_dir"]
@@ -80,19 +126,41 @@ def face_of(config: DictConfig, options: Any, launch: Launch) -> Face:
     assert isinstance(written, list)
     # `launch` names the callback again by itself.
     dropped = _OF_THE_SWEEP if settings is None else _OF_THE_SWEEP_BY_LAUNCH
+    parent_log_dir = relative_to_launch(parent, launch)
+    # A mode that the command did not choose comes from a config, and so comes again in each job.
+    of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
+    kept = [word for word in written if not dropped.match(word)]
+    kept += ["hydra.mode=RUN"] if of_configs else []
+    if not _composes(loader, config.hydra.job.config_name, kept):
+        # The app's configs hold options of the launcher or the sweeper that the command chose.
+        kept = [word for word in written if _CHOICE.match(word)] + kept
     return Face(
-        parent_log_dir=relative_to_launch(parent, launch),
-        hydra_overrides=[word for word in written if not dropped.match(word)],
+        launch=launch,
+        parent_log_dir=parent_log_dir,
+        hydra_overrides=kept,
         settings_overrides=None if settings is None else list(settings),
         has_callback=callback is not None,
+        keeps_return_value=waits,
+        uses_run_dir=callback is None or bool(callback.get("use_run_dir", True)),
     )
 
 
-def job_command(overrides: Sequence[str], *, own_interpreter: bool) -> list[str]:
+def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:
+    try:
+        loader.load_configuration(config_name, overrides, RunMode.RUN)
+    except HydraException:
+        return False
+    return True
+
+
+def job_command(
+    overrides: Sequence[str], config_words: Sequence[str], *, own_interpreter: bool
+) -> list[str]:
     """Gives the words of the command: how this process was started, with other overrides.
 
     Args:
         overrides: the job's.
+        config_words: the options that name the config directories, if they are other ones.
         own_interpreter: whether to name this very interpreter rather than the word that was typed, by
             which a job may find another.
     """
@@ -104,7 +172,23 @@ def job_command(overrides: Sequence[str], *, own_interpreter: bool) -> list[str]
     is_override = set(parsed.overrides)
     sweeping = {"-m", "--multirun", "-r", "--run"}
     options = [word for word in typed if word not in is_override and word not in sweeping]
-    return [*program, *options, *overrides]
+    return [*program, *_without_options(options, config_words[::2]), *config_words, *overrides]
+
+
+_SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
+
+
+def _without_options(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Leaves out options and their values."""
+    spellings = {*names, *(_SHORT[name] for name in names)}
+    left, words = [], list(words)
+    while words:
+        word = words.pop(0)
+        if word in spellings:
+            del words[:1]
+        elif word.partition("=")[0] not in spellings:
+            left.append(word)
+    return left
 
 
 def _program() -> list[str]:

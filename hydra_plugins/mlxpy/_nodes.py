@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
+
 
 @dataclass
 class MlxpLoggerNode:
@@ -19,6 +21,8 @@ class MlxpLoggerNode:
     use_run_dir: bool = True
     # The logger's class: DefaultLogger or a dotted path.
     name: str = "DefaultLogger"
+    # Whether what the task returns is kept for the launcher that waits for it.
+    keep_return_value: bool = False
 
 
 @dataclass
@@ -41,8 +45,31 @@ class MlxpLauncherNode:
     array: bool = True
     # At most so many jobs of it at once; null for no bound.
     array_parallelism: int | None = None
+    # So many runs share one job of the scheduler, started together in it.
+    runs_per_job: int = 1
+    # Whether to wait for the jobs and hand their return values to the sweeper.
+    wait: bool = False
+    # How often the scheduler is asked meanwhile, in seconds.
+    poll_interval_s: float = 10
+    # Whether to submit nothing and print what would be.
+    dry_run: bool = False
+    # Whether to leave out combinations that a COMPLETE run of the same config covers.
+    skip_completed: bool = False
+    # Whether jobs read a copy of the config files as they are now.
+    freeze_config: bool = True
     # Given by mlxpy.launch: the settings that the command changes.
     settings_overrides: Any = None
+
+
+@dataclass
+class LocalLauncherNode(MlxpLauncherNode):
+    """``hydra/launcher=mlxp_local``."""
+
+    scheduler: str = "LocalScheduler"
+    # So many jobs at once; -1 for one a processor.
+    n_jobs: int = 1
+    wait: bool = True
+    poll_interval_s: float = 0.2
 
 
 @dataclass
@@ -53,7 +80,14 @@ class OarLauncherNode(MlxpLauncherNode):
 
 
 @dataclass
-class SlurmLauncherNode(MlxpLauncherNode):
-    """``hydra/launcher=mlxp_slurm``."""
+class SlurmLauncherNode(MlxpLauncherNode, SlurmQueueConf):  # type: ignore[misc]
+    """``hydra/launcher=mlxp_slurm``: what ``submitit_slurm`` takes, too; null is not written."""
 
     scheduler: str = "SLURMScheduler"
+    timeout_min: int | None = None
+    tasks_per_node: int | None = None
+    nodes: int | None = None
+    name: str | None = None
+    signal_delay_s: int | None = None
+    # Nothing is put there: a run's files are in its directory.
+    submitit_folder: str | None = None

@@ -1,23 +1,52 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_directory
-from mlxpy_core._scheduling import Job, ScriptOptions, find_scheduler, submit_jobs
+from mlxpy_core._completed import completed_runs, config_key
+from mlxpy_core._directories import next_run_directory
+from mlxpy_core._outcome import kept_outcome
+from mlxpy_core._scheduling import (
+    Grouping,
+    Job,
+    LocalScheduler,
+    Scheduler,
+    ScriptOptions,
+    find_scheduler,
+    run_names,
+    submit_jobs,
+)
 
 from ._callback import task_config
+from ._config_directories import frozen_config_words
+from ._dry_run import print_plan
 from ._job_command import Face, face_of, job_command
+from ._results import wait_for_results
+from ._script_options import job_options, script_options
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-_SCRIPT_OPTIONS = ("option_cmd", "shell_path", "shell_config_cmd", "env_cmd", "cleanup_cmd")
+
+
+@dataclass(frozen=True)
+class _Combination:
+    """One job of the sweep, before it has a run directory."""
+
+    number: int
+    overrides: Sequence[str]
+    config: DictConfig
+    plain: dict[str, Any]
+    options: ScriptOptions
 
 
 def submit_sweep(
@@ -27,7 +56,7 @@ def submit_sweep(
     job_overrides: Sequence[Sequence[str]],
     first_job: int,
 ) -> list[JobReturn]:
-    """Submits jobs and gives what stands for their results; a refusal ends the program in one sentence.
+    """Submits jobs and gives their results; a refusal ends the program in one sentence.
 
     Args:
         context: Hydra's context of the sweep.
@@ -35,36 +64,50 @@ def submit_sweep(
         options: the launcher's options.
         job_overrides: the overrides of each job.
         first_job: the number of the first job.
+
+    Returns:
+        A result for each job: what it returned or raised if the launcher waits, or else None.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     with _told_in_one_sentence():
-        if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
-            raise MlxpyError(
-                f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, "
-                "which are not there when this launcher returns: use hydra/sweeper=basic"
-            )
-        launch = Launch.of_this_process()
-        scheduler = find_scheduler(options["scheduler"])
-        script_options = ScriptOptions(**{name: options[name] for name in _SCRIPT_OPTIONS})
-        face = face_of(config, options, launch)
-        jobs, stand_ins = [], []
-        for number, overrides in enumerate(job_overrides, first_job):
-            job_config = context.config_loader.load_sweep_config(config, list(overrides))
-            with open_dict(job_config):
-                job_config.hydra.job.id = job_config.hydra.job.num = number
-            job = _job(face, job_config, launch, number, own_interpreter=not script_options.env_cmd)
-            jobs.append(job)
-            stand_ins.append(_stand_in(overrides, job_config, job.directory))
-        submit_jobs(
-            scheduler,
-            jobs,
-            script_options,
-            array=options["array"],
-            array_parallelism=options["array_parallelism"],
+        scheduler = _make_scheduler(options)
+        waits = options["wait"] or isinstance(scheduler, LocalScheduler)
+        _check_sweeper(config, options, waits)
+        grouping = Grouping(
+            options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
-    print(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!", flush=True)
-    return stand_ins
+        face = face_of(context.config_loader, config, options, Launch.of_this_process(), waits=waits)
+        sweep = [
+            _combination(context, config, face, *job) for job in enumerate(job_overrides, first_job)
+        ]
+        covered = _covered(sweep, face, waits) if options["skip_completed"] else {}
+        left = [combination for combination in sweep if combination.number not in covered]
+        if covered:
+            earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
+            print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
+        job_ids: dict[RunDirectory, str] = {}
+        if options["dry_run"]:
+            jobs = _make_jobs(left, face, config, options, _free_directories(face))
+            print_plan(scheduler, jobs, grouping)
+            if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+                raise SystemExit(0)  # what it would do next depends on results
+        else:
+            Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
+            jobs = _make_jobs(left, face, config, options, _new_directories(face))
+            job_ids = submit_jobs(scheduler, jobs, grouping)
+            if jobs and not isinstance(scheduler, LocalScheduler):
+                print(f"Submitted {_count(jobs)} to the cluster queue!", flush=True)
+        made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
+        directories = {**covered, **made}
+        results = {one.number: _result(one, directories[one.number]) for one in sweep}
+        if waits and job_ids:
+            running = {made[number]: results[number] for number in made}
+            wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
+            if isinstance(scheduler, LocalScheduler):
+                names = run_names([directory.log_id for directory in running])
+                print(f"Ran {_count(running)} on this machine: {names}.")
+    return list(results.values())
 
 
 @contextmanager
@@ -76,28 +119,113 @@ def _told_in_one_sentence() -> Iterator[None]:
         raise SystemExit(f"mlxpy: {error}") from None
 
 
-def _job(face: Face, config: DictConfig, launch: Launch, number: int, *, own_interpreter: bool) -> Job:
-    """Makes a job of the sweep with its run directory."""
-    directory = take_run_directory(face.parent_log_dir)
+def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
+    if options["poll_interval_s"] <= 0:
+        raise MlxpyError(
+            f"poll_interval_s={options['poll_interval_s']} is no time: give seconds above 0"
+        )
+    if options["scheduler"] == "LocalScheduler":
+        return LocalScheduler(options.get("n_jobs", 1))
+    return find_scheduler(options["scheduler"])
+
+
+def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) -> None:
+    if not (waits or options["dry_run"]) and config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+        raise MlxpyError(
+            f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, which are not there "
+            "when this launcher returns: add hydra.launcher.wait=true, or use hydra/sweeper=basic"
+        )
+
+
+def _combination(
+    context: HydraContext, config: DictConfig, face: Face, number: int, overrides: Sequence[str]
+) -> _Combination:
+    job_config = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(job_config):
+        job_config.hydra.job.id = job_config.hydra.job.num = number
+    with _current(job_config):
+        plain = plain_config(task_config(job_config))
+        return _Combination(
+            number, overrides, job_config, plain, script_options(job_options(job_config))
+        )
+
+
+@contextmanager
+def _current(config: DictConfig) -> Iterator[None]:
+    """Has ``${hydra:...}`` mean this config, as it will in the job."""
+    holder = HydraConfig.instance()
+    sweeps = holder.cfg
+    holder.cfg = cast(Any, config)  # as Hydra does
+    try:
+        yield
+    finally:
+        holder.cfg = sweeps
+
+
+def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int, RunDirectory]:
+    """Finds the runs that did the same before; if results are wanted, those that have theirs."""
+    complete = completed_runs(face.parent_log_dir)
+    found = {}
+    for combination in sweep:
+        directory = complete.get(config_key(combination.plain))
+        if directory and not (waits and kept_outcome(directory) is None):
+            found[combination.number] = directory
+    return found
+
+
+def _new_directories(face: Face) -> Iterator[RunDirectory]:
+    while True:
+        yield take_run_directory(face.parent_log_dir)
+
+
+def _free_directories(face: Face) -> Iterator[RunDirectory]:
+    """Gives the directories that new runs would have."""
+    for log_id in itertools.count(next_run_directory(face.parent_log_dir).log_id):
+        yield RunDirectory(face.parent_log_dir / str(log_id))
+
+
+def _make_jobs(
+    sweep: Sequence[_Combination],
+    face: Face,
+    config: DictConfig,
+    options: Mapping[str, Any],
+    directories: Iterator[RunDirectory],
+) -> list[Job]:
+    config_words: list[str] = []
+    if options["freeze_config"] and sweep:
+        config_words = frozen_config_words(config, face.parent_log_dir, copy=not options["dry_run"])
+    return [_job(combination, face, config_words, next(directories)) for combination in sweep]
+
+
+def _job(
+    combination: _Combination, face: Face, config_words: Sequence[str], directory: RunDirectory
+) -> Job:
+    config = combination.config
     overrides = list(config.hydra.overrides.task)
-    words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, number)]
+    words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, config)]
     return Job(
         directory,
-        config=plain_config(task_config(config)),
+        config=combination.plain,
         settings=face.settings(directory),
-        launch=replace(launch, overrides=overrides),
-        command=job_command(words, own_interpreter=own_interpreter),
+        launch=replace(face.launch, overrides=overrides),
+        command=job_command(words, config_words, own_interpreter=not combination.options.env_cmd),
+        options=combination.options,
     )
 
 
-def _stand_in(overrides: Sequence[str], config: DictConfig, directory: RunDirectory) -> JobReturn:
-    # Hydra wants a result of each job; there is none yet.
-    stand_in = JobReturn(
-        overrides=list(overrides),
-        cfg=task_config(config),
+def _count(jobs: Sized) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+
+
+def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
+    """Makes the result of a job as it stands before the job has run, or of a run that did the same."""
+    result = JobReturn(
+        overrides=list(combination.overrides),
+        cfg=task_config(combination.config),
         working_dir=str(directory.path),
-        task_name=config.hydra.job.name,
-        status=JobStatus.COMPLETED,
+        task_name=combination.config.hydra.job.name,
+        status=JobStatus.COMPLETED,  # Hydra raises what any other word holds
     )
-    stand_in.return_value = None
-    return stand_in
+    earlier = kept_outcome(directory)
+    result.return_value = earlier.value if earlier else None
+    return result

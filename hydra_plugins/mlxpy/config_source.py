@@ -20,6 +20,7 @@ class MlxpyConfigSource(ConfigSource):
     LAUNCHERS = "hydra/launcher"
     _configs: ClassVar[dict[str, str]] = {
         "hydra/callbacks/mlxp_logger": "MlxpLoggerNode",
+        "hydra/launcher/mlxp_local": "LocalLauncherNode",
         "hydra/launcher/mlxp_oar": "OarLauncherNode",
         "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
     }
@@ -118,7 +119,8 @@ def _warn_without_sweep(launcher: str) -> None:
     asks = [
         word for word in words if word.startswith(("--", "-c", "-i", "-h", "-s")) and "=" not in word
     ]
-    if f"hydra/launcher={launcher}" in words and not sweeps and not asks:
+    is_job = any("forced_log_id" in word for word in words)
+    if f"hydra/launcher={launcher}" in words and not (sweeps or asks or is_job):
         print(f"mlxpy: without -m Hydra runs the job here: {launcher} does nothing", file=sys.stderr)
 
 

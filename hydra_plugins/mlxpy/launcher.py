@@ -25,6 +25,10 @@ class MlxpLauncher(Launcher):
 
         self._context = hydra_context
         self._config = config
+        if self._options["dry_run"]:
+            from ._dry_run import divert_sweep_directory
+
+            divert_sweep_directory(config)
         compose_once(hydra_context.config_loader, config)
 
     def launch(

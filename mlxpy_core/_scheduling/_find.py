@@ -7,6 +7,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins import call_plugins, plugin_names, report
 
+from ._local import LocalScheduler
 from ._lsf import LSFScheduler
 from ._oar import OARScheduler
 from ._pbs import PBSScheduler
@@ -16,7 +17,14 @@ from ._slurm import SLURMScheduler
 
 BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
     scheduler.__name__: scheduler
-    for scheduler in (OARScheduler, SLURMScheduler, SGEScheduler, PBSScheduler, LSFScheduler)
+    for scheduler in (
+        LocalScheduler,
+        OARScheduler,
+        SLURMScheduler,
+        SGEScheduler,
+        PBSScheduler,
+        LSFScheduler,
+    )
 }
 _BUILT_IN_LAUNCHERS = {name.removesuffix("Scheduler").lower() for name in BUILT_IN_SCHEDULERS}
 

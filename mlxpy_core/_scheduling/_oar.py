@@ -15,6 +15,7 @@ class OARScheduler(Scheduler):
     """Submits by ``oarsub -S`` (https://oar.imag.fr/docs/latest/user/commands/oarsub.html)."""
 
     directive = "#OAR"
+    job_variable = "OAR_JOB_ID"
     array_index = "OAR_ARRAY_INDEX"
     first_index = 1
     task_output = "%jobid%"

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ class Scheduler(ABC):
 
     Attributes:
         directive: how a line of a script that the scheduler reads starts.
+        job_variable: the variable that holds a job's id, in the job.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
@@ -34,6 +36,7 @@ class Scheduler(ABC):
     """
 
     directive: ClassVar[str] = "#"
+    job_variable: ClassVar[str] = ""
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
@@ -98,6 +101,10 @@ class Scheduler(ABC):
     @abstractmethod
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         """Gives the words of the command that cancels jobs."""
+
+    def pause(self, seconds: float) -> None:
+        """Lets time pass until something may have become of a job."""
+        time.sleep(seconds)
 
     def call(
         self,

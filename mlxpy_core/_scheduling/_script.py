@@ -16,23 +16,37 @@ class ScriptOptions:
     """What the user says about scripts.
 
     Attributes:
-        option_cmd: directives of the scheduler, one string each; written last, so that they win.
+        name: what the job is called; empty: the name of its run.
+        directives: directives of the scheduler, one string each.
+        option_cmd: more of them, as the user wrote them; written last, so that they win.
         shell_path: the shell that runs the script.
         shell_config_cmd: commands that set up the shell.
         env_cmd: commands that activate the environment.
+        setup: more commands before the program.
+        start_by: words before the program's that start it as several tasks; left out when the script
+            runs by hand.
+        stderr_to_stdout: whether both outputs go to log.stdout.
         cleanup_cmd: commands after the program; the exit status stays the program's.
     """
 
-    option_cmd: Sequence[str] = ()
+    name: str = ""
+    directives: tuple[str, ...] = ()
+    option_cmd: tuple[str, ...] = ()
     shell_path: str = "/bin/bash"
     shell_config_cmd: str = ""
     env_cmd: str = ""
+    setup: tuple[str, ...] = ()
+    start_by: tuple[str, ...] = ()
+    stderr_to_stdout: bool = False
     cleanup_cmd: str = ""
 
     def __post_init__(self) -> None:
         for option in self.option_cmd:
             if not isinstance(option, str) or "\n" in option:
                 raise MlxpyError(f"option_cmd: each directive is a string of one line, not {option!r}")
+        for directive in self.directives:
+            if "\n" in directive:
+                raise MlxpyError(f"a directive is one line, not {directive!r}")
         if not self.shell_path.startswith("/") or re.search(r"\s", self.shell_path):
             raise MlxpyError(f"shell_path={self.shell_path!r} is no absolute path of a shell")
 
@@ -58,11 +72,12 @@ def job_script(
     redirection = f"exec > {_quoted(run / 'log.stdout')} 2> {_quoted(run / 'log.stderr')}"
     lines = [
         *_head(scheduler, options, f"{run.parent.name}/{run.name}", output or []),
-        *([] if output else [redirection]),
-        *filter(None, (options.shell_config_cmd, options.env_cmd)),
+        *([redirection] if output is None else []),
+        *(["exec 2>&1"] if options.stderr_to_stdout else []),
+        *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
         f"cd {_quoted(work_dir)} || exit 1",
         "",
-        _wrapped(command),
+        _started_by(scheduler, options.start_by) + _wrapped(command),
     ]
     if options.cleanup_cmd:
         lines += ["mlxpy_status=$?", options.cleanup_cmd, "exit $mlxpy_status"]
@@ -74,51 +89,78 @@ def array_script(
     options: ScriptOptions,
     *,
     runs: Sequence[Path],
-    parallelism: int | None,
+    runs_per_task: int = 1,
+    parallelism: int | None = None,
     directory: Path,
 ) -> str:
-    """Writes the script of an array: each of its tasks runs the script of one of `runs`.
+    """Writes the script of an array: each of its tasks runs the scripts of some of `runs`.
 
     Args:
         scheduler: whose directives it starts with.
         options: what the user says about scripts.
         runs: the runs' directories.
+        runs_per_task: how many of them a task runs at once.
         parallelism: at most so many tasks at once; None for no bound.
         directory: where the scheduler writes what it says itself about each task.
     """
     parent = runs[0].parent
-    suffixes = (".stdout", ".stderr")
-    output = scheduler.output_directives(directory, *(scheduler.task_output + end for end in suffixes))
-    index = f"${{{scheduler.array_index}}}"
-    start = '"$run/script.sh"'
-    if not (output and scheduler.output_by_index):
-        start += ' > "$run/log.stdout" 2> "$run/log.stderr"'
+    tasks = -(-len(runs) // runs_per_task)
+    output_name = scheduler.task_output if tasks > 1 else "job"
+    output = scheduler.output_directives(directory, f"{output_name}.stdout", f"{output_name}.stderr")
+    array = scheduler.array_directives(tasks, parallelism) if tasks > 1 else []
+    name = f"{parent.name}/{runs[0].name}-{runs[-1].name}"
+    # Positional parameters, so that any POSIX shell can count.
     lines = [
-        *_head(
-            scheduler,
-            options,
-            f"{parent.name}/{runs[0].name}-{runs[-1].name}",
-            [*(output or []), *scheduler.array_directives(len(runs), parallelism)],
-        ),
-        # Positional parameters, so that any POSIX shell can count.
+        *_head(scheduler, options, name, [*(output or []), *array]),
         f"set -- {' '.join(run.name for run in runs)}",
-        f"shift $(({index} - {scheduler.first_index}))",
-        f"run={_quoted(parent)}/$1",
-        f"exec {start}",
     ]
+    if tasks > 1:
+        lines += [
+            f"shift $(((${{{scheduler.array_index}}} - {scheduler.first_index}) * {runs_per_task}))"
+        ]
+    redirected = '"$run/script.sh" > "$run/log.stdout" 2> "$run/log.stderr"'
+    if runs_per_task == 1:
+        linked = output is not None and scheduler.output_by_index
+        lines += [
+            f"run={_quoted(parent)}/$1",
+            f"exec {redirected.partition(' ')[0] if linked else redirected}",
+        ]
+    else:
+        lines += [
+            "processes=",
+            "started=0",
+            "for id; do",
+            f"    [ $started -lt {runs_per_task} ] || break",
+            f"    run={_quoted(parent)}/$id",
+            f"    {redirected} &",
+            '    processes="$processes $!"',
+            "    started=$((started + 1))",
+            "done",
+            "status=0",
+            "for process in $processes; do",
+            "    wait $process || status=$?",
+            "done",
+            "exit $status",
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _head(
     scheduler: Scheduler, options: ScriptOptions, name: str, directives: Sequence[str]
 ) -> list[str]:
-    own = [*scheduler.name_directives(re.sub(r"[^\w./-]", "_", name, flags=re.ASCII)), *directives]
+    plain_name = re.sub(r"[^\w./-]", "_", options.name or name, flags=re.ASCII)
+    own = [*scheduler.name_directives(plain_name), *directives, *options.directives]
     users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
     return [
         f"#!{options.shell_path}",
         *(f"{scheduler.directive} {directive}" for directive in [*own, *filter(None, users)]),
         "",
     ]
+
+
+def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
+    # Nothing but a job has the variable: by hand the program is started once, as it is.
+    return f"${{{scheduler.job_variable}:+{' '.join(map(shlex.quote, words))}}} " if words else ""
 
 
 def _wrapped(command: Sequence[str]) -> str:

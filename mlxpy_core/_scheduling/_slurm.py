@@ -15,6 +15,7 @@ class SLURMScheduler(Scheduler):
     """Submits by ``sbatch`` (https://slurm.schedmd.com/sbatch.html)."""
 
     directive = "#SBATCH"
+    job_variable = "SLURM_JOB_ID"
     array_index = "SLURM_ARRAY_TASK_ID"
     first_index = 0
     task_output = "%a"

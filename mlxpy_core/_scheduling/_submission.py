@@ -1,8 +1,8 @@
 """Submits runs: each gets its metadata and its script, then the queue gets them all."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Job:
         settings: the settings of mlxpy as plain data.
         launch: how the run was started.
         command: the words of the command that the job runs.
+        options: what the user says about its script.
     """
 
     directory: RunDirectory
@@ -34,77 +35,133 @@ class Job:
     settings: dict[str, Any]
     launch: Launch
     command: Sequence[str]
+    options: ScriptOptions = field(default_factory=ScriptOptions)
+
+    def script(self, scheduler: Scheduler) -> str:
+        """Writes the job's script."""
+        run, work_dir = self.directory.path, self.launch.work_dir
+        return job_script(scheduler, self.options, run=run, work_dir=work_dir, command=self.command)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How jobs are put together for the queue; only jobs whose scripts have the same options are.
+
+    Attributes:
+        array: whether several are submitted as one array.
+        array_parallelism: at most so many tasks of an array at once; None for no bound.
+        runs_per_job: so many run at once in one job of the scheduler.
+    """
+
+    array: bool = True
+    array_parallelism: int | None = None
+    runs_per_job: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("array_parallelism", "runs_per_job"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise MlxpyError(f"{name}={number} is no number of jobs: give 1 or more")
+
+    def groups(self, scheduler: Scheduler, jobs: Iterable[Job]) -> list[list[Job]]:
+        """Gives the jobs of each submission."""
+        alike: dict[ScriptOptions, list[Job]] = {}
+        for job in jobs:
+            alike.setdefault(job.options, []).append(job)
+        size = self.runs_per_job * (scheduler.max_array_size if self.array else 1)
+        return [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
 
 
 def submit_jobs(
-    scheduler: Scheduler,
-    jobs: Sequence[Job],
-    options: ScriptOptions,
-    *,
-    array: bool = True,
-    array_parallelism: int | None = None,
-) -> None:
+    scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping | None = None
+) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs say FAILED with its words.
+
+    Ctrl-C leaves what was submitted; the other runs say INTERRUPTED.
 
     Args:
         scheduler: the queue's scheduler.
         jobs: the runs.
-        options: what the user says about scripts.
-        array: whether several are submitted as one array.
-        array_parallelism: at most so many of an array at once; None for no bound.
+        grouping: how they are put together.
+
+    Returns:
+        The id of each run's job.
 
     Raises:
-        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
-            says how many it took.
+        SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
+            message says how many it took.
     """
-    done = 0
+    grouping = grouping or Grouping()
+    job_ids: dict[RunDirectory, str] = {}
     try:
         for job in jobs:
-            _prepare(job, scheduler, options)
-        for chunk in _chunks(jobs, scheduler.max_array_size if array else 1):
-            job_ids = _submit(scheduler, chunk, options, array_parallelism)
-            done += len(chunk)
-            for job, job_id in zip(chunk, job_ids, strict=True):
-                _note_job_id(job, job_id)
-    except MlxpyError as error:
-        for job in jobs[done:]:
-            _fail(job, scheduler, error)
-        submitted = f"{done} of {len(jobs)} jobs were submitted" if done else "nothing was submitted"
-        raise SubmissionError(f"{error} ({submitted}; {_range(jobs[done:])} failed)") from error
+            _prepare(job, scheduler)
+        for group in grouping.groups(scheduler, jobs):
+            taken = _submit(scheduler, group, grouping)
+            job_ids.update(taken)
+            for directory, job_id in taken.items():
+                _note_job_id(directory, job_id)
+    except (MlxpyError, OSError, KeyboardInterrupt) as error:
+        left = [job for job in jobs if job.directory not in job_ids]
+        for job in left:
+            _end_unsubmitted(job, scheduler, error)
+        done = f"{len(job_ids)} of {len(jobs)} jobs were" if job_ids else "nothing was"
+        names = run_names([job.directory.log_id for job in left])
+        if isinstance(error, KeyboardInterrupt):
+            raise SubmissionError(f"interrupted ({done} submitted; {names} will not run)") from error
+        raise SubmissionError(f"{error} ({done} submitted; {names} failed)") from error
+    return job_ids
 
 
-def _submit(
-    scheduler: Scheduler, jobs: Sequence[Job], options: ScriptOptions, parallelism: int | None
-) -> list[str]:
+def run_names(log_ids: Sequence[int]) -> str:
+    """Names runs in few words: ``runs 1 to 3, 7``."""
+    spans: list[list[int]] = []
+    for log_id in sorted(log_ids):
+        if spans and log_id == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], log_id]
+        else:
+            spans.append([log_id])
+    names = ", ".join(" to ".join(map(str, span)) for span in spans)
+    return f"run{'s' * (len(log_ids) > 1)} {names}"
+
+
+def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
+    directories = [job.directory for job in jobs]
     if len(jobs) == 1:
-        return [scheduler.submit(jobs[0].directory.path / "script.sh")]
-    return scheduler.submit_array(_write_array(scheduler, options, jobs, parallelism), len(jobs))
+        return {directories[0]: scheduler.submit(directories[0].path / "script.sh")}
+    script = _write_array(scheduler, jobs, grouping)
+    per_job = grouping.runs_per_job
+    tasks = -(-len(jobs) // per_job)
+    job_ids = scheduler.submit_array(script, tasks) if tasks > 1 else [scheduler.submit(script)]
+    return {directory: job_ids[index // per_job] for index, directory in enumerate(directories)}
 
 
-def _prepare(job: Job, scheduler: Scheduler, options: ScriptOptions) -> None:
+def _prepare(job: Job, scheduler: Scheduler) -> None:
     directory = job.directory
-    script = job_script(
-        scheduler, options, run=directory.path, work_dir=job.launch.work_dir, command=job.command
-    )
     write_whole(directory.config, dump_yaml(job.config))
     write_whole(directory.settings, dump_yaml(job.settings))
-    _write_script(directory.path / "script.sh", script)
+    _write_script(directory.path / "script.sh", job.script(scheduler))
     _write_info(job, submitted_info(directory, job.launch, type(scheduler).__name__))
 
 
-def _write_array(
-    scheduler: Scheduler, options: ScriptOptions, jobs: Sequence[Job], parallelism: int | None
-) -> Path:
+def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
     runs = [job.directory.path for job in jobs]
     # In the first run's directory: it lives as long as the run does.
     directory = runs[0] / "array"
+    text = array_script(
+        scheduler,
+        jobs[0].options,
+        runs=runs,
+        runs_per_task=grouping.runs_per_job,
+        parallelism=grouping.array_parallelism,
+        directory=directory,
+    )
     directory.mkdir(exist_ok=True)
-    if scheduler.output_by_index:
+    if scheduler.output_by_index and grouping.runs_per_job == 1:
         for index, run in enumerate(runs, scheduler.first_index):
             for end in ("stdout", "stderr"):
                 _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))
     path = directory / "script.sh"
-    text = array_script(scheduler, options, runs=runs, parallelism=parallelism, directory=directory)
     _write_script(path, text)
     return path
 
@@ -124,25 +181,18 @@ def _write_info(job: Job, info: dict[str, Any]) -> None:
     write_summary(job.directory, job.config, info, ended=False)
 
 
-def _fail(job: Job, scheduler: Scheduler, error: MlxpyError) -> None:
+def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
     info = submitted_info(job.directory, job.launch, type(scheduler).__name__)
-    info["status"] = Status.FAILED.value
-    info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
+    if isinstance(error, KeyboardInterrupt):
+        info["status"] = Status.INTERRUPTED.value
+    else:
+        info["status"] = Status.FAILED.value
+        info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
     with contextlib.suppress(MlxpyError):
         _write_info(job, info)
 
 
-def _note_job_id(job: Job, job_id: str) -> None:
+def _note_job_id(directory: RunDirectory, job_id: str) -> None:
     # A file of its own: info.yaml is the job's from now on, and the job writes its id there, too.
     with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": job_id}))
-
-
-def _chunks(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    for start in range(0, len(jobs), size):
-        yield jobs[start : start + size]
-
-
-def _range(jobs: Sequence[Job]) -> str:
-    names = [job.directory.path.name for job in jobs]
-    return f"run {names[0]}" if len(names) == 1 else f"runs {names[0]} to {names[-1]}"
+        write_whole(directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": job_id}))

@@ -1,0 +1,47 @@
+"""The config directories of an app, as the options that name a copy of them."""
+
+import importlib.util
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from mlxpy_core._frozen_configs import frozen_configs
+
+# The providers by which Hydra calls them.
+_OPTIONS = {"main": "--config-path", "command-line": "--config-dir"}
+
+
+def frozen_config_words(config: DictConfig, parent_log_dir: Path, *, copy: bool = True) -> list[str]:
+    """Copies the directories of an app's configs and gives the options that name the copies.
+
+    Args:
+        config: the sweep's config.
+        parent_log_dir: the directory of all runs.
+        copy: whether to make the copies; otherwise only to tell where they would be.
+
+    Raises:
+        StorageError: a file cannot be read or written.
+    """
+    words = []
+    for source in config.hydra.runtime.config_sources:
+        directory = _directory(source.schema, source.path)
+        if source.provider in _OPTIONS and directory:
+            words += [
+                _OPTIONS[source.provider],
+                str(frozen_configs(directory, parent_log_dir, copy=copy)),
+            ]
+    return words
+
+
+def _directory(schema: str, path: str) -> Path | None:
+    if schema == "file":
+        directory = Path(path)
+    elif schema == "pkg" and path:
+        package, *folders = path.replace("/", ".").split(".")
+        spec = importlib.util.find_spec(package)
+        if not (spec and spec.submodule_search_locations):
+            return None
+        directory = Path(next(iter(spec.submodule_search_locations)), *folders)
+    else:
+        return None
+    return directory if directory.is_dir() else None

@@ -1,0 +1,85 @@
+"""What a job's config says about its script; Slurm's options are those of ``submitit_slurm``."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlxpy_core import MlxpyError
+from mlxpy_core._scheduling import ScriptOptions
+
+# Options of submitit_slurm that are no directives of their own name and value.
+_RENAMED = {"timeout_min": "time", "tasks_per_node": "ntasks-per-node"}
+_PLAIN = (
+    "timeout_min", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "partition", "qos",
+    "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task", "mem_per_gpu",
+    "mem_per_cpu", "account",
+)  # fmt: skip
+
+
+def job_options(config: DictConfig) -> dict[str, Any]:
+    """Resolves the launcher's options in a job's config.
+
+    Raises:
+        MlxpyError: something in them cannot be resolved.
+    """
+    try:
+        options = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    except OmegaConfBaseException as error:
+        overrides = " ".join(config.hydra.overrides.task)
+        reason = str(error).splitlines()[0]
+        raise MlxpyError(
+            f"hydra.launcher cannot be resolved for the job {overrides!r}: {reason}"
+        ) from None
+    assert isinstance(options, dict)
+    return {str(name): value for name, value in options.items()}
+
+
+def script_options(options: Mapping[str, Any]) -> ScriptOptions:
+    """Turns the launcher's options, resolved, into those of a script.
+
+    Raises:
+        MlxpyError: one of them is wrong.
+    """
+    if options.get("max_num_timeout"):
+        raise MlxpyError("max_num_timeout is not supported yet: leave it at 0")
+    directives = _submitit_directives(options)
+    return ScriptOptions(
+        name=options.get("name") or "",
+        directives=tuple(
+            f"--{key}" if value is True else f"--{key}={shlex.quote(str(value))}"
+            for key, value in directives.items()
+        ),
+        option_cmd=tuple(options["option_cmd"]),
+        shell_path=options["shell_path"],
+        shell_config_cmd=options["shell_config_cmd"],
+        env_cmd=options["env_cmd"],
+        setup=tuple(options.get("setup") or ()),
+        start_by=("srun", "--unbuffered") if _needs_srun(directives) else (),
+        stderr_to_stdout=bool(options.get("stderr_to_stdout")),
+        cleanup_cmd=options["cleanup_cmd"],
+    )
+
+
+def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives sbatch's options as submitit's `_make_sbatch_string` writes them, for those that are set."""
+    directives = {
+        _RENAMED.get(name, name.replace("_", "-")): options[name]
+        for name in _PLAIN
+        if options.get(name) is not None
+    }
+    if options.get("mem_gb") is not None:
+        directives["mem"] = f"{options['mem_gb']}GB"
+    if options.get("signal_delay_s") is not None:
+        directives["signal"] = f"USR2@{options['signal_delay_s']}"
+    for name, value in (options.get("additional_parameters") or {}).items():
+        directives[name.replace("_", "-")] = value
+    return directives
+
+
+def _needs_srun(directives: Mapping[str, Any]) -> bool:
+    """Tells whether there is more than one task, or a signal that only srun's tasks get."""
+    counts = (str(directives.get(name, 1)) for name in ("nodes", "ntasks", "ntasks-per-node"))
+    return any(count != "1" for count in counts) or "signal" in directives

@@ -1,0 +1,55 @@
+"""Which configs have a run that is complete."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ._directories import RunDirectory, is_run_name
+from ._flatten import flatten
+from ._info import Status
+from ._summary import read_summary, stamp_of
+from ._yaml import load_yaml
+
+
+def completed_runs(parent_log_dir: Path) -> dict[str, RunDirectory]:
+    """Finds the newest complete run of each config, by the config's `config_key`."""
+    try:
+        names = os.listdir(parent_log_dir)
+    except OSError:
+        return {}
+    found = {}
+    for log_id in sorted(int(name) for name in names if is_run_name(name)):
+        directory = RunDirectory(parent_log_dir / str(log_id))
+        fields = _fields(directory)
+        if fields.get("info.status") == Status.COMPLETE.value:
+            found[_key(fields)] = directory
+    return found
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """Gives a text that is equal for equal configs, and only for those."""
+    fields: dict[str, Any] = {}
+    flatten(config, "config", fields)
+    return _key(fields)
+
+
+def _key(fields: Mapping[str, Any]) -> str:
+    config = {name: value for name, value in fields.items() if name.startswith("config.")}
+    return json.dumps(config, sort_keys=True, default=str)
+
+
+def _fields(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        summary = read_summary(str(directory.path), stamp_of(directory.info))
+        if summary:
+            return summary.fields
+        fields: dict[str, Any] = {}
+        for prefix, path in (("info", directory.info), ("config", directory.config)):
+            flatten(load_yaml(path.read_text(encoding="utf-8")), prefix, fields)
+        return fields
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return {}  # no run, or a damaged one

@@ -1,0 +1,377 @@
+"""The launchers' options, on a real Slurm and a real OAR where they have an effect there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CONFIG, Cluster, Project, ended, need_cluster, wait_until
+from omegaconf import OmegaConf
+
+from hydra_plugins.mlxpy._nodes import SlurmLauncherNode
+from hydra_plugins.mlxpy._script_options import script_options
+from mlxpy_core import Reader
+
+SLURM = ["-m", "hydra/launcher=mlxp_slurm"]
+LOCAL = ["-m", "hydra/launcher=mlxp_local"]
+
+
+# The options of submitit_slurm.
+
+SUBMITIT: list[dict[str, Any]] = [
+    {"timeout_min": 90},
+    {"cpus_per_task": 2},
+    {"gpus_per_node": 4},
+    {"tasks_per_node": 1},
+    {"tasks_per_node": 3},
+    {"mem_gb": 16},
+    {"nodes": 2},
+    {"name": "a_name"},
+    {"stderr_to_stdout": True},
+    {"partition": "main,high"},
+    {"qos": "normal"},
+    {"comment": 'it\'s a "comment" of $5'},
+    {"constraint": "a100|h100"},
+    {"exclude": "n[0-3]"},
+    {"gres": "gpu:2"},
+    {"cpus_per_gpu": 3, "gpus_per_task": 1},
+    {"mem_per_gpu": "4G"},
+    {"mem_per_cpu": "2G"},
+    {"account": "me"},
+    {"signal_delay_s": 30},
+    {"additional_parameters": {"mail-user": "me@there", "exclusive": True, "mail_type": "END"}},
+    {"setup": ["export A='1 2'", "module load x"]},
+]
+
+
+def directives(script: str) -> set[str]:
+    return set(re.findall(r"^#SBATCH (.*)$", script, flags=re.MULTILINE))
+
+
+def submitits_script(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    submitit = pytest.importorskip("submitit")
+    srun = tmp_path / "srun"  # submitit only looks if it is there
+    srun.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    executor = submitit.AutoExecutor(folder=tmp_path, cluster="slurm")
+    base = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
+    base |= {"stderr_to_stdout"}
+    executor.update_parameters(
+        **{name if name in base else f"slurm_{name}": value for name, value in options.items()}
+    )
+    return str(executor._executor._make_submission_file_text("command", "uid"))
+
+
+@pytest.mark.parametrize("options", SUBMITIT, ids=lambda options: next(iter(options)))
+def test_each_option_says_what_submitit_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    theirs = submitits_script(tmp_path, options, monkeypatch)
+    without = directives(submitits_script(tmp_path, {}, monkeypatch))
+    node = OmegaConf.merge(OmegaConf.structured(SlurmLauncherNode), options)
+    plain = OmegaConf.to_container(node)
+    assert isinstance(plain, dict)
+    ours = script_options(plain)  # type: ignore[arg-type]
+    written = set(ours.directives) | ({f"--job-name={ours.name}"} if ours.name else set())
+    added = directives(theirs) - without
+    assert added <= written
+    # What submitit writes by default, too, is written if the user said it.
+    assert written - added <= without
+    for command in options.get("setup", []):
+        assert command in theirs.splitlines()
+        assert command in ours.setup
+    if "stderr_to_stdout" in options:
+        assert "--error" not in theirs
+        assert ours.stderr_to_stdout
+
+
+def test_nothing_is_written_that_the_user_has_not_set() -> None:
+    plain = OmegaConf.to_container(OmegaConf.structured(SlurmLauncherNode))
+    assert isinstance(plain, dict)
+    assert script_options(plain).directives == ()  # type: ignore[arg-type]
+
+
+def test_slurm_does_what_the_options_say(app: Project) -> None:
+    need_cluster("slurm")
+    app.run(
+        "main.py", *SLURM, "lr=1", "hydra.launcher.timeout_min=7", "hydra.launcher.partition=low",
+        "hydra.launcher.name=a_name", "hydra.launcher.cpus_per_task=2", "hydra.launcher.comment='two words'",
+        "hydra.launcher.stderr_to_stdout=true", "hydra.launcher.setup=['echo set up']",
+    )  # fmt: skip
+    job_id = app.yaml(1, "../.keys/job")["scheduler_job_id"]
+    shown = subprocess.run(
+        ["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True
+    ).stdout
+    for words in (
+        "TimeLimit=00:07:00",
+        "Partition=low",
+        "JobName=a_name",
+        "NumCPUs=2",
+        "Comment=two words",
+    ):
+        assert words in shown
+    wait_until(lambda: ended(app))
+    output = app.file(1, "log.stdout")
+    wait_until(lambda: "to stderr" in output.read_text())
+    assert output.read_text().splitlines()[0] == "set up"
+    assert app.file(1, "log.stderr").read_text() == ""
+
+
+def test_two_tasks_are_two_processes_and_one_run(app: Project) -> None:
+    need_cluster("slurm")
+    app.run("main.py", *SLURM, "lr=1", "hydra.launcher.tasks_per_node=2")
+    wait_until(lambda: ended(app))
+    output = app.file(1, "log.stdout")
+    wait_until(lambda: output.read_text() == "lr is 1\n" * 2)
+    assert len(app.info()["attempts"]) == 1
+    rows = [app.file(1, f"metrics/{name}.json").read_text() for name in ("train", ".ranks/1/train")]
+    assert rows[0] == rows[1]
+    assert rows[0].count("\n") == 1
+    by_hand = subprocess.run([app.file(1, "script.sh")], capture_output=True, text=True, check=True)
+    assert by_hand.stdout == "lr is 1\n"
+
+
+def test_the_warning_signal_reaches_the_program(app: Project) -> None:
+    need_cluster("slurm")
+    app.run("main.py", *SLURM, "lr=1", "seconds=60", "hydra.launcher.signal_delay_s=30")
+    wait_until(lambda: ended(app, "RUNNING"))
+    job_id = app.info()["scheduler"]["scheduler_job_id"]
+    subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
+    wait_until(lambda: ended(app, "INTERRUPTED"))
+
+
+# What is done with the jobs.
+
+
+def test_a_dry_run_makes_nothing(app: Project, cluster: Cluster) -> None:
+    before = sorted(app.path.rglob("*"))
+    done = app.run(
+        "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2,3", "hydra.launcher.dry_run=true"
+    )
+    assert sorted(app.path.rglob("*")) == before
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"# {app.path}/logs/1/script.sh"
+    assert lines[1] == "#!/bin/bash"
+    assert f"{cluster.scheduler.directive} " in lines[2]
+    assert lines[-3:] == [
+        f"# {app.path}/logs/2/script.sh: lr=2",
+        f"# {app.path}/logs/3/script.sh: lr=3",
+        "Dry run: 3 jobs in 1 submission; nothing was made or submitted.",
+    ]
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1")
+    written = app.file(1, "script.sh").read_text()
+    assert "\n".join(lines[1 : written.count("\n") + 1]) + "\n" == written
+    wait_until(lambda: ended(app))
+
+
+def test_a_dry_run_of_a_sweeper_that_needs_results(app: Project) -> None:
+    words = ["hydra/sweeper=optuna", "lr=interval(0,4)", "hydra.launcher.dry_run=true"]
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", *words)
+    assert "Dry run: 2 jobs" in done.stdout
+    assert not (app.path / "logs").exists()
+
+
+def test_what_is_complete_is_left_out(app: Project) -> None:
+    app.run("main.py", *LOCAL, "lr=1,2", "hydra.launcher.n_jobs=2")
+    app.run("main.py", *LOCAL, "lr=3", "fail=true", exit_code=1)
+    again = ["lr=1,2,3", "hydra.launcher.skip_completed=true"]
+    done = app.run("main.py", *LOCAL, *again)
+    assert done.stdout.splitlines() == [
+        "Left out 2 of 3 jobs: runs 1 to 2 did the same.",
+        "Ran 1 job on this machine: run 4.",
+    ]
+    done = app.run("main.py", *LOCAL, *again)
+    assert done.stdout == "Left out 3 of 3 jobs: runs 1 to 2, 4 did the same.\n"
+    # Without the summaries, which are a cache.
+    for log_id in app.run_ids():
+        app.file(log_id, ".keys/summary.json").unlink()
+    assert app.run("main.py", *LOCAL, *again).stdout == done.stdout
+    assert len(app.run_ids()) == 4
+
+
+def test_a_sweeper_gets_the_results_of_what_is_left_out(app: Project) -> None:
+    app.write("conf/config.yaml", CONFIG.replace("'${hydra:job.num}'", "0"))
+    grid = [
+        "hydra/sweeper=optuna",
+        "lr=range(0,4)",
+        "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.n_trials=4",
+    ]
+    app.run("main.py", *LOCAL, "lr=2,3", "hydra.launcher.n_jobs=2")
+    app.file(2, ".keys/outcome.pkl").unlink()  # as a run of a launcher that did not wait
+    done = app.run("main.py", *LOCAL, *grid, "hydra.launcher.skip_completed=true")
+    assert done.stdout.count("Left out 1 of") == 1
+    assert "Best parameters: {'lr': 2}" in done.stdout
+    assert len(app.run_ids()) == 5
+
+
+def test_several_runs_share_a_job(app: Project, cluster: Cluster) -> None:
+    app.run(
+        "main.py",
+        "-m",
+        f"hydra/launcher={cluster.launcher}",
+        "lr=1,2,3",
+        "hydra.launcher.runs_per_job=2",
+    )
+    job_ids = [app.yaml(log_id, "../.keys/job")["scheduler_job_id"] for log_id in (1, 2, 3)]
+    assert job_ids[0] == job_ids[1] != job_ids[2]
+    wait_until(lambda: ended(app))
+    outputs = [app.file(log_id, "log.stdout").read_text() for log_id in (1, 2, 3)]
+    assert outputs == [f"lr is {lr}\n" for lr in (1, 2, 3)]
+
+
+def test_runs_of_one_job_run_at_once(app: Project, cluster: Cluster) -> None:
+    app.run(
+        "main.py", "-m", f"hydra/launcher={cluster.launcher}", "fail=false,true", "seconds=5",
+        "hydra.launcher.runs_per_job=2",
+    )  # fmt: skip
+    wait_until(lambda: app.statuses() == ["COMPLETE", "FAILED"])
+    times = [Reader(app.path / "logs").search()[f"times.{name}"] for name in ("start", "end")]
+    starts, ends = ([one[0] for one in column] for column in times)
+    assert max(starts) < min(ends)
+    (job_id,) = {app.info(log_id)["scheduler"]["scheduler_job_id"] for log_id in (1, 2)}
+    wait_until(lambda: cluster.scheduler().states([job_id])[job_id].value == "FAILED")
+
+
+def test_directives_depend_on_the_job(app: Project, cluster: Cluster) -> None:
+    if cluster.launcher == "mlxp_slurm":
+        option = "hydra.launcher.timeout_min=${seconds}"
+    else:
+        option = "hydra.launcher.option_cmd=['-l core=1,walltime=0:${seconds}:0']"
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2", "seconds=1,2", option)
+    # One array for each time limit.
+    arrays = [log_id for log_id in app.run_ids() if app.file(log_id, "array").exists()]
+    assert arrays == [1, 2]
+    wait_until(lambda: ended(app))
+    limit = {"mlxp_slurm": "--time={}\n", "mlxp_oar": "walltime=0:{}:0\n"}[cluster.launcher]
+    for log_id, minutes in zip(app.run_ids(), (1, 2, 1, 2), strict=True):
+        assert limit.format(minutes) in app.file(log_id, "script.sh").read_text()
+        assert app.file(log_id, "log.stdout").read_text() == f"lr is {1 + (log_id > 2)}\n"
+
+
+def test_directives_that_cannot_be_resolved(app: Project) -> None:
+    extra = ", queues: {x: normal}, hydra: {launcher: {qos: '${queues.${text}}'}}}\n"
+    app.write("conf/config.yaml", CONFIG.replace("}'}\n", f"}}'{extra}"))
+    done = app.run("main.py", *SLURM, "text=x,y", exit_code=1)
+    sentence = "mlxpy: hydra.launcher cannot be resolved for the job 'text=y': Interpolation key 'queues.y' not found"
+    assert done.stderr == f"{sentence}\n"
+    assert not (app.path / "logs/1").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("runs_per_job=0", "runs_per_job=0 is no number of jobs: give 1 or more"),
+        ("array_parallelism=-1", "array_parallelism=-1 is no number of jobs: give 1 or more"),
+        ("max_num_timeout=3", "max_num_timeout is not supported yet: leave it at 0"),
+        ("poll_interval_s=0", "poll_interval_s=0.0 is no time: give seconds above 0"),
+    ],
+)
+def test_wrong_options(app: Project, option: str, words: str) -> None:
+    done = app.run("main.py", *SLURM, "lr=1", f"hydra.launcher.{option}", exit_code=1)
+    assert done.stderr == f"mlxpy: {words}\n"
+    assert not (app.path / "logs").exists()
+
+
+# What a job is: the program as it was typed, with the configs as they were.
+
+
+def test_configs_that_change_while_jobs_wait(app: Project) -> None:
+    need_cluster("slurm")
+    app.write("conf/model/small.yaml", "size: 1\n")
+    app.write("more/model/large.yaml", "size: 100\n")
+    app.write(
+        "conf/config.yaml",
+        "defaults: [model: small, _self_]\n"
+        + (app.path / "conf/config.yaml").read_text()[1:-2].replace(", ", "\n"),
+    )
+    hold = "hydra.launcher.option_cmd=[--hold]"
+    app.run("main.py", "--config-dir", "more", *SLURM, "model=small,large", hold)
+    app.write("conf/model/small.yaml", "size: 2\n")
+    shutil.rmtree(app.path / "more")
+    app.run("main.py", *SLURM, hold)
+    app.run("main.py", *SLURM, hold, "hydra.launcher.freeze_config=false")
+    app.write("conf/model/small.yaml", "size: 3\n")
+    for log_id in app.run_ids():
+        job_id = app.yaml(log_id, "../.keys/job")["scheduler_job_id"]
+        subprocess.run(["scontrol", "release", job_id], check=True)
+    wait_until(lambda: ended(app))
+    assert [app.yaml(log_id, "config")["model"]["size"] for log_id in (1, 2, 3, 4)] == [1, 100, 2, 3]
+    frozen = list((app.path / "logs/.configs").iterdir())
+    assert len(frozen) == 3
+    assert all(path.name[0] != "." for path in frozen)
+
+
+def test_hydras_output_goes_where_the_user_says(app: Project) -> None:
+    app.run("main.py", *LOCAL, "lr=1,2", "hydra.sweep.dir=out/put", "hydra.sweep.subdir='lr ${lr}'")
+    assert (app.path / "out/put/lr 2/.hydra/config.yaml").exists()
+    assert not app.file(2, ".hydra").exists()
+    app.run("main.py", *LOCAL, "lr=3", "hydra.run.dir=else/where")
+    assert app.file(3, ".hydra").exists()
+    assert not (app.path / "else").exists()
+
+
+def test_a_mode_that_a_config_chose(app: Project) -> None:
+    app.write("conf/config.yaml", "hydra: {mode: MULTIRUN}\n" + CONFIG[1:-2].replace(", ", "\n"))
+    done = app.run("main.py", "hydra/launcher=mlxp_local", "lr=1,2")
+    assert done.stdout == "Ran 2 jobs on this machine: runs 1 to 2.\n"
+    assert app.statuses() == ["COMPLETE"] * 2
+
+
+def test_options_in_the_apps_own_config(app: Project) -> None:
+    options = "hydra: {launcher: {n_jobs: 2}, sweeper: {n_trials: 2}}\n"
+    app.write("conf/config.yaml", options + CONFIG[1:-2].replace(", ", "\n"))
+    choices = ["hydra/launcher=mlxp_local", "hydra/sweeper=optuna"]
+    app.run("main.py", "-m", *choices, "lr=interval(0,1)")
+    assert app.statuses() == ["COMPLETE"] * 2
+    assert " ".join(choices) in app.file(1, "script.sh").read_text().replace(" \\\n   ", "")
+    assert "-m Hydra" not in app.file(1, "log.stderr").read_text()
+
+
+def test_a_program_that_is_an_installed_command(app: Project, tmp_path: Path) -> None:
+    app.write("package/prog/__init__.py", "")
+    app.write("package/prog/main.py", (app.path / "main.py").read_text().replace('"conf"', '"configs"'))
+    shutil.copytree(app.path / "conf", app.path / "package/prog/configs")
+    app.write("package/prog/configs/__init__.py", "")
+    # As pip writes it.
+    command = app.write(
+        "bin/run prog", f"#!{sys.executable}\nimport sys\nfrom prog.main import main\nsys.exit(main())\n"
+    )
+    command.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(app.path / "package")}
+    done = subprocess.run(
+        [command, *LOCAL, "lr=5"],
+        cwd=app.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "Ran 1 job on this machine: run 1.\n"
+    assert app.file(1, "log.stdout").read_text() == "lr is 5\n"
+    assert "--config-path" in app.file(1, "script.sh").read_text()
+
+
+def test_the_decorator_takes_options_of_its_scheduler(project: Project) -> None:
+    project.write(
+        "main.py",
+        """
+        import mlxpy
+        @mlxpy.launch(config_path=None)
+        def main(ctx):
+            print(ctx.config.x)
+            return ctx.config.x ** 2
+        main()
+    """,
+    )
+    words = ["+x=1,2", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
+    done = project.run("main.py", *words, "hydra.launcher.n_jobs=2")
+    assert done.stdout == "Ran 2 jobs on this machine: runs 1 to 2.\n"
+    assert project.file(2, "log.stdout").read_text() == "2\n"
+    words[-1] = "+mlxpy.scheduler.name=SLURMScheduler"
+    done = project.run("main.py", *words, "hydra.launcher.timeout_min=3", "hydra.launcher.dry_run=true")
+    assert "#SBATCH --time=3\n" in done.stdout
