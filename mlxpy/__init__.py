@@ -9,9 +9,20 @@ from ._context import Context
 from ._launch import launch
 
 if TYPE_CHECKING:
-    from mlxpy_core import ConfigList, GroupedConfigList, QueryError, Reader
+    from mlxpy_core import (
+        ArtifactType,
+        ConfigList,
+        GroupedConfigList,
+        QueryError,
+        Reader,
+        Scheduler,
+        Status,
+        SubmissionError,
+        hookimpl,
+    )
 
 __all__ = [
+    "ArtifactType",
     "ConfigList",
     "Context",
     "GroupedConfigList",
@@ -20,14 +31,18 @@ __all__ = [
     "QueryError",
     "Reader",
     "Run",
+    "Scheduler",
+    "Status",
+    "SubmissionError",
     "current_run",
     "get_logger",
+    "hookimpl",
     "launch",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # The reader's names are looked up when they are used: a program that trains does not wait for them.
+    # Looked up when they are used: a program that trains does not wait for the reader and for pluggy.
     if name in __all__:
         return getattr(mlxpy_core, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

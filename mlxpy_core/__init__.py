@@ -3,8 +3,10 @@
 It knows nothing of Hydra. The faces, ``hydra_plugins.mlxpy`` and ``mlxpy``, are built on it.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._artifacts import ArtifactType
 from ._config import plain_config
 from ._directories import RunDirectory, is_run_name, take_run_directory
 from ._errors import (
@@ -21,9 +23,12 @@ from ._run import Run, current_run
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
+    from ._hooks import hookimpl
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
+    from ._scheduling import Scheduler, SubmissionError
 
 __all__ = [
+    "ArtifactType",
     "ConfigList",
     "GroupedConfigList",
     "InvalidNameError",
@@ -35,12 +40,15 @@ __all__ = [
     "Run",
     "RunDirectory",
     "RunEndedError",
+    "Scheduler",
     "Status",
     "StorageError",
+    "SubmissionError",
     "UnstorableValueError",
     "current_run",
     "dump_yaml",
     "get_logger",
+    "hookimpl",
     "is_run_name",
     "load_yaml",
     "plain_config",
@@ -49,13 +57,19 @@ __all__ = [
     "take_run_directory",
 ]
 
-_OF_THE_READER = frozenset({"ConfigList", "GroupedConfigList", "QueryError", "Reader"})
+_LATER = {
+    "ConfigList": "_reading",
+    "GroupedConfigList": "_reading",
+    "QueryError": "_reading",
+    "Reader": "_reading",
+    "Scheduler": "_scheduling",
+    "SubmissionError": "_scheduling",
+    "hookimpl": "_hooks",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # A program that trains does not wait for pyarrow.
-    if name in _OF_THE_READER:
-        from . import _reading
-
-        return getattr(_reading, name)
+    # A program that trains waits neither for pyarrow nor for pluggy.
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

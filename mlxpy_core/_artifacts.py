@@ -1,10 +1,11 @@
 """Artifacts: objects stored as files, each kind of object by its type's pair of functions."""
 
+import functools
 import importlib
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ._errors import MlxpyError, UnstorableValueError
 from ._files import whole_file, write_whole
 from ._names import check_name
+from ._plugins import call_plugins, report
 from ._yaml import dump_yaml, load_yaml
 
 Save = Callable[[Any, Path], None]
@@ -20,7 +22,7 @@ Load = Callable[[Path], Any]
 
 @dataclass(frozen=True)
 class ArtifactType:
-    """How one kind of object becomes a file and comes back.
+    """How one kind of object becomes a file and comes back; a plugin gives such types.
 
     Attributes:
         name: the type's name; also the folder below ``artifacts/``.
@@ -162,13 +164,9 @@ class ArtifactStore:
 
     def register(self, name: str, save: Save, load: Load) -> None:
         """Adds a type; see `Logger.register_artifact_type`."""
-        check_name(name, "an artifact type's name", folders=False)
-        if name in BUILT_IN_TYPES:
-            raise MlxpyError(f"artifact type {name!r} is built in; register yours by another name")
-        for function in (save, load):
-            if not callable(function):
-                raise MlxpyError(f"artifact type {name!r}: {function!r} is no function")
-        self._registered[name] = ArtifactType(name, save, load)
+        artifact_type = ArtifactType(name, save, load)
+        _check_type(artifact_type)
+        self._registered[name] = artifact_type
         paths = {"save": _import_path(save), "load": _import_path(load)}
         listed = self._listed_types()
         if listed.get(name) != paths:
@@ -221,16 +219,18 @@ class ArtifactStore:
         return types[0]
 
     def _type(self, name: str) -> ArtifactType:
-        known = {**BUILT_IN_TYPES, **self._registered}
+        if name in BUILT_IN_TYPES:
+            return BUILT_IN_TYPES[name]
+        known = {**_types_of_plugins(), **self._registered}
         if name in known:
             return known[name]
         listed = self._listed_types()
         if name in listed:
             paths = listed[name]
             return ArtifactType(name, _import(paths["save"], name), _import(paths["load"], name))
+        there_are = ", ".join(sorted({*BUILT_IN_TYPES, *known, *listed}))
         raise MlxpyError(
-            f"no artifact type {name!r}; there are {', '.join(sorted({*known, *listed}))} "
-            "(register_artifact_type adds one)"
+            f"no artifact type {name!r}; there are {there_are} (register_artifact_type adds one)"
         )
 
     def _listed_types(self) -> dict[str, dict[str, str]]:
@@ -240,7 +240,45 @@ class ArtifactStore:
 
 
 def _suffix(type_name: str) -> str:
-    return BUILT_IN_TYPES[type_name].suffix if type_name in BUILT_IN_TYPES else ""
+    types = BUILT_IN_TYPES if type_name in BUILT_IN_TYPES else _types_of_plugins()
+    return types[type_name].suffix if type_name in types else ""
+
+
+@functools.cache  # what is wrong with one is told once
+def _types_of_plugins() -> dict[str, ArtifactType]:
+    types: dict[str, ArtifactType] = {}
+    for plugin, given in call_plugins("mlxpy_artifact_types").items():
+        _add_types(types, plugin, given)
+    return types
+
+
+def _add_types(types: dict[str, ArtifactType], plugin: str, given: Any) -> None:
+    try:
+        types.update(_checked_types(given, types))
+    except MlxpyError as error:
+        report(f"the artifact types of the plugin {plugin!r} are left out: {error}")
+
+
+def _checked_types(given: Any, others: Collection[str]) -> dict[str, ArtifactType]:
+    types: dict[str, ArtifactType] = {}
+    for artifact_type in given if isinstance(given, Sequence) else [given]:
+        if not isinstance(artifact_type, ArtifactType):
+            raise MlxpyError(f"{artifact_type!r} is no mlxpy.ArtifactType")
+        _check_type(artifact_type)
+        if artifact_type.name in {*others, *types}:
+            raise MlxpyError(f"artifact type {artifact_type.name!r} is given twice")
+        types[artifact_type.name] = artifact_type
+    return types
+
+
+def _check_type(artifact_type: ArtifactType) -> None:
+    name = artifact_type.name
+    check_name(name, "an artifact type's name", folders=False)
+    if name in BUILT_IN_TYPES:
+        raise MlxpyError(f"artifact type {name!r} is built in; register yours by another name")
+    for function in (artifact_type.save, artifact_type.load):
+        if not callable(function):
+            raise MlxpyError(f"artifact type {name!r}: {function!r} is no function")
 
 
 def _call_save(artifact_type: ArtifactType, obj: Any, path: Path, name: str) -> None:

@@ -61,7 +61,12 @@ _JOB_VARIABLES = (
     ("MLXPY_JOB_ID", ""),
     ("OAR_JOB_ID", "OAR_ARRAY_INDEX"),
     ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID"),
+    ("PBS_JOBID", "PBS_ARRAY_INDEX"),
+    ("LSB_JOBID", "LSB_JOBINDEX"),
+    ("JOB_ID", "SGE_TASK_ID"),
 )
+# Where the id is that of the whole array: how the scheduler names a task.
+_TASK_NAMES = {"LSB_JOBID": "{id}[{index}]", "JOB_ID": "{id}.{index}"}
 
 
 def submitted_info(directory: RunDirectory, launch: Launch, scheduler: str) -> dict[str, Any]:
@@ -135,10 +140,15 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
 
 def _job_of_this_process() -> tuple[str | None, int | None]:
     """Tells the id of the scheduler's job that this process belongs to, and its index in an array."""
-    for job_id, array_index in _JOB_VARIABLES:
-        if job_id in os.environ:
-            index = os.environ.get(array_index, "")
-            return os.environ[job_id], int(index) if index.isdecimal() else None
+    for id_variable, index_variable in _JOB_VARIABLES:
+        job_id, index = os.environ.get(id_variable), os.environ.get(index_variable, "")
+        # Other programs have a JOB_ID, too; a job of Grid Engine always has the other.
+        if job_id is None or (id_variable == "JOB_ID" and not index):
+            continue
+        # Outside of arrays Grid Engine's index is a word, and LSF's is 0.
+        if not index.isdecimal() or (id_variable == "LSB_JOBID" and int(index) == 0):
+            return job_id, None
+        return _TASK_NAMES.get(id_variable, "{id}").format(id=job_id, index=index), int(index)
     return None, None
 
 

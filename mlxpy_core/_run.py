@@ -14,6 +14,7 @@ from ._files import remove_temporary_files, write_whole
 from ._history import History
 from ._info import Launch, Status, begin_attempt, set_status, status_of
 from ._metrics import MetricsWriter
+from ._plugins import call_plugins
 from ._process import died_here, lives_here
 from ._signals import SignalWatch
 from ._streams import StreamCopies
@@ -133,6 +134,7 @@ class Run:
             if log_streams_to_file:
                 run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
                 run._streams.start()
+            call_plugins("mlxpy_run_started", run=run)
         except BaseException as error:
             run.end(error)
             raise
@@ -176,6 +178,7 @@ class Run:
         self._ended = True
         self._signals.stop()
         self._exit.stop()
+        call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
         if _current is self:

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from mlxpy_core import load_yaml
-from mlxpy_core._scheduling import OARScheduler, Scheduler, SLURMScheduler
+from mlxpy_core._scheduling import OARScheduler, Scheduler, SGEScheduler, SLURMScheduler
 
 REPOSITORY = Path(__file__).parent.parent
 
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
 BECOME_NOBODY = """
-import os, cloudpickle, mlxpy
+import os, cloudpickle, importlib.metadata, mlxpy
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -77,7 +77,9 @@ class Project:
         return self.yaml(log_id, "info", logs)
 
     def statuses(self, logs: str = "logs") -> list[str]:
-        return [self.info(log_id, logs)["status"] for log_id in self.run_ids(logs)]
+        """Gives the runs' words; none of a run that has not written its first one."""
+        ids = (i for i in self.run_ids(logs) if self.file(i, "metadata/info.yaml", logs).exists())
+        return [self.info(log_id, logs)["status"] for log_id in ids]
 
 
 @pytest.fixture
@@ -121,9 +123,10 @@ class Cluster:
 
 CLUSTERS = {
     "slurm": Cluster("mlxp_slurm", SLURMScheduler, "--partition=nowhere", "[Ii]nvalid partition"),
+    "sge": Cluster("mlxp_sge", SGEScheduler, "-q nowhere", 'unknown queue "nowhere"'),
     "oar": Cluster("mlxp_oar", OARScheduler, "-p nothing='x'", 'column "nothing" does not exist'),
 }
-ASK = {"slurm": ["sinfo", "-h"], "oar": ["oarstat"]}
+ASK = {"slurm": ["sinfo", "-h"], "sge": ["qhost"], "oar": ["oarstat"]}
 
 
 @pytest.fixture(params=list(CLUSTERS))

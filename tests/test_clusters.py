@@ -1,4 +1,4 @@
-"""Submission to a real Slurm and a real OAR; skipped by name where there is none."""
+"""Submission to a real Slurm, a real Grid Engine and a real OAR; skipped by name where there is none."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
 from mlxpy_core._scheduling import (
     Job,
     OARScheduler,
+    SGEScheduler,
     SLURMScheduler,
     SubmissionError,
     _scheduler,
@@ -255,14 +256,39 @@ def test_slurm_knows_a_queued_run_by_its_id(app: Project) -> None:
         subprocess.run(["scancel", *job_ids], check=True)
 
 
-def test_slurm_bounds_how_many_run_at_once(app: Project) -> None:
-    need_cluster("slurm")
+@pytest.mark.parametrize("name", ["slurm", "sge"])
+def test_a_bound_on_how_many_run_at_once(app: Project, name: str) -> None:
+    need_cluster(name)
     bound = ["hydra.launcher.array_parallelism=1", "seconds=1"]
-    app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "lr=1,2,3", *bound)
+    app.run("main.py", "-m", f"hydra/launcher=mlxp_{name}", "lr=1,2,3", *bound)
     wait_until(lambda: ended(app))
     results = Reader(app.path / "logs").search()
     starts, ends = (sorted(x[0] for x in results[f"times.{key}"]) for key in ("start", "end"))
     assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
+
+
+def test_grid_engine_tells_what_became_of_jobs(project: Project) -> None:
+    need_cluster("sge")
+    scheduler = SGEScheduler()
+
+    def submit(command: str, *directives: str) -> str:
+        head = [*scheduler.name_directives("2/of"), *directives]
+        text = "".join(f"#$ {directive}\n" for directive in head)
+        return scheduler.submit(project.write("script.sh", f"#!/bin/sh\n{text}{command}\n"))
+
+    def states() -> list[str | None]:
+        found = scheduler.states([*jobs, "99999999"])
+        return [found[job].value if job in found else None for job in jobs]
+
+    ends = [submit("exit 0"), submit("exit 3"), submit("kill -9 $$"), submit("sleep 60", "-l h_rt=1")]
+    array = submit("sleep 60", *scheduler.array_directives(4, 1))
+    jobs = [*ends, *(f"{array}.{task}" for task in range(1, 5)), submit("exit 0", "-h")]
+    ended_words: list[str | None] = ["COMPLETE", "FAILED", "KILLED", "KILLED"]
+    wait_until(lambda: states() == [*ended_words, "RUNNING", *["SUBMITTED"] * 4])
+    subprocess.run(scheduler.cancel_command([*jobs[4:6], *jobs[7:]]), check=True, capture_output=True)
+    # Of those that never ran it keeps no record.
+    wait_until(lambda: states() == [*ended_words, "KILLED", None, "RUNNING", None, None])
+    subprocess.run(scheduler.cancel_command([array]), check=True, capture_output=True)
 
 
 def test_modules_other_configs_and_commands_around(app: Project, cluster: Cluster) -> None:
@@ -325,7 +351,8 @@ def test_a_sweeper_that_needs_results(project: Project) -> None:
     [
         (
             "hydra.launcher.scheduler=Nobody",
-            "no scheduler 'Nobody': give LocalScheduler or OARScheduler or SLURMScheduler",
+            "no scheduler 'Nobody': give LSFScheduler, LocalScheduler, OARScheduler, PBSScheduler, SGEScheduler, "
+            "SLURMScheduler, or the dotted path of a class of yours",
         ),
         ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),
     ],

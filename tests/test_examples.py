@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +162,80 @@ def test_results_of_nothing_say_so(digits: Project) -> None:
     (digits.path / "logs").mkdir()
     done = digits.run("results.py", exit_code=1)
     assert done.stderr == "no such runs in logs: train first, with hydra/callbacks=mlxp_logger\n"
+
+
+@pytest.fixture
+def task_spooler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A queue of our own."""
+    if not shutil.which("tsp"):
+        pytest.skip("no task-spooler on this machine")
+    monkeypatch.setenv("TS_SOCKET", str(tmp_path / "queue"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    yield
+    subprocess.run(["tsp", "-K"], check=True)
+
+
+@pytest.fixture
+def scheduler_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the package of the example, installed."""
+    source, site = tmp_path / "source", tmp_path / "site"
+    shutil.copytree(REPOSITORY / "examples" / "custom_scheduler", source)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(source)]
+    subprocess.run(pip, check=True)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    return site
+
+
+def test_a_sweep_by_a_scheduler_of_ones_own(
+    project: Project, task_spooler: None, scheduler_of_ones_own: Path
+) -> None:
+    shutil.copytree(REPOSITORY / "examples" / "tutorial", project.path, dirs_exist_ok=True)
+    sweep = ["+seed=1,2,3", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=tsp"]
+    assert project.run("main.py", *sweep).stdout == "Submitted 3 jobs to the cluster queue!\n"
+    project.write(
+        "app.py",
+        """
+        import hydra, mlxpy
+        @hydra.main(config_path=None, version_base="1.3")
+        def main(cfg): mlxpy.get_logger().log_metrics({"x": cfg.x}, "train")
+        main()
+        """,
+    )
+    project.run("app.py", "-m", "hydra/launcher=mlxp_tsp", "+x=4,5")
+    subprocess.run(["tsp", "-w", "4"], check=True)  # the last; one runs at a time
+    assert project.statuses() == ["COMPLETE"] * 5
+    assert project.file(2, "log.stdout").read_text().startswith("Completed training")
+    assert project.info(5)["scheduler"]["name"] == "TaskSpoolerScheduler"
+
+
+STATES = """
+import subprocess, time
+from pathlib import Path
+from mlxpy_core._scheduling import find_scheduler
+
+scheduler = find_scheduler("tsp")
+give_up = time.monotonic() + 60
+
+def submit(command):
+    script = Path(f"{command.replace(' ', '_')}.sh").absolute()
+    script.write_text(f"#!/bin/sh\\n{command}\\n")
+    script.chmod(0o755)
+    return scheduler.submit(script)
+
+def wait_for(*words):
+    while (found := [state.value for _, state in sorted(scheduler.states(jobs).items())]) != list(words):
+        assert time.monotonic() < give_up, found
+        time.sleep(0.1)
+
+jobs = [submit(command) for command in ("exit 0", "exit 3", "kill -9 $$", "exec sleep 50", "exit 4")]
+wait_for("COMPLETE", "FAILED", "KILLED", "RUNNING", "SUBMITTED")
+subprocess.run(scheduler.cancel_command([jobs[4], jobs[3]]), check=True, capture_output=True)
+wait_for("COMPLETE", "FAILED", "KILLED", "KILLED")
+"""
+
+
+def test_what_became_of_jobs_of_a_scheduler_of_ones_own(
+    project: Project, task_spooler: None, scheduler_of_ones_own: Path
+) -> None:
+    project.path.joinpath("states.py").write_text(STATES)
+    project.run("states.py")

@@ -11,10 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import MlxpyError
-from mlxpy_core._scheduling import OARScheduler, ScriptOptions, SLURMScheduler
+from mlxpy_core._scheduling import (
+    BUILT_IN_SCHEDULERS,
+    OARScheduler,
+    Scheduler,
+    ScriptOptions,
+    SLURMScheduler,
+)
 from mlxpy_core._scheduling._script import array_script, job_script
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+SCHEDULERS = [scheduler() for scheduler in BUILT_IN_SCHEDULERS.values()]
 SHOW = "import json, os, sys; print(json.dumps([os.getcwd(), *sys.argv[1:]]))"
 
 
@@ -31,14 +38,14 @@ def run_script(path: Path, text: str, **environment: str) -> "subprocess.Complet
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arguments=st.lists(words, max_size=4),
     directory=st.sampled_from(["plain", "with space", "q'u\"o$te", "é;\n&"]),
 )
-@pytest.mark.parametrize("scheduler", [SLURMScheduler(), OARScheduler()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: type(s).__name__)
 def test_every_word_reaches_the_program_unchanged(
-    tmp_path: Path, scheduler: SLURMScheduler | OARScheduler, arguments: list[str], directory: str
+    tmp_path: Path, scheduler: Scheduler, arguments: list[str], directory: str
 ) -> None:
     run = tmp_path / directory / "logs" / "7"
     run.mkdir(parents=True, exist_ok=True)
@@ -111,10 +118,10 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
-@pytest.mark.parametrize("scheduler", [SLURMScheduler(), OARScheduler()], ids=lambda s: type(s).__name__)
-def test_each_task_of_an_array_runs_its_script(
-    tmp_path: Path, scheduler: SLURMScheduler | OARScheduler, shell: str
-) -> None:
+@pytest.mark.parametrize(
+    "scheduler", [s for s in SCHEDULERS if s.array_index], ids=lambda s: type(s).__name__
+)
+def test_each_task_of_an_array_runs_its_script(tmp_path: Path, scheduler: Scheduler, shell: str) -> None:
     runs = [tmp_path / "lo gs" / str(number) for number in (3, 5, *range(8, 20))]
     for run in runs:
         run.mkdir(parents=True)
@@ -126,9 +133,8 @@ def test_each_task_of_an_array_runs_its_script(
     for index, run in enumerate(runs, scheduler.first_index):
         done = run_script(tmp_path / "array.sh", text, **{scheduler.array_index: str(index)})
         assert done.returncode == 0, done.stderr
-        written = (
-            (run / "log.stdout").read_text() if isinstance(scheduler, OARScheduler) else done.stdout
-        )
+        log = run / "log.stdout"
+        written = log.read_text() if log.exists() else done.stdout
         assert written == f"run {run.name}\n"
 
 

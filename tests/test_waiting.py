@@ -87,7 +87,9 @@ def test_ctrl_c_leaves_the_jobs_of_a_cluster_alone(app: Project, cluster: Cluste
     scheduler = cluster.scheduler()
     assert set(scheduler.states(command[1:]).values()) == {Status.RUNNING}
     subprocess.run(command, check=True, capture_output=True)
-    wait_until(lambda: set(scheduler.states(command[1:]).values()) == {Status.INTERRUPTED})
+    # Grid Engine cannot tell a cancelled job from another that was killed.
+    cancelled = Status.KILLED if cluster.launcher == "mlxp_sge" else Status.INTERRUPTED
+    wait_until(lambda: set(scheduler.states(command[1:]).values()) == {cancelled})
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

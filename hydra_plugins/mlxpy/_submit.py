@@ -18,12 +18,12 @@ from mlxpy_core._completed import completed_runs, config_key
 from mlxpy_core._directories import next_run_directory
 from mlxpy_core._outcome import kept_outcome
 from mlxpy_core._scheduling import (
-    BUILT_IN_SCHEDULERS,
     Grouping,
     Job,
     LocalScheduler,
     Scheduler,
     ScriptOptions,
+    find_scheduler,
     run_names,
     submit_jobs,
 )
@@ -127,17 +127,6 @@ def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
     if options["scheduler"] == "LocalScheduler":
         return LocalScheduler(options.get("n_jobs", 1))
     return find_scheduler(options["scheduler"])
-
-
-def find_scheduler(name: str) -> Scheduler:
-    """Finds a scheduler by the name of its class.
-
-    Raises:
-        MlxpyError: there is none of this name.
-    """
-    if name not in BUILT_IN_SCHEDULERS:
-        raise MlxpyError(f"no scheduler {name!r}: give {' or '.join(sorted(BUILT_IN_SCHEDULERS))}")
-    return BUILT_IN_SCHEDULERS[name]()
 
 
 def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) -> None:

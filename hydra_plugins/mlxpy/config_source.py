@@ -24,6 +24,12 @@ class MlxpyConfigSource(ConfigSource):
         "hydra/launcher/mlxp_oar": "OarLauncherNode",
         "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
     }
+    # Launchers that have no options of their own. Those of plugins are not listed here.
+    _schedulers: ClassVar[dict[str, str]] = {
+        "hydra/launcher/mlxp_lsf": "LSFScheduler",
+        "hydra/launcher/mlxp_pbs": "PBSScheduler",
+        "hydra/launcher/mlxp_sge": "SGEScheduler",
+    }
     _groups = ("", "hydra", CALLBACKS, LAUNCHERS)
 
     @staticmethod
@@ -37,34 +43,48 @@ class MlxpyConfigSource(ConfigSource):
         return config_path.rstrip("/") in self._groups
 
     def is_config(self, config_path: str) -> bool:
-        return _without_suffix(config_path) in self._configs
+        name = _without_suffix(config_path)
+        return name in self._configs or self._scheduler_of(name) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = _without_suffix(config_path)
-        if name not in self._configs:
+        scheduler = self._scheduler_of(name)
+        if name not in self._configs and scheduler is None:
             raise ConfigLoadError(f"Config not found : {config_path}")
         if name.startswith(f"{self.LAUNCHERS}/"):
             _warn_without_sweep(name.rpartition("/")[2])
+        config = copy.deepcopy(_node(self._configs.get(name, "MlxpLauncherNode")))
+        if scheduler is not None:
+            config.scheduler = scheduler
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
-            config=copy.deepcopy(_node(self._configs[name])),
+            config=config,
             header={"package": _package(name)},
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
-        prefix = f"{config_path.strip('/')}/".lstrip("/")
+        group = config_path.strip("/")
         if not self.is_group(config_path):
             raise ConfigLoadError(f"Config source group not found : {config_path}")
+        configs = {*self._configs, *self._schedulers}
+        if group == self.LAUNCHERS:
+            configs.update(f"{self.LAUNCHERS}/mlxp_{plugin}" for plugin in _plugin_names())
         found = set()
-        for path in (*self._groups, *self._configs):
-            name = path[len(prefix) :]
-            if not path.startswith(prefix) or not name or "/" in name:
-                continue
-            kind = ObjectType.CONFIG if path in self._configs else ObjectType.GROUP
-            if results_filter in (None, kind):
+        for path in (*self._groups, *configs):
+            parent, _, name = path.rpartition("/")
+            kind = ObjectType.CONFIG if path in configs else ObjectType.GROUP
+            if name and parent == group and results_filter in (None, kind):
                 found.add(name)
         return sorted(found)
+
+    def _scheduler_of(self, name: str) -> str | None:
+        """Gives the scheduler of a launcher that has no options of its own."""
+        if name in self._configs or name in self._schedulers:
+            return self._schedulers.get(name)
+        prefix = f"{self.LAUNCHERS}/mlxp_"
+        plugin = name[len(prefix) :]
+        return plugin if name.startswith(prefix) and plugin in _plugin_names() else None
 
 
 class MlxpySearchPath(SearchPathPlugin):
@@ -72,6 +92,14 @@ class MlxpySearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+
+
+@functools.cache
+def _plugin_names() -> frozenset[str]:
+    # The engine knows them, too, but its import would keep a shell's completion waiting.
+    from importlib.metadata import entry_points
+
+    return frozenset(entry_point.name for entry_point in entry_points(group="mlxpy"))
 
 
 @functools.cache

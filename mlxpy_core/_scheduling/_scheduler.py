@@ -1,6 +1,7 @@
 """What all schedulers have in common; a subclass says what is different about one."""
 
 import os
+import re
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -105,24 +106,38 @@ class Scheduler(ABC):
         """Lets time pass until something may have become of a job."""
         time.sleep(seconds)
 
-    def call(self, command: Sequence[str], directory: Path) -> str:
+    def call(
+        self,
+        command: Sequence[str],
+        directory: Path | str,
+        *,
+        stdin: Path | str = os.devnull,
+        harmless: str = "",
+    ) -> str:
         """Runs a command of the scheduler in a directory and gives what it printed.
+
+        Args:
+            command: its words.
+            directory: where it runs.
+            stdin: the file that it reads.
+            harmless: a pattern; a command all of whose complaints it matches has not failed.
 
         Raises:
             SubmissionError: there is no such command, it failed, or it does not answer.
         """
         try:
-            done = subprocess.run(
-                command,
-                cwd=directory,
-                env={**os.environ, "PWD": str(directory)},  # OAR trusts it, not getcwd
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_PATIENCE_S,
-                check=False,
-            )
+            with open(stdin, "rb") as file:
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env={**os.environ, "PWD": str(directory)},  # OAR trusts it, not getcwd
+                    stdin=file,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=_PATIENCE_S,
+                    check=False,
+                )
         except FileNotFoundError:
             raise SubmissionError(
                 f"there is no command {command[0]!r} here: submit on a machine that has it"
@@ -132,6 +147,9 @@ class Scheduler(ABC):
                 f"{command[0]} did not answer within {_PATIENCE_S} s, but may have taken the job: "
                 "look at the queue before submitting again"
             ) from None
+        complaints = done.stderr.splitlines()
+        if harmless and complaints and all(re.search(harmless, line) for line in complaints):
+            return done.stdout
         if done.returncode:
             words = " ".join((done.stderr + " " + done.stdout).split())
             raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")

@@ -1,0 +1,74 @@
+"""LSF: ``bsub``. After IBM's manual of Spectrum LSF 10.1; not run yet."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlxpy_core._info import Status
+
+from ._scheduler import Scheduler, SubmissionError
+
+
+class LSFScheduler(Scheduler):
+    """Submits by ``bsub < script`` (https://www.ibm.com/docs/en/spectrum-lsf/10.1.0)."""
+
+    directive = "#BSUB"
+    job_variable = "LSB_JOBID"
+    array_index = "LSB_JOBINDEX"
+    first_index = 1
+
+    def name_directives(self, name: str) -> list[str]:
+        # LSF sends output by mail, or to a file at the job's end and with a report: what the program
+        # writes goes to the run's own files directly.
+        return [f"-J {name.replace('/', '_')}", "-o /dev/null"]
+
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        bound = f"%{parallelism}" if parallelism else ""
+        # After the other -J, whose place it takes.
+        return [f'-J "mlxpy[1-{count}]{bound}"']
+
+    def submit(self, script: Path) -> str:
+        printed = self.call(["bsub"], script.parent, stdin=script)
+        job_id = re.search(r"Job <(\d+)> is submitted", printed)
+        if not job_id:
+            raise SubmissionError(f"bsub printed no job id but {printed.strip()!r}")
+        return job_id[1]
+
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        job_id = self.submit(script)
+        return [f"{job_id}[{index}]" for index in range(1, count + 1)]
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        numbers = sorted({job_id.partition("[")[0] for job_id in job_ids})
+        fields = "jobid jobindex stat exit_reason delimiter='|'"
+        command = ["bjobs", "-u", "all", "-a", "-noheader", "-o", fields, *numbers]
+        shown = self.call(command, Path("/"), harmless="is not found|No .*job found")
+        found = {}
+        for number, index, word, reason in re.findall(
+            r"^(\d+)\|(\d*)\|(\w+)\|(.*)$", shown, re.MULTILINE
+        ):
+            found[number if index in ("", "0") else f"{number}[{index}]"] = _status(word, reason)
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["bkill", *job_ids]
+
+
+# "Job states"; what is not here runs.
+_STATUS = {
+    "PEND": Status.SUBMITTED,
+    "PSUSP": Status.SUBMITTED,
+    "WAIT": Status.SUBMITTED,
+    "DONE": Status.COMPLETE,
+    "ZOMBI": Status.KILLED,
+}
+# "Termination reasons displayed by bacct, bhist, and bjobs": somebody asked for the end.
+_CANCELLED = ("TERM_OWNER", "TERM_ADMIN", "TERM_FORCE_OWNER", "TERM_FORCE_ADMIN", "TERM_BUCKET_KILL")
+
+
+def _status(word: str, reason: str) -> Status:
+    if word != "EXIT":
+        return _STATUS.get(word, Status.RUNNING)
+    if reason.startswith(_CANCELLED):
+        return Status.INTERRUPTED
+    return Status.KILLED if reason.startswith("TERM_") else Status.FAILED

@@ -1,0 +1,83 @@
+"""PBS: ``qsub``. After the manual pages of OpenPBS, qsub(1B), qstat(1B) and qdel(1B); not run yet."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlxpy_core._info import Status
+
+from ._scheduler import Scheduler, SubmissionError
+
+
+class PBSScheduler(Scheduler):
+    """Submits by ``qsub`` of OpenPBS and PBS Professional.
+
+    Torque has the same commands, but other arrays: its users set ``array`` to false.
+    """
+
+    directive = "#PBS"
+    job_variable = "PBS_JOBID"
+    array_index = "PBS_ARRAY_INDEX"
+    first_index = 1
+
+    def name_directives(self, name: str) -> list[str]:
+        # Old versions take 15 characters, the first a letter, and no slash.
+        plain = re.sub(r"^[^A-Za-z]+", "", name.replace("/", "_")[-15:]) or "mlxpy"
+        # PBS brings its output back at a job's end only, and to where qsub ran where no file is given:
+        # what the program writes goes to the run's own files directly, what PBS says beside them.
+        return [f"-N {plain}", "-j oe"]
+
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        bound = [f"-W max_run_subjobs={parallelism}"] if parallelism else []
+        return [f"-J 1-{count}", *bound]
+
+    def submit(self, script: Path) -> str:
+        printed = self.call(["qsub", script.name], script.parent).strip()
+        if not re.fullmatch(r"\d+(\[\])?(\.\S+)?", printed):
+            raise SubmissionError(f"qsub printed no job id but {printed!r}")
+        return printed
+
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        job_id = self.submit(script)  # 123[].server
+        return [job_id.replace("[]", f"[{index}]") for index in range(1, count + 1)]
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        asked = sorted({re.sub(r"\[\d+\]", "[]", job_id) for job_id in job_ids})
+        found = self._ask(["qstat", "-f", "-t", *asked])
+        if not found.keys() >= set(job_ids):
+            # Ended jobs, where the server keeps its job history.
+            found = {**self._ask(["qstat", "-x", "-f", "-t", *asked]), **found}
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["qdel", *job_ids]
+
+    def _ask(self, command: Sequence[str]) -> dict[str, Status]:
+        # It fails if it does not know one of the jobs, and tells of the others all the same.
+        shown = self.call(command, Path("/"), harmless="Unknown Job|has finished")
+        found = {}
+        for job in re.split(r"^Job Id: *", shown, flags=re.MULTILINE)[1:]:
+            values = dict(re.findall(r"^\s+(\w+) = (\S+)", job.lower(), flags=re.MULTILINE))
+            found[job.split()[0]] = _status(values)
+        return found
+
+
+# qstat(1B), "the job's state"; C is Torque's F. What is not here runs.
+_WAITS = ("q", "h", "w", "t", "m")
+_ENDED = ("f", "x", "c")
+_DELETED = "91"  # the substate, JOB_SUBSTATE_TERMINATED
+
+
+def _status(values: dict[str, str]) -> Status:
+    state = values.get("job_state", "")
+    if state in _WAITS:
+        return Status.SUBMITTED
+    if state not in _ENDED:
+        return Status.RUNNING
+    if values.get("substate") == _DELETED:
+        return Status.INTERRUPTED
+    # Below 0 PBS ended it, from 256 on a signal did.
+    status = int(values.get("exit_status", "-1"))
+    if status < 0 or status >= 256:
+        return Status.KILLED
+    return Status.FAILED if status else Status.COMPLETE

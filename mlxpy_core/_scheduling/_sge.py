@@ -1,0 +1,105 @@
+"""Grid Engine: ``qsub``. Seen with 8.1.9, whose manual pages are named here."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mlxpy_core._info import Status
+
+from ._scheduler import Scheduler, SubmissionError
+
+
+class SGEScheduler(Scheduler):
+    """Submits by ``qsub -terse``: qsub(1), qstat(1), qacct(1), qdel(1).
+
+    A cancelled job cannot be told from one that was killed otherwise, nor one that was cancelled before
+    it ran from one that never was: Grid Engine keeps no record of either.
+    """
+
+    directive = "#$"
+    job_variable = "JOB_ID"
+    array_index = "SGE_TASK_ID"
+    first_index = 1
+    task_output = "$TASK_ID"
+    output_by_index = True
+
+    def name_directives(self, name: str) -> list[str]:
+        # sge_types(5): a job's name has no slash and starts with no digit. With -cwd the output goes to
+        # the script's directory where no file is given, not to the user's home.
+        return [f"-N {re.sub(r'^(?=[0-9])|/', '_', name)}", "-cwd"]
+
+    def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
+        # "$", ":" and "," mean something in a path.
+        if not re.fullmatch(r"[\w./-]+", str(directory), flags=re.ASCII):
+            return None
+        return [f"-e {directory}/{stderr}", f"-o {directory}/{stdout}"]
+
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        bound = f" -tc {parallelism}" if parallelism else ""
+        return [f"-t 1-{count}{bound}"]
+
+    def submit(self, script: Path) -> str:
+        # Queues with shell_start_mode posix_compliant, queue_conf(5), pass over the script's first line.
+        shell = script.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#!")
+        printed = self.call(["qsub", "-terse", "-S", shell, script.name], script.parent)
+        job_id = re.search(r"^(\d+)(\.\S+)?$", printed, flags=re.MULTILINE)  # 3, or 3.1-4:1
+        if not job_id:
+            raise SubmissionError(f"qsub printed no job id but {printed.strip()!r}")
+        return job_id[1]
+
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        job_id = self.submit(script)
+        return [f"{job_id}.{index}" for index in range(1, count + 1)]
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        found = self._queued(set(job_ids))
+        # The accounting file, which may be long, is read once for each array that has left the queue.
+        for number in sorted({job_id.partition(".")[0] for job_id in job_ids if job_id not in found}):
+            found = {**self._ended(number), **found}
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["qdel", *job_ids]
+
+    def _queued(self, job_ids: set[str]) -> dict[str, Status]:
+        shown = self.call(["qstat", "-u", "*", "-xml"], Path("/"))
+        found = {}
+        for job in ElementTree.fromstring(shown).iter("job_list"):  # noqa: S314  # the scheduler's own
+            number, state = job.findtext("JB_job_number", ""), job.findtext("state", "")
+            tasks = job.findtext("tasks")
+            ids = [number] if tasks is None else [f"{number}.{task}" for task in _indices(tasks)]
+            found.update(dict.fromkeys(job_ids.intersection(ids), _status(state)))
+        return found
+
+    def _ended(self, number: str) -> dict[str, Status]:
+        try:
+            shown = self.call(["qacct", "-j", number], Path("/"))
+        except SubmissionError:  # not there yet, or no accounting on this machine
+            return {}
+        found = {}
+        for record in re.split(r"^=+$", shown, flags=re.MULTILINE)[1:]:
+            values = dict(re.findall(r"^(\w+)\s+(\S+)", record, flags=re.MULTILINE))
+            task = values["taskid"]
+            # A job that was started again has several records; the last counts.
+            found[number if task == "undefined" else f"{number}.{task}"] = _end(values)
+        return found
+
+
+def _indices(tasks: str) -> Iterator[int]:
+    """Lists what ``1,4-10:2`` stands for."""
+    for first, last, step in re.findall(r"(\d+)(?:-(\d+):(\d+))?", tasks):
+        yield from range(int(first), int(last or first) + 1, int(step or 1))
+
+
+def _status(state: str) -> Status:
+    """Reads the letters of sge_status(5)."""
+    if "E" in state:
+        return Status.KILLED  # it waits for an administrator
+    return Status.SUBMITTED if "w" in state or state.startswith("Rq") else Status.RUNNING
+
+
+def _end(values: dict[str, str]) -> Status:
+    if values["failed"] != "0":
+        return Status.KILLED
+    return Status.COMPLETE if values["exit_status"] == "0" else Status.FAILED
