@@ -1,5 +1,6 @@
 """The command that runs one job of a sweep: the program as it was typed, with the job's overrides."""
 
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -99,12 +100,16 @@ def job_command(overrides: Sequence[str], *, own_interpreter: bool) -> list[str]
     program = _program()
     if own_interpreter:
         program = [sys.executable, *program[1:]]
-    typed = sys.argv[1:]
+    return [*program, *_options(tuple(sys.argv[1:])), *overrides]
+
+
+@functools.cache
+def _options(typed: tuple[str, ...]) -> list[str]:
+    """Gives the words after the program that are no overrides and say nothing of sweeps."""
     parsed, _ = get_args_parser().parse_known_intermixed_args(typed)
     is_override = set(parsed.overrides)
     sweeping = {"-m", "--multirun", "-r", "--run"}
-    options = [word for word in typed if word not in is_override and word not in sweeping]
-    return [*program, *options, *overrides]
+    return [word for word in typed if word not in is_override and word not in sweeping]
 
 
 def _program() -> list[str]:

@@ -53,9 +53,12 @@ def submit_sweep(
             job_config = context.config_loader.load_sweep_config(config, list(overrides))
             with open_dict(job_config):
                 job_config.hydra.job.id = job_config.hydra.job.num = number
-            job = _job(face, job_config, launch, number, own_interpreter=not script_options.env_cmd)
+            task = task_config(job_config)
+            job = _job(
+                face, job_config, task, launch, number, own_interpreter=not script_options.env_cmd
+            )
             jobs.append(job)
-            stand_ins.append(_stand_in(overrides, job_config, job.directory))
+            stand_ins.append(_stand_in(overrides, job_config, task, job.directory))
         submit_jobs(
             scheduler,
             jobs,
@@ -76,14 +79,22 @@ def _told_in_one_sentence() -> Iterator[None]:
         raise SystemExit(f"mlxpy: {error}") from None
 
 
-def _job(face: Face, config: DictConfig, launch: Launch, number: int, *, own_interpreter: bool) -> Job:
+def _job(
+    face: Face,
+    config: DictConfig,
+    task: DictConfig,
+    launch: Launch,
+    number: int,
+    *,
+    own_interpreter: bool,
+) -> Job:
     """Makes a job of the sweep with its run directory."""
     directory = take_run_directory(face.parent_log_dir)
     overrides = list(config.hydra.overrides.task)
     words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, number)]
     return Job(
         directory,
-        config=plain_config(task_config(config)),
+        config=plain_config(task),
         settings=face.settings(directory),
         launch=replace(launch, overrides=overrides),
         command=job_command(words, own_interpreter=own_interpreter),
@@ -101,11 +112,13 @@ def find_scheduler(name: str) -> Scheduler:
     return BUILT_IN_SCHEDULERS[name]()
 
 
-def _stand_in(overrides: Sequence[str], config: DictConfig, directory: RunDirectory) -> JobReturn:
+def _stand_in(
+    overrides: Sequence[str], config: DictConfig, task: DictConfig, directory: RunDirectory
+) -> JobReturn:
     # Hydra wants a result of each job; there is none yet.
     stand_in = JobReturn(
         overrides=list(overrides),
-        cfg=task_config(config),
+        cfg=task,
         working_dir=str(directory.path),
         task_name=config.hydra.job.name,
         status=JobStatus.COMPLETED,
