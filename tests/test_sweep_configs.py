@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
 
+from hydra_plugins.mlxpy._config_copy import Copies
 from hydra_plugins.mlxpy._sweep_configs import ComposedConfigs, compose_once
 
 pytestmark = pytest.mark.smoke
@@ -251,6 +252,37 @@ def test_what_is_left_to_hydra_is_composed_once(
     for _ in range(2):
         loader.load_sweep_config(sweep, in_doubt)
     assert [overrides for overrides in composed if overrides] == [in_doubt]
+
+
+class Anything(list[int]):
+    pass
+
+
+def test_a_copy_of_a_config_shares_nothing_with_it(loader: ConfigLoader) -> None:
+    config = sweep_of(loader)
+    OmegaConf.clear_cache(config)  # Hydra gives each job's config its own
+    copies = Copies(config)
+    written = list(nodes(config))
+    first = copies.copy()
+    OmegaConf.update(first, "twice.b", ["changed"])
+    OmegaConf.set_struct(first.plain, False)
+    OmegaConf.update(first, "model.names.new", 1, force_add=True)
+    assert list(nodes(copies.copy())) == list(nodes(config)) == written
+
+
+@pytest.mark.parametrize("shared", ["a value", "a node"])
+def test_a_copy_of_what_is_no_plain_tree_is_one(shared: str) -> None:
+    config = OmegaConf.create({"a": {"x": 1}}, flags={"allow_objects": True})
+    if shared == "a value":
+        config.a.x = Anything([1])
+    else:
+        config._content["b"] = config._get_node("a")
+    copied = Copies(config).copy()
+    assert list(nodes(copied)) == list(nodes(config))
+    if shared == "a value":
+        assert copied.a.x is not config.a.x
+    else:
+        assert copied._get_node("a") is copied._get_node("b") is not config._get_node("a")
 
 
 @pytest.mark.parametrize(
