@@ -2,13 +2,15 @@
 
 import argparse
 
-from . import app_start, job_overhead, log_metrics, reader, take_ids
+from . import app_start, job_overhead, log_metrics, oar_submission, reader, slurm_sweep, take_ids
 
 _BENCHMARKS = {
     "log_metrics": log_metrics.measure,
     "take_ids": take_ids.measure,
     "job_overhead": job_overhead.measure,
     "app_start": app_start.measure,
+    "slurm_sweep": slurm_sweep.measure,
+    "oar_submission": oar_submission.measure,
     "reader_first_open": reader.first_open,
     "reader_first_open_growth": reader.first_open_growth,
     "reader_later_open": reader.later_open,

@@ -94,7 +94,7 @@ def time_command(command: list[str], directory: Path) -> float:
     """Runs a command to its end and gives the milliseconds that it took."""
     start = time.perf_counter()
     process = subprocess.run(
-        command, cwd=directory, env=_environment(), capture_output=True, text=True, check=False
+        command, cwd=directory, env=clean_environment(), capture_output=True, text=True, check=False
     )
     elapsed = time.perf_counter() - start
     if process.returncode:
@@ -102,6 +102,7 @@ def time_command(command: list[str], directory: Path) -> float:
     return elapsed * 1e3
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """Gives the environment without what changes what is measured."""
     # PYTHONPATH, PYTHONDONTWRITEBYTECODE, PYTHONPROFILEIMPORTTIME and the like change what is measured.
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

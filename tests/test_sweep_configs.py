@@ -1,7 +1,7 @@
-"""A sweep's configs are composed once, and are what Hydra's loader gives."""
+"""A sweep's configs are composed once for each choice of config groups, and are what Hydra's loader gives."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -13,8 +13,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from hypothesis import HealthCheck, example, given, reject, settings
+from hypothesis import strategies as st
+from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
 
+from hydra_plugins.mlxpy._config_copy import Copies
 from hydra_plugins.mlxpy._sweep_configs import ComposedConfigs, compose_once
 
 pytestmark = pytest.mark.smoke
@@ -33,26 +36,61 @@ class Model:
     maybe: float | None = None
 
 
+@dataclass
+class App:
+    lr: float = 0.1
+    steps: int = MISSING
+    either: int | str = 3
+    color: Color | None = None
+    model: Model = field(default_factory=Model)
+    models: dict[str, Model] = field(default_factory=dict)
+    widths: list[int] = field(default_factory=lambda: [1, 2])
+
+
 @pytest.fixture
 def loader(project: Project) -> Iterator[ConfigLoader]:
     project.write(
         "conf/config.yaml",
         """
-        defaults: [_self_, db: sqlite, model: base]
+        defaults: [_self_, db: sqlite, model: base, app: base, opt@first: sgd, opt@second: sgd]
         lr: 0.1
+        name: ???
         at: ${now:%f}
         twice: {a: "${lr}", b: [1, "${..lr}", "???"], none: null}
+        plain: {a: 1, b: [1, {c: 2}], none: null, deep: {er: x}}
+        link: ${plain}
+        linked: {plain: "${plain}"}
+        launcher: ${hydra.job}
+        copied: []
+        env: {}
+        kv: '='
         """,
     )
     project.write("conf/db/sqlite.yaml", "path: ${oc.env:HOME}\n")
-    project.write("conf/db/mysql.yaml", "host: h\n")
-    ConfigStore.instance().store(group="model", name="base", node=Model)
+    project.write("conf/db/mysql.yaml", "host: h\nports: {main: 1}\n")
+    project.write("conf/opt/sgd.yaml", "momentum: 0\n")
+    project.write("conf/opt/adam.yaml", "betas: [0, 1]\n")
+    project.write("conf/by/sqlite_sgd.yaml", "by: both\n")
+    # Hydra's own node reads the task's, or writes to it.
+    project.write("conf/named.yaml", "defaults: [config, _self_]\nhydra: {job: {name: '${name}'}}\n")
+    project.write(
+        "conf/tied.yaml",
+        """
+        defaults: [config, "by": "${db}_sgd", _self_]
+        hydra:
+          job: {env_copy: "${copied}", env_set: "${env}", config: {override_dirname: {kv_sep: "${kv}"}}}
+          runtime: {choices: "${plain}"}
+        """,
+    )
+    store = ConfigStore.instance()
+    store.store(group="model", name="base", node=Model)
+    store.store(group="app", name="base", node=App)
     with initialize_config_dir(str(project.path / "conf"), version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 
 
-def sweep_of(loader: ConfigLoader, *overrides: str) -> DictConfig:
-    return loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+def sweep_of(loader: ConfigLoader, *overrides: str, config: str = "config") -> DictConfig:
+    return loader.load_configuration(config, list(overrides), RunMode.MULTIRUN)
 
 
 def nodes(node: Any, path: str = "") -> Iterator[tuple[Any, ...]]:
@@ -94,6 +132,83 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
     assert second.at == sweep.at
 
 
+def any_of(words: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(words.split())
+
+
+VALUES = any_of(
+    "1 -2.5 nan null true word 'quoted' BLUE ??? [] [1,x] [{c:3}] {} {a:1} {a:{b:null}} {er:[1]} {layers:3} "
+    "{layers:x} 1,2 [HOME] '_' mysql adam '${lr}' '${plain}' '${now:%Y}' '${no' '${hydra.job}' "
+    "{plain:'${plain}'} '${plain.a}' ${lr} [${lr}] '${.a}' '${resolver_of_nobody:}'"
+)
+KEYS = any_of(
+    "lr name kv copied env env.A db.host db.path db.ports.main first.momentum second.betas twice twice.a "
+    "twice.b twice.b.0 plain plain.a plain.0 plain.none.x plain.deep plain.deep.er plain.a.b link link.a "
+    "linked.plain linked.plain.deep launcher.num nowhere nowhere.at.all model model.layers model.color "
+    "model.names model.names.x model.maybe app.lr app.steps app.either app.color app.model app.model.layers "
+    "app.models app.models.m app.models.m.layers app.widths app.widths.0 hydra hydra.job.name lr@nowhere"
+)
+CHOICES = any_of(
+    "db=mysql db=sqlite ~db ~db=sqlite db=nowhere db={host:x} ++db=mysql db@x=mysql db=[mysql,sqlite] "
+    "opt@first=adam opt@second=adam +opt@third=adam +db@other=mysql ~opt@second opt=adam ~model "
+    "hydra/job_logging=none"
+)
+# Of the combinations above, few are right.
+RIGHT = any_of(
+    "lr=2 lr=nan lr=null name=word kv=_ copied=[HOME] env={B:2} twice=null twice={a:3} twice.a=3 +twice.a='${lr}' "
+    "twice.a='${plain.a}' twice.b=[] twice.b='${no' ++twice.c='${now:%Y}' ~twice.a ~twice.b ++plain=null plain.a=x "
+    "plain.b=[7] plain.b.0=2 plain.none={x:1} +plain.none={x:1} +plain.none.x=3 plain.deep={er:[1]} plain.deep=3 "
+    "plain.deep.er='${lr}' ~plain.deep ~plain.a=1 +plain.new={a:{b:1}} link=3 ++link.a=2 link='${twice}' +link.c=1 "
+    "++linked={plain:{a:2}} ++linked.plain.deep.er=2 ++linked.plain.z=1 ++launcher.num=3 ++launcher.id='${lr}' "
+    "+at=1 at=2 model.layers=3 model.layers='${plain.a}' model.color=BLUE model={layers:4} ++model.names.x=1 "
+    "+model.names={x:1} model.names={} ++model.odd=1 model.maybe=3 model=null app.steps=3 app.either=word app.color=RED "
+    "app.either=4 app.model.layers=2 ++app.models.m={layers:1} ++app.models.m.layers=2 +app.models={m:{color:BLUE}} "
+    "app.widths=[3] app.widths.0=4 app.widths='${twice.b}' ~app.model +nowhere.at.all=1 ++nowhere=[1,{a:2}] "
+    "+nowhere='${hydra.job.num}' db.path=p ++db.host='${db.path}' ++db={host:x} ~db.path first.momentum=2 "
+    "second.momentum='${first.momentum}' +first={betas:[1]} ++hydra_is_not=1 plain[a]=3 plain.b[0]=3 [lr]=3"
+)
+ASSIGNMENTS = st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]), KEYS, VALUES)
+OVERRIDES = st.one_of(*[RIGHT] * 12, ASSIGNMENTS, CHOICES, KEYS.map("~{}".format), any_of("x a=b=c ''"))
+OF_HYDRA = any_of(
+    "hydra.job.name=mine hydra.job.name='${name}' hydra.job.env_copy=[HOME] +hydra.job.env_set.A='1' "
+    "hydra.job.config.override_dirname.exclude_keys=[lr] hydra.sweep.subdir='${resolver_of_nobody:}'"
+)
+
+
+def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[str]) -> object:
+    try:
+        return list(nodes(load(master_config=sweep, sweep_overrides=overrides)))
+    except Exception as error:
+        return type(error), str(error), type(error.__cause__), str(error.__cause__)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),  # Hydra composes slowly; the fixture is only read
+)
+@given(
+    config=st.sampled_from(["config", "config", "config", "config", "named", "tied"]),
+    of_hydra=st.lists(OF_HYDRA, max_size=1),
+    jobs=st.lists(st.lists(OVERRIDES, max_size=3), min_size=1, max_size=4),
+)
+@example("named", [], [["name=x"], ["lr=1"]])
+@example(
+    "tied", [], [["copied=[HOME]"], ["env.B=2"], ["kv=_"], ["plain.a=2"], ["opt@first=adam", "lr=2"]]
+)
+def test_every_config_is_what_hydra_gives(
+    loader: ConfigLoader, config: str, of_hydra: list[str], jobs: list[list[str]]
+) -> None:
+    try:
+        sweep = sweep_of(loader, *of_hydra, config=config)
+    except Exception:
+        reject()
+    configs = ComposedConfigs(loader)
+    expected = [outcome(loader.load_sweep_config, sweep, overrides) for overrides in jobs]
+    for _ in range(2):
+        assert [outcome(configs.load_sweep_config, sweep, overrides) for overrides in jobs] == expected
+
+
 def count_compositions(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     composed: list[list[str]] = []
     original = loader.load_sweep_config
@@ -106,14 +221,68 @@ def count_compositions(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) ->
     return composed
 
 
-def test_each_is_composed_once(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_choice_of_groups_is_composed_once(
+    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     composed = count_compositions(loader, monkeypatch)
     sweep = sweep_of(loader)
     compose_once(loader, sweep)
-    batch = [["lr=1"], ["lr=2"]]
+    batch = [
+        ["lr=1"],
+        ["lr=2", "+new.deep={a: [1,2]}", "~twice.b", "model.layers=3", "twice.a='${plain.a}'"],
+        ["plain.deep.er=y", "db=mysql"],
+        ["db=mysql", "++plain.b=[2]", "app={widths: [3]}"],
+    ]
     for overrides in batch * 2:
         loader.load_sweep_config(sweep, overrides)
-    assert composed == batch
+    assert composed == [[], ["db=mysql"]]
+
+
+@pytest.mark.parametrize(
+    "in_doubt",
+    [["db=mysql"], ["hydra.job.name=x"], ["~plain.a=1"], ["++twice={c: 1}"]],
+    ids=str,
+)
+def test_what_is_left_to_hydra_is_composed_once(
+    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch, in_doubt: list[str]
+) -> None:
+    composed = count_compositions(loader, monkeypatch)
+    sweep = sweep_of(loader)
+    compose_once(loader, sweep)
+    for _ in range(2):
+        loader.load_sweep_config(sweep, in_doubt)
+    assert [overrides for overrides in composed if overrides] == [in_doubt]
+
+
+class Anything(list[int]):
+    pass
+
+
+def test_a_copy_of_a_config_shares_nothing_with_it(loader: ConfigLoader) -> None:
+    config = sweep_of(loader)
+    OmegaConf.clear_cache(config)  # Hydra gives each job's config its own
+    copies = Copies(config)
+    written = list(nodes(config))
+    first = copies.copy()
+    OmegaConf.update(first, "twice.b", ["changed"])
+    OmegaConf.set_struct(first.plain, False)
+    OmegaConf.update(first, "model.names.new", 1, force_add=True)
+    assert list(nodes(copies.copy())) == list(nodes(config)) == written
+
+
+@pytest.mark.parametrize("shared", ["a value", "a node"])
+def test_a_copy_of_what_is_no_plain_tree_is_one(shared: str) -> None:
+    config = OmegaConf.create({"a": {"x": 1}}, flags={"allow_objects": True})
+    if shared == "a value":
+        config.a.x = Anything([1])
+    else:
+        config._content["b"] = config._get_node("a")
+    copied = Copies(config).copy()
+    assert list(nodes(copied)) == list(nodes(config))
+    if shared == "a value":
+        assert copied.a.x is not config.a.x
+    else:
+        assert copied._get_node("a") is copied._get_node("b") is not config._get_node("a")
 
 
 @pytest.mark.parametrize(

@@ -153,26 +153,18 @@ def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str
     return True
 
 
-def job_command(
-    overrides: Sequence[str], config_words: Sequence[str], *, own_interpreter: bool
-) -> list[str]:
-    """Gives the words of the command: how this process was started, with other overrides.
+def program_words(config_words: Sequence[str]) -> list[str]:
+    """Gives the words of the command before a job's overrides: how this process was started.
 
     Args:
-        overrides: the job's.
         config_words: the options that name the config directories, if they are other ones.
-        own_interpreter: whether to name this very interpreter rather than the word that was typed, by
-            which a job may find another.
     """
-    program = _program()
-    if own_interpreter:
-        program = [sys.executable, *program[1:]]
     typed = sys.argv[1:]
     parsed, _ = get_args_parser().parse_known_intermixed_args(typed)
     is_override = set(parsed.overrides)
     sweeping = {"-m", "--multirun", "-r", "--run"}
     options = [word for word in typed if word not in is_override and word not in sweeping]
-    return [*program, *_without_options(options, config_words[::2]), *config_words, *overrides]
+    return [*_program(), *_without_options(options, config_words[::2]), *config_words]
 
 
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}

@@ -31,7 +31,7 @@ from mlxpy_core._scheduling import (
 from ._callback import task_config
 from ._config_directories import frozen_config_words
 from ._dry_run import print_plan
-from ._job_command import Face, face_of, job_command
+from ._job_command import Face, face_of, program_words
 from ._results import wait_for_results
 from ._script_options import job_options, script_options
 
@@ -194,21 +194,22 @@ def _make_jobs(
     config_words: list[str] = []
     if options["freeze_config"] and sweep:
         config_words = frozen_config_words(config, face.parent_log_dir, copy=not options["dry_run"])
-    return [_job(combination, face, config_words, next(directories)) for combination in sweep]
+    program = program_words(config_words)
+    return [_job(combination, face, program, next(directories)) for combination in sweep]
 
 
-def _job(
-    combination: _Combination, face: Face, config_words: Sequence[str], directory: RunDirectory
-) -> Job:
+def _job(combination: _Combination, face: Face, program: Sequence[str], directory: RunDirectory) -> Job:
     config = combination.config
     overrides = list(config.hydra.overrides.task)
-    words = [*face.hydra_overrides, *overrides, *face.run_overrides(directory, config)]
+    # Without commands that set up an environment, this very interpreter: a job may find another.
+    interpreter = program[0] if combination.options.env_cmd else sys.executable
+    own = face.run_overrides(directory, config)
     return Job(
         directory,
         config=combination.plain,
         settings=face.settings(directory),
         launch=replace(face.launch, overrides=overrides),
-        command=job_command(words, config_words, own_interpreter=not combination.options.env_cmd),
+        command=[interpreter, *program[1:], *face.hydra_overrides, *overrides, *own],
         options=combination.options,
     )
 

@@ -1,17 +1,32 @@
-"""Has a sweep in one process compose each job's config once.
+"""Has a sweep in one process compose a config once for each choice of config groups.
 
 Hydra's basic sweeper composes the config of every job to validate it and throws it away; its basic
-launcher composes the same config again. Composing is nearly all that a short job costs.
+launcher composes the same config again. Composing is nearly all that a short job costs, and most jobs of
+a sweep differ in values alone.
 """
 
 import os
 import pickle
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.defaults_list import Overrides
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+from ._config_copy import Copies
+from ._value_overrides import (
+    NotSurelyEqual,
+    apply_values,
+    check_order_is_free,
+    is_value_override,
+    set_task_overrides,
+)
 
 _VALIDATES = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _COMPOSE_HERE = (
@@ -25,37 +40,133 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
         return  # by the callback already
     if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ in _COMPOSE_HERE:
+        assert isinstance(loader, ConfigLoaderImpl)
         # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
         loader.load_sweep_config = ComposedConfigs(loader).load_sweep_config  # type: ignore[method-assign]
 
 
 class ComposedConfigs:
-    """Keeps each job's config from the first request to the second, then forgets it."""
+    """Composes the configs of a sweep's jobs as Hydra's loader does, but the same thing not again."""
 
-    def __init__(self, loader: ConfigLoader) -> None:
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        self._loader = loader
         self._compose = loader.load_sweep_config
-        self._kept: dict[Hashable, bytes] = {}
+        self._check_launcher = getattr(loader, "_ensure_sweep_config_controller_unchanged", None)  # 1.4
+        self._context: Hashable = None
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Gives what Hydra's loader of the same name gives."""
-        # All that composing reads but the config files and Python's state.
-        key = (
-            master_config.hydra.job.config_name,
-            str(OmegaConf.to_container(master_config.hydra.overrides.hydra)),  # not resolved
-            tuple(sweep_overrides),
-            os.getcwd(),
-            frozenset(os.environ.items()),
-        )
-        kept = self._kept.pop(key, None)
-        if kept is None:
-            config = self._compose(master_config=master_config, sweep_overrides=sweep_overrides)
-            self._keep(key, config)
-        else:
-            config = pickle.loads(kept)
-            OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        self._look_around(master_config)
+        with suppress(Exception):  # where anything is in doubt, Hydra composes or says what is wrong
+            return self._by_values(master_config, sweep_overrides)
+        return self._whole(master_config, sweep_overrides)
+
+    def _look_around(self, master_config: DictConfig) -> None:
+        """Forgets everything if something has changed that composing reads."""
+        hydra_overrides = OmegaConf.to_container(master_config.hydra.overrides.hydra)  # not resolved
+        assert isinstance(hydra_overrides, list)
+        config_name = master_config.hydra.job.config_name
+        # All but the config files and Python's state.
+        context = (config_name, str(hydra_overrides), os.getcwd(), frozenset(os.environ.items()))
+        if context == self._context:
+            return
+        self._context = context
+        self._kept: dict[tuple[str, ...], bytes] = {}
+        self._bases: dict[tuple[str, ...], Copies | None] = {}
+        self._warm: Copies | None = None
+        self._parsed: dict[str, tuple[Override, bool]] = {}
+        self._kinds: dict[tuple[str, bool, type], bool] = {}
+        self._repository: CachingConfigRepository | None = None
+        self._config_name, self._hydra_words = config_name, hydra_overrides
+
+    def _by_values(self, master_config: DictConfig, words: list[str]) -> DictConfig:
+        if self._repository is None:
+            self._hydra_overrides = OverridesParser.create().parse_overrides(self._hydra_words)
+            repository = CachingConfigRepository(self._loader.repository)
+            self._loader._process_config_searchpath(self._config_name, self._hydra_overrides, repository)
+            self._repository = repository
+        parsed = [self._parse(word) for word in words]
+        values = [override for override, is_value in parsed if is_value]
+        groups = tuple(word for word, (_, is_value) in zip(words, parsed, strict=True) if not is_value)
+        if not values:
+            raise NotSurelyEqual
+        if groups not in self._bases:
+            self._bases[groups] = None  # if it fails, it fails each time
+            self._bases[groups] = self._base(master_config, groups)
+        base = self._bases[groups]
+        if base is None:
+            raise NotSurelyEqual
+        if base is not self._warm:
+            if self._warm is not None:
+                self._warm.release()
+            self._warm = base
+        config = base.copy()
+        apply_values(config, values)
+        set_task_overrides(config, [override for override, _ in parsed], replaced=len(groups))
+        if self._check_launcher:
+            self._check_launcher(master_config=master_config, sweep_config=config)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
-    def _keep(self, key: Hashable, config: Any) -> None:
-        # Pickled it takes a tenth of the memory; what cannot be pickled is composed again.
-        with suppress(Exception):
-            self._kept[key] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+    def _parse(self, word: str) -> tuple[Override, bool]:
+        """Parses an override and tells whether it is of a value; if not, it chooses a config group."""
+        if word not in self._parsed:
+            [override] = OverridesParser.create().parse_overrides([word])
+            if override.is_hydra_override():
+                raise NotSurelyEqual
+            is_value = self._is_of_the_config(override)
+            if is_value and not is_value_override(override):
+                raise NotSurelyEqual
+            self._parsed[word] = override, is_value
+        return self._parsed[word]
+
+    def _is_of_the_config(self, override: Override) -> bool:
+        # Hydra looks in all places for a config group of this name; a value matters by its type only.
+        is_path = getattr(override, "is_value_path", False)  # Hydra 1.4: surely no group
+        kind = (override.get_key_element(), is_path, type(override.value()))
+        if kind not in self._kinds:
+            self._kinds[kind] = bool(self._of_the_config([override]))
+        return self._kinds[kind]
+
+    def _of_the_config(self, overrides: list[Override]) -> list[Override]:
+        """Has Hydra say which overrides are of the config itself, not of its defaults list."""
+        assert self._repository is not None
+        return Overrides(self._repository, overrides).config_overrides
+
+    def _base(self, master_config: DictConfig, groups: Sequence[str]) -> Copies:
+        with self._noting_what_is_merged() as merged:
+            config = self._compose(master_config=master_config, sweep_overrides=list(groups))
+        [copies] = merged
+        raw = copies.copy()
+        OmegaConf.set_struct(raw, True)
+        ConfigLoaderImpl._apply_overrides_to_config(self._of_the_config(self._hydra_overrides), raw)
+        check_order_is_free(raw)
+        return Copies(config)
+
+    @contextmanager
+    def _noting_what_is_merged(self) -> Iterator[list[Copies]]:
+        """Notes what the config files and groups hold, before any override of a value."""
+        noted: list[Copies] = []
+        merge = self._loader._compose_config_from_defaults_list
+
+        def note(*args: Any, **kwargs: Any) -> DictConfig:
+            config = merge(*args, **kwargs)
+            noted.append(Copies(config))
+            return config
+
+        self._loader._compose_config_from_defaults_list = note  # type: ignore[method-assign]
+        try:
+            yield noted
+        finally:
+            del self._loader._compose_config_from_defaults_list
+
+    def _whole(self, master_config: DictConfig, words: list[str]) -> DictConfig:
+        kept = self._kept.pop(tuple(words), None)
+        if kept is not None:
+            config: DictConfig = pickle.loads(kept)
+            OmegaConf.copy_cache(from_config=master_config, to_config=config)
+            return config
+        config = self._compose(master_config=master_config, sweep_overrides=words)
+        with suppress(Exception):  # not everything can be pickled
+            self._kept[tuple(words)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+        return config

@@ -1,0 +1,83 @@
+"""The submission of 200 jobs to OAR: as one array by the engine, against one ``oarsub`` each."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mlxpy_core import Launch, take_run_directory
+from mlxpy_core._scheduling import BUILT_IN_SCHEDULERS, Job, ScriptOptions, submit_jobs
+from mlxpy_core._yaml import load_yaml
+
+from ._measure import Result, take_turns
+from ._runs import config_of
+
+JOBS = 200
+ROUNDS = 3
+
+_HOLD = "--hold"  # no job ever starts
+
+
+def measure() -> Result:
+    """Submits by the one and the other in turn, and deletes the jobs, which never run."""
+    if not shutil.which("oarsub"):
+        sys.exit("oar_submission needs an OAR to submit to: there is no oarsub")
+    rounds = take_turns(ROUNDS, _submit_array, _submit_one_by_one)
+    return Result(f"submission of {JOBS} jobs", "ms", rounds, "ratio", bound=0.1)
+
+
+def _submit_array() -> float:
+    """Times the engine: the metadata and the script of each run, and the array."""
+    with tempfile.TemporaryDirectory() as directory:
+        launch = Launch.of_this_process()
+        start = time.perf_counter()
+        jobs = [
+            Job(take_run_directory(Path(directory)), config_of(number), {}, launch, ["true"])
+            for number in range(JOBS)
+        ]
+        submit_jobs(BUILT_IN_SCHEDULERS["OARScheduler"](), jobs, ScriptOptions(option_cmd=[_HOLD]))
+        elapsed = time.perf_counter() - start
+        _delete([_job_id(job) for job in jobs])
+    return elapsed * 1e3
+
+
+def _job_id(job: Job) -> str:
+    return str(load_yaml((job.directory.keys / "job.yaml").read_text())["scheduler_job_id"])
+
+
+def _submit_one_by_one() -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory, "script.sh")
+        script.write_text(f"#!/bin/bash\n#OAR {_HOLD}\ntrue\n")
+        script.chmod(0o755)
+        job_ids = []
+        try:
+            start = time.perf_counter()
+            for _ in range(JOBS):
+                done = subprocess.run(
+                    ["oarsub", "-S", "./script.sh"],
+                    cwd=directory,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                job_ids += [
+                    line[11:] for line in done.stdout.splitlines() if line.startswith("OAR_JOB_ID=")
+                ]
+            elapsed = time.perf_counter() - start
+        finally:
+            _delete(job_ids)
+    return elapsed * 1e3
+
+
+def _delete(job_ids: list[str]) -> None:
+    if len(job_ids) != JOBS:
+        print(f"{len(job_ids)} of {JOBS} jobs were submitted", file=sys.stderr)
+    if job_ids:
+        subprocess.run(["oardel", *job_ids], capture_output=True, check=True)
+
+
+if __name__ == "__main__":
+    print(measure())
