@@ -6,23 +6,32 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 
-def plain_config(config: DictConfig) -> dict[str, Any]:
+def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
     """Resolves a config into dicts, lists and scalars that YAML holds.
 
     Values from ``oc.env`` stay as written, because they may be secrets; so does whatever cannot be
     resolved. Neither is an error here: the task may never touch it.
+
+    Args:
+        config: the config.
+        leave_out: a key at its top that is no part of the result.
     """
     with _environment_hidden():
-        try:
-            plain = _plain(config)
-        except RecursionError:  # an interpolation that contains itself
-            plain = _plain_value(OmegaConf.to_container(config))
-    assert isinstance(plain, dict)
-    return plain
+        return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
+
+
+def _plain_item(config: DictConfig, key: Any) -> Any:
+    node = config._get_node(key)
+    assert isinstance(node, Node)
+    written = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node._value()
+    try:
+        return _item(config, key, written)
+    except RecursionError:  # an interpolation that contains itself
+        return _plain_value(written)
 
 
 @contextmanager

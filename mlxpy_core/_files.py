@@ -26,7 +26,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     unique = f"{os.getpid()}-{next(_temporary_numbers)}"
     temporary = path.with_name(f".tmp-{unique}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(path.parent):  # mostly it is there
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         fsync_path(temporary)
         os.replace(temporary, path)

@@ -194,7 +194,6 @@ def make_jobs(project: Project, count: int) -> list[Job]:
             Job(
                 directory,
                 config={"x": number},
-                settings={},
                 launch=launch,
                 command=["echo", str(number)],
             )

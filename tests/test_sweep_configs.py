@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
 
+from hydra_plugins.mlxpy import _sweep_configs
 from hydra_plugins.mlxpy._config_copy import Copies
 from hydra_plugins.mlxpy._sweep_configs import ComposedConfigs, compose_once
 
@@ -122,14 +123,25 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
     sweep = sweep_of(loader, "hydra.sweep.subdir='${resolver_of_nobody:}'")
     expected = loader.load_sweep_config(sweep, overrides)
     configs = ComposedConfigs(loader)
-    first = configs.load_sweep_config(master_config=sweep, sweep_overrides=overrides)
+    first = list(nodes(configs.load_sweep_config(master_config=sweep, sweep_overrides=overrides)))
+    assert first == list(nodes(expected))
     _ = sweep.at  # a moment that is fixed between the requests counts for all jobs
     second = configs.load_sweep_config(sweep, overrides)
-    assert second is not first
-    assert list(nodes(first)) == list(nodes(expected))
     OmegaConf.copy_cache(from_config=sweep, to_config=expected)
     assert list(nodes(second)) == list(nodes(expected))
     assert second.at == sweep.at
+    assert configs.load_sweep_config(sweep, overrides) is not second
+
+
+def test_no_more_configs_wait_than_fit(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sweep_configs, "_MOST_READY", 1)
+    sweep = sweep_of(loader)
+    jobs = [["lr=1"], ["lr=2"], ["lr=3"]]
+    expected = [list(nodes(loader.load_sweep_config(sweep, job))) for job in jobs]
+    configs = ComposedConfigs(loader)
+    for _ in range(2):
+        assert [list(nodes(configs.load_sweep_config(sweep, job))) for job in jobs] == expected
+        assert len(configs._ready) <= 1
 
 
 def any_of(words: str) -> st.SearchStrategy[str]:
@@ -137,7 +149,7 @@ def any_of(words: str) -> st.SearchStrategy[str]:
 
 
 VALUES = any_of(
-    "1 -2.5 nan null true word 'quoted' BLUE ??? [] [1,x] [{c:3}] {} {a:1} {a:{b:null}} {er:[1]} {layers:3} "
+    "1 12 -2.5 nan null true word 'quoted' BLUE ??? [] [1,x] [{c:3}] {} {a:1} {a:{b:null}} {er:[1]} {layers:3} "
     "{layers:x} 1,2 [HOME] '_' mysql adam '${lr}' '${plain}' '${now:%Y}' '${no' '${hydra.job}' "
     "{plain:'${plain}'} '${plain.a}' ${lr} [${lr}] '${.a}' '${resolver_of_nobody:}'"
 )

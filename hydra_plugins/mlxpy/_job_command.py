@@ -54,23 +54,31 @@ class Face:
     keeps_return_value: bool
     uses_run_dir: bool
 
-    def run_overrides(self, directory: RunDirectory, config: DictConfig) -> list[str]:
-        """Gives what makes a job with this config the run in `directory`."""
-        return [
-            *self._output_overrides(directory, config),
-            *self._callback_overrides(directory, config.hydra.job.num),
-        ]
+    def run_overrides(self, directory: RunDirectory, number: int, output: Path | None) -> list[str]:
+        """Gives what makes a job the run in `directory`, and the sweep's job of this number.
 
-    def _output_overrides(self, directory: RunDirectory, config: DictConfig) -> list[str]:
-        """Puts Hydra's output where it would be in a sweep: to Hydra the job is a single one."""
+        Args:
+            directory: the run's directory.
+            number: the job's number in the sweep.
+            output: what `output` says of its config.
+        """
+        # A relative one starts at the run's directory, an absolute one stays.
+        run_dir = [] if output is None else [f"hydra.run.dir={_value(str(directory.path / output))}"]
+        return [*run_dir, *self._callback_overrides(directory, number)]
+
+    def output(self, config: DictConfig) -> Path | None:
+        """Tells where a job writes Hydra's output to be where it would be in a sweep.
+
+        To Hydra the job is a single one.
+
+        Returns:
+            A path, relative to the run's directory; None where the callback sees to it.
+        """
         if not (self.uses_run_dir and has_default_output(config.hydra.sweep)):
-            sweep = config.hydra.sweep
-            output = relative_to_launch(Path(sweep.dir, sweep.subdir), self.launch)
-        elif not has_default_output(config.hydra.run):
-            output = directory.path
-        else:
-            return []  # the callback sees to it
-        return [f"hydra.run.dir={_value(str(output))}"]
+            return relative_to_launch(
+                Path(config.hydra.sweep.dir, config.hydra.sweep.subdir), self.launch
+            )
+        return None if has_default_output(config.hydra.run) else Path()
 
     def _callback_overrides(self, directory: RunDirectory, number: int) -> list[str]:
         parent = _value(str(self.parent_log_dir))
@@ -95,11 +103,6 @@ class Face:
         if self.keeps_return_value:
             node += ",keep_return_value:true"
         return [f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
-
-    def settings(self, directory: RunDirectory) -> dict[str, Any]:
-        """Gives what mlxpy.yaml of the run holds until the job writes its own."""
-        logger = {"parent_log_dir": str(self.parent_log_dir), "forced_log_id": directory.log_id}
-        return {"logger": logger, "use_logger": True, "use_scheduler": True}
 
 
 def _value(text: str) -> str:

@@ -19,6 +19,25 @@ _PLAIN = (
 )  # fmt: skip
 
 
+class JobOptions:
+    """Gives the options of each job's script; as long as they are the same, only once."""
+
+    def __init__(self) -> None:
+        self._written: Any = None
+        self._options = ScriptOptions()
+
+    def of(self, config: DictConfig) -> ScriptOptions:
+        """Gives the options that a job's config says.
+
+        Raises:
+            MlxpyError: something in them cannot be resolved, or is wrong.
+        """
+        written = OmegaConf.to_container(config.hydra.launcher)
+        if written != self._written or "${" in str(written):
+            self._written, self._options = written, script_options(job_options(config))
+        return self._options
+
+
 def job_options(config: DictConfig) -> dict[str, Any]:
     """Resolves the launcher's options in a job's config.
 

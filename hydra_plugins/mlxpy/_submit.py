@@ -1,5 +1,6 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import gc
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -28,12 +29,11 @@ from mlxpy_core._scheduling import (
     submit_jobs,
 )
 
-from ._callback import task_config
 from ._config_directories import frozen_config_words
 from ._dry_run import print_plan
 from ._job_command import Face, face_of, program_words
 from ._results import wait_for_results
-from ._script_options import job_options, script_options
+from ._script_options import JobOptions
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -43,10 +43,11 @@ class _Combination:
     """One job of the sweep, before it has a run directory."""
 
     number: int
-    overrides: Sequence[str]
-    config: DictConfig
-    plain: dict[str, Any]
+    overrides: list[str]
+    task_name: str
+    config: dict[str, Any]
     options: ScriptOptions
+    output: Path | None
 
 
 def submit_sweep(
@@ -78,9 +79,12 @@ def submit_sweep(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
         face = face_of(context.config_loader, config, options, Launch.of_this_process(), waits=waits)
+        script = JobOptions()
         sweep = [
-            _combination(context, config, face, *job) for job in enumerate(job_overrides, first_job)
+            _combination(context, config, face, script, *job)
+            for job in enumerate(job_overrides, first_job)
         ]
+        gc.enable()
         covered = _covered(sweep, face, waits) if options["skip_completed"] else {}
         left = [combination for combination in sweep if combination.number not in covered]
         if covered:
@@ -138,15 +142,24 @@ def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) 
 
 
 def _combination(
-    context: HydraContext, config: DictConfig, face: Face, number: int, overrides: Sequence[str]
+    context: HydraContext,
+    config: DictConfig,
+    face: Face,
+    script: JobOptions,
+    number: int,
+    overrides: Sequence[str],
 ) -> _Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
     with _current(job_config):
-        plain = plain_config(task_config(job_config))
         return _Combination(
-            number, overrides, job_config, plain, script_options(job_options(job_config))
+            number,
+            overrides=list(job_config.hydra.overrides.task),
+            task_name=job_config.hydra.job.name,
+            config=plain_config(job_config, leave_out="hydra"),
+            options=script.of(job_config),
+            output=face.output(job_config),
         )
 
 
@@ -167,7 +180,7 @@ def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int
     complete = completed_runs(face.parent_log_dir)
     found = {}
     for combination in sweep:
-        directory = complete.get(config_key(combination.plain))
+        directory = complete.get(config_key(combination.config))
         if directory and not (waits and kept_outcome(directory) is None):
             found[combination.number] = directory
     return found
@@ -199,17 +212,14 @@ def _make_jobs(
 
 
 def _job(combination: _Combination, face: Face, program: Sequence[str], directory: RunDirectory) -> Job:
-    config = combination.config
-    overrides = list(config.hydra.overrides.task)
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = program[0] if combination.options.env_cmd else sys.executable
-    own = face.run_overrides(directory, config)
+    own = face.run_overrides(directory, combination.number, combination.output)
     return Job(
         directory,
-        config=combination.plain,
-        settings=face.settings(directory),
-        launch=replace(face.launch, overrides=overrides),
-        command=[interpreter, *program[1:], *face.hydra_overrides, *overrides, *own],
+        config=combination.config,
+        launch=replace(face.launch, overrides=combination.overrides),
+        command=[interpreter, *program[1:], *face.hydra_overrides, *combination.overrides, *own],
         options=combination.options,
     )
 
@@ -222,9 +232,8 @@ def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
     """Makes the result of a job as it stands before the job has run, or of a run that did the same."""
     result = JobReturn(
         overrides=list(combination.overrides),
-        cfg=task_config(combination.config),
         working_dir=str(directory.path),
-        task_name=combination.config.hydra.job.name,
+        task_name=combination.task_name,
         status=JobStatus.COMPLETED,  # Hydra raises what any other word holds
     )
     earlier = kept_outcome(directory)

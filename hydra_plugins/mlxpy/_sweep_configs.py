@@ -5,10 +5,13 @@ launcher composes the same config again. Composing is nearly all that a short jo
 a sweep differ in values alone.
 """
 
+import gc
 import os
 import pickle
-from collections.abc import Hashable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -28,11 +31,15 @@ from ._value_overrides import (
     set_task_overrides,
 )
 
+_PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
+_OURS = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
 _VALIDATES = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _COMPOSE_HERE = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra_plugins.mlxpy.launcher.MlxpLauncher",
+    _OURS,
 )
+# So many configs that were validated wait to be run; each is some 100 kB. More are made anew.
+_MOST_READY = 1000
 
 
 def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
@@ -43,6 +50,13 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         assert isinstance(loader, ConfigLoaderImpl)
         # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
         loader.load_sweep_config = ComposedConfigs(loader).load_sweep_config  # type: ignore[method-assign]
+        if config.hydra.launcher._target_ == _OURS:
+            gc.disable()  # until they are run: it would look through all the configs that wait
+
+
+def _read_by_hydra(word: str) -> Override:
+    [override] = OverridesParser.create().parse_overrides([word])
+    return override
 
 
 class ComposedConfigs:
@@ -52,28 +66,40 @@ class ComposedConfigs:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._check_launcher = getattr(loader, "_ensure_sweep_config_controller_unchanged", None)  # 1.4
-        self._context: Hashable = None
+        self._context: tuple[Any, ...] = ()
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Gives what Hydra's loader of the same name gives."""
         self._look_around(master_config)
+        # Asked for the first time, to be validated; then, and for the last time, to be run.
+        ready = self._ready.pop(tuple(sweep_overrides), None)
+        if ready is not None:
+            OmegaConf.copy_cache(from_config=master_config, to_config=ready)
+            return ready
         with suppress(Exception):  # where anything is in doubt, Hydra composes or says what is wrong
-            return self._by_values(master_config, sweep_overrides)
+            config = self._by_values(master_config, sweep_overrides)
+            if len(self._ready) < _MOST_READY:
+                self._ready[tuple(sweep_overrides)] = config
+            else:
+                gc.enable()
+            return config
         return self._whole(master_config, sweep_overrides)
 
     def _look_around(self, master_config: DictConfig) -> None:
         """Forgets everything if something has changed that composing reads."""
-        hydra_overrides = OmegaConf.to_container(master_config.hydra.overrides.hydra)  # not resolved
-        assert isinstance(hydra_overrides, list)
+        hydra_overrides = [node._value() for node in master_config.hydra.overrides.hydra._content]
         config_name = master_config.hydra.job.config_name
-        # All but the config files and Python's state.
-        context = (config_name, str(hydra_overrides), os.getcwd(), frozenset(os.environ.items()))
+        # All but the config files and Python's state. The public view of the environment is far slower.
+        environment = os.environ._data.copy()  # type: ignore[attr-defined]
+        context = (config_name, hydra_overrides, os.getcwd(), environment)
         if context == self._context:
             return
         self._context = context
+        self._ready: dict[tuple[str, ...], DictConfig] = {}
         self._kept: dict[tuple[str, ...], bytes] = {}
         self._bases: dict[tuple[str, ...], Copies | None] = {}
         self._warm: Copies | None = None
+        self._templates: dict[str, Override] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
         self._repository: CachingConfigRepository | None = None
@@ -111,7 +137,7 @@ class ComposedConfigs:
     def _parse(self, word: str) -> tuple[Override, bool]:
         """Parses an override and tells whether it is of a value; if not, it chooses a config group."""
         if word not in self._parsed:
-            [override] = OverridesParser.create().parse_overrides([word])
+            override = self._read(word)
             if override.is_hydra_override():
                 raise NotSurelyEqual
             is_value = self._is_of_the_config(override)
@@ -119,6 +145,15 @@ class ComposedConfigs:
                 raise NotSurelyEqual
             self._parsed[word] = override, is_value
         return self._parsed[word]
+
+    def _read(self, word: str) -> Override:
+        # A seed is another one in each job, and reading a word takes Hydra a millisecond.
+        key, _, value = word.partition("=")
+        if not _PLAIN_INTEGER.fullmatch(value):
+            return _read_by_hydra(word)
+        if key not in self._templates:
+            self._templates[key] = _read_by_hydra(f"{key}=0")
+        return replace(self._templates[key], _value=int(value), input_line=word)
 
     def _is_of_the_config(self, override: Override) -> bool:
         # Hydra looks in all places for a config group of this name; a value matters by its type only.

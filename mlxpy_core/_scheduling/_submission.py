@@ -10,7 +10,6 @@ from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._files import write_whole
 from mlxpy_core._info import Launch, Status, submitted_info
-from mlxpy_core._summary import write_summary
 from mlxpy_core._yaml import dump_yaml
 
 from ._scheduler import Scheduler, SubmissionError
@@ -24,7 +23,6 @@ class Job:
     Attributes:
         directory: the run's directory, which exists.
         config: the task's config as plain data.
-        settings: the settings of mlxpy as plain data.
         launch: how the run was started.
         command: the words of the command that the job runs.
         options: what the user says about its script.
@@ -32,7 +30,6 @@ class Job:
 
     directory: RunDirectory
     config: dict[str, Any]
-    settings: dict[str, Any]
     launch: Launch
     command: Sequence[str]
     options: ScriptOptions = field(default_factory=ScriptOptions)
@@ -137,11 +134,12 @@ def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> di
 
 
 def _prepare(job: Job, scheduler: Scheduler) -> None:
+    # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
     write_whole(directory.config, dump_yaml(job.config))
-    write_whole(directory.settings, dump_yaml(job.settings))
     _write_script(directory.path / "script.sh", job.script(scheduler))
-    _write_info(job, submitted_info(directory, job.launch, type(scheduler).__name__))
+    info = submitted_info(directory, job.launch, type(scheduler).__name__)
+    write_whole(directory.info, dump_yaml(info))
 
 
 def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
@@ -176,11 +174,6 @@ def _write_script(path: Path, text: str) -> None:
     path.chmod(path.stat().st_mode | 0o111)
 
 
-def _write_info(job: Job, info: dict[str, Any]) -> None:
-    write_whole(job.directory.info, dump_yaml(info))
-    write_summary(job.directory, job.config, info, ended=False)
-
-
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
     info = submitted_info(job.directory, job.launch, type(scheduler).__name__)
     if isinstance(error, KeyboardInterrupt):
@@ -189,7 +182,7 @@ def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> No
         info["status"] = Status.FAILED.value
         info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
     with contextlib.suppress(MlxpyError):
-        _write_info(job, info)
+        write_whole(job.directory.info, dump_yaml(info))
 
 
 def _note_job_id(directory: RunDirectory, job_id: str) -> None:
