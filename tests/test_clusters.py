@@ -172,6 +172,39 @@ def test_ctrl_c_while_jobs_are_submitted(project: Project) -> None:
     assert project.statuses() == ["SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
 
 
+# As OAR 2.5.9 answers when its server is down; other tests need that of this machine.
+OARSUB_WITHOUT_SERVER = """\
+#!/bin/sh
+echo 'OAR_JOB_ID=1784'
+echo 'OAR_JOB_ID=1785'
+echo '[ERROR] Cannot connect to executor localhost:6666. Job is killed.' >&2
+exit 9
+"""
+
+
+def test_oar_does_not_run_later_what_it_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = f'#!/bin/sh\necho "$(basename "$0") $*" >> "{project.path}/asked"\nexit 2\n'
+    for name, text in (("oarsub", OARSUB_WITHOUT_SERVER), ("oarhold", note), ("oardel", note)):
+        project.write(f"bin/{name}", text).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project.path}/bin:{os.environ['PATH']}")
+    with pytest.raises(SubmissionError, match=r"Cannot connect to executor .*nothing was submitted"):
+        submit_jobs(OARScheduler(), make_jobs(project, 2))
+    assert (project.path / "asked").read_text() == "oarhold 1784 1785\noardel 1784 1785\n"
+    assert project.statuses() == ["FAILED"] * 2
+
+
+def test_a_controller_that_is_down(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_cluster("slurm")
+    config = Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).read_text()
+    elsewhere = re.sub(r"(?m)^SlurmctldPort=.*$", "SlurmctldPort=9", config) + "\nMessageTimeout=1\n"
+    monkeypatch.setenv("SLURM_CONF", str(project.write("slurm.conf", elsewhere)))
+    with pytest.raises(SubmissionError, match=r"nothing was submitted; run 1 failed"):
+        submit_jobs(SLURMScheduler(), make_jobs(project, 1))
+    assert re.search("[Uu]nable to contact slurm controller", project.info()["exception"]["message"])
+
+
 def test_a_client_that_hangs(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = project.write("bin/sbatch", "#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o755)

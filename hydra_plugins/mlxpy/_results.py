@@ -1,5 +1,6 @@
 """Waits for the jobs of a sweep and gives Hydra their results."""
 
+import shlex
 import signal
 import sys
 import time
@@ -72,7 +73,7 @@ def _left_in_peace(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> It
     try:
         yield
     except KeyboardInterrupt:
-        command = " ".join(scheduler.cancel_command(list(dict.fromkeys(left.values()))))
+        command = shlex.join(scheduler.cancel_command(list(dict.fromkeys(left.values()))))
         print(
             f"mlxpy: no longer waiting; {_count(left)} stay in the queue. To cancel: {command}",
             file=sys.stderr,

@@ -1,5 +1,6 @@
 """OAR: ``oarsub``. Seen with 2.5.9."""
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -65,12 +66,22 @@ class OARScheduler(Scheduler):
                 "letters, digits, spaces and the characters . _ -"
             )
         # Not by its whole path, which may have no spaces.
-        printed = self.call(["oarsub", "-S", f"./{script.name}"], script.parent)
+        try:
+            printed = self.call(["oarsub", "-S", f"./{script.name}"], script.parent)
+        except SubmissionError as error:
+            self._drop(re.findall(r"OAR_JOB_ID=([1-9]\d*)", str(error)))
+            raise
         job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
         if len(job_ids) != count:
             words = " ".join(printed.split())
             raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {words}")
         return job_ids
+
+    def _drop(self, job_ids: Sequence[str]) -> None:
+        """Deletes what OAR has refused but keeps, and would run once its server is up again."""
+        for command in ("oarhold", "oardel") if job_ids else ():
+            with contextlib.suppress(SubmissionError):
+                self.call([command, *job_ids], Path("/"))
 
 
 # "Job states" of https://oar.imag.fr/docs/latest/user/usecases.html; what is not here runs.
