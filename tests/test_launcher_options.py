@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.mlxpy._nodes import SlurmLauncherNode
 from hydra_plugins.mlxpy._script_options import script_options
-from mlxpy_core import Reader
+from mlxpy_core import Reader, Status
+from mlxpy_core._scheduling import SLURMScheduler
 
 SLURM = ["-m", "hydra/launcher=mlxp_slurm"]
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
@@ -135,13 +136,27 @@ def test_two_tasks_are_two_processes_and_one_run(app: Project) -> None:
     assert by_hand.stdout == "lr is 1\n"
 
 
-def test_the_warning_signal_reaches_the_program(app: Project) -> None:
+def test_a_job_whose_time_is_up_goes_on_so_many_times(app: Project) -> None:
     need_cluster("slurm")
-    app.run("main.py", *SLURM, "lr=1", "seconds=60", "hydra.launcher.signal_delay_s=30")
-    wait_until(lambda: ended(app, "RUNNING"))
-    job_id = app.info()["scheduler"]["scheduler_job_id"]
-    subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
-    wait_until(lambda: ended(app, "INTERRUPTED"))
+    options = ["hydra.launcher.signal_delay_s=30", "hydra.launcher.max_num_timeout=1"]
+    app.run("main.py", *SLURM, "lr=1", "seconds=60", *options)
+
+    def statuses() -> list[str]:
+        return [attempt["status"] for attempt in app.info()["attempts"]]
+
+    def announce_the_end(*attempts: str) -> str:
+        """As Slurm does when the time is nearly up; the shortest time limit is a minute."""
+        wait_until(lambda: statuses() == [*attempts, "RUNNING"])
+        job_id = app.info()["scheduler"]["scheduler_job_id"]
+        subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
+        wait_until(lambda: statuses() == [*attempts, "INTERRUPTED"])
+        return str(job_id)
+
+    announce_the_end()
+    job_id = announce_the_end("INTERRUPTED")
+    wait_until(lambda: SLURMScheduler().states([job_id])[job_id] in (Status.FAILED, Status.KILLED))
+    assert len(app.info()["attempts"]) == 2
+    assert app.file(1, "log.stdout").read_text() == "lr is 1\n" * 2
 
 
 # What is done with the jobs.
@@ -270,7 +285,6 @@ def test_directives_that_cannot_be_resolved(app: Project) -> None:
     [
         ("runs_per_job=0", "runs_per_job=0 is no number of jobs: give 1 or more"),
         ("array_parallelism=-1", "array_parallelism=-1 is no number of jobs: give 1 or more"),
-        ("max_num_timeout=3", "max_num_timeout is not supported yet: leave it at 0"),
         ("poll_interval_s=0", "poll_interval_s=0.0 is no time: give seconds above 0"),
     ],
 )

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlxpy_core import MlxpyError
 from mlxpy_core._scheduling import ScriptOptions
 
+_SIGNAL_DELAY_S = 120  # submitit's
 # Options of submitit_slurm that are no directives of their own name and value.
 _RENAMED = {"timeout_min": "time", "tasks_per_node": "ntasks-per-node"}
 _PLAIN = (
@@ -62,8 +63,6 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
     Raises:
         MlxpyError: one of them is wrong.
     """
-    if options.get("max_num_timeout"):
-        raise MlxpyError("max_num_timeout is not supported yet: leave it at 0")
     directives = _submitit_directives(options)
     return ScriptOptions(
         name=options.get("name") or "",
@@ -79,6 +78,7 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         start_by=("srun", "--unbuffered") if _needs_srun(directives) else (),
         stderr_to_stdout=bool(options.get("stderr_to_stdout")),
         cleanup_cmd=options["cleanup_cmd"],
+        max_requeues=options.get("max_num_timeout") or 0,
     )
 
 
@@ -91,8 +91,11 @@ def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if options.get("mem_gb") is not None:
         directives["mem"] = f"{options['mem_gb']}GB"
-    if options.get("signal_delay_s") is not None:
-        directives["signal"] = f"USR2@{options['signal_delay_s']}"
+    delay = options.get("signal_delay_s")
+    if delay is None and options.get("max_num_timeout"):
+        delay = _SIGNAL_DELAY_S  # without a signal nobody could tell that the time is up
+    if delay is not None:
+        directives["signal"] = f"USR2@{delay}"
     for name, value in (options.get("additional_parameters") or {}).items():
         directives[name.replace("_", "-")] = value
     return directives

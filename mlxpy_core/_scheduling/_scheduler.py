@@ -28,6 +28,8 @@ class Scheduler(ABC):
     Attributes:
         directive: how a line of a script that the scheduler reads starts.
         job_variable: the variable that holds a job's id, in the job.
+        restart_count: the variable that says how often a job was put back into the queue.
+        requeue: the shell command by which a job puts itself back; empty: there is none.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
@@ -37,6 +39,8 @@ class Scheduler(ABC):
 
     directive: ClassVar[str] = "#"
     job_variable: ClassVar[str] = ""
+    restart_count: ClassVar[str] = ""
+    requeue: ClassVar[str] = ""
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""

@@ -27,6 +27,7 @@ class ScriptOptions:
             runs by hand.
         stderr_to_stdout: whether both outputs go to log.stdout.
         cleanup_cmd: commands after the program; the exit status stays the program's.
+        max_requeues: how often the job puts itself back into the queue when its run was interrupted.
     """
 
     name: str = ""
@@ -39,6 +40,7 @@ class ScriptOptions:
     start_by: tuple[str, ...] = ()
     stderr_to_stdout: bool = False
     cleanup_cmd: str = ""
+    max_requeues: int = 0
 
     def __post_init__(self) -> None:
         for option in self.option_cmd:
@@ -79,8 +81,9 @@ def job_script(
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),
     ]
-    if options.cleanup_cmd:
-        lines += ["mlxpy_status=$?", options.cleanup_cmd, "exit $mlxpy_status"]
+    after = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options.max_requeues, run)]
+    if after:
+        lines += ["mlxpy_status=$?", *after, "exit $mlxpy_status"]
     return "\n".join(lines) + "\n"
 
 
@@ -161,6 +164,16 @@ def _head(
 def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
     # Nothing but a job has the variable: by hand the program is started once, as it is.
     return f"${{{scheduler.job_variable}:+{' '.join(map(shlex.quote, words))}}} " if words else ""
+
+
+def _requeue(scheduler: Scheduler, most: int, run: Path) -> list[str]:
+    if not most:
+        return []
+    info = _quoted(run / "metadata" / "info.yaml")
+    interrupted = f"grep -qx 'status: INTERRUPTED' {info}"
+    again = f'[ "${{{scheduler.restart_count}:-0}}" -lt {most} ]'
+    in_job = f'[ -n "${scheduler.job_variable}" ]'
+    return [f"if {in_job} && {interrupted} && {again}; then", f"    {scheduler.requeue}", "fi"]
 
 
 def _wrapped(command: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ class SLURMScheduler(Scheduler):
 
     directive = "#SBATCH"
     job_variable = "SLURM_JOB_ID"
+    restart_count = "SLURM_RESTART_COUNT"
+    requeue = 'scontrol requeue "$SLURM_JOB_ID"'
     array_index = "SLURM_ARRAY_TASK_ID"
     first_index = 0
     task_output = "%a"
@@ -32,7 +34,9 @@ class SLURMScheduler(Scheduler):
         if re.search(r'["\\\n]', str(directory)):
             return None
         escaped = str(directory).replace("%", "%%")
-        return [f'--error="{escaped}/{stderr}"', f'--output="{escaped}/{stdout}"']
+        # A job that is put back into the queue writes on where it was.
+        files = [f'--error="{escaped}/{stderr}"', f'--output="{escaped}/{stdout}"']
+        return [*files, "--open-mode=append"]
 
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         bound = f"%{parallelism}" if parallelism else ""
@@ -53,10 +57,10 @@ class SLURMScheduler(Scheduler):
         # The numbers of whole arrays: a thousand tasks would be a long command.
         numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
         # squeue knows ended jobs for some minutes (MinJobAge); sacct, where there is one, for ever.
-        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T", "-j", numbers], job_ids)
+        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-o", "%i|%A|%T", "-j", numbers], job_ids)
         if len(found) < len(set(job_ids)):
             with contextlib.suppress(SubmissionError):
-                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,State", "-j", numbers]
+                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State", "-j", numbers]
                 found = {**self._ask(sacct, job_ids), **found}
         return found
 
@@ -67,7 +71,11 @@ class SLURMScheduler(Scheduler):
             if "Invalid job id" not in str(error):
                 raise
             lines = []
-        words = dict(line.strip().split("|", 1) for line in lines if "|" in line)
+        words = {}
+        for line in lines:
+            # A task of an array has two ids: by its array, 12_3, and its own.
+            by_array, own, word = line.strip().split("|")
+            words[by_array] = words[own] = word
         return {job_id: _status(words[job_id]) for job_id in job_ids if job_id in words}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
