@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from mlxpy_core import Launch, take_run_directory
-from mlxpy_core._scheduling import BUILT_IN_SCHEDULERS, Job, ScriptOptions, submit_jobs
-from mlxpy_core._yaml import load_yaml
+from mlxpy_core._scheduling import Job, OARScheduler, ScriptOptions, submit_jobs
 
 from ._measure import Result, take_turns
 from ._runs import config_of
@@ -31,20 +30,16 @@ def measure() -> Result:
 def _submit_array() -> float:
     """Times the engine: the metadata and the script of each run, and the array."""
     with tempfile.TemporaryDirectory() as directory:
-        launch = Launch.of_this_process()
+        launch, options = Launch.of_this_process(), ScriptOptions(option_cmd=(_HOLD,))
         start = time.perf_counter()
         jobs = [
-            Job(take_run_directory(Path(directory)), config_of(number), {}, launch, ["true"])
+            Job(take_run_directory(Path(directory)), config_of(number), launch, ["true"], options)
             for number in range(JOBS)
         ]
-        submit_jobs(BUILT_IN_SCHEDULERS["OARScheduler"](), jobs, ScriptOptions(option_cmd=[_HOLD]))
+        job_ids = submit_jobs(OARScheduler(), jobs)
         elapsed = time.perf_counter() - start
-        _delete([_job_id(job) for job in jobs])
+        _delete(list(job_ids.values()))
     return elapsed * 1e3
-
-
-def _job_id(job: Job) -> str:
-    return str(load_yaml((job.directory.keys / "job.yaml").read_text())["scheduler_job_id"])
 
 
 def _submit_one_by_one() -> float:

@@ -90,6 +90,17 @@ def test_each_option_says_what_submitit_says(
         assert ours.stderr_to_stdout
 
 
+def test_every_option_of_submitit_slurm_is_there() -> None:
+    theirs = OmegaConf.structured(
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher.config").SlurmQueueConf
+    )
+    ours = OmegaConf.structured(SlurmLauncherNode)
+    assert set(theirs) <= set(ours)
+    for name in set(theirs) - {"_target_"}:
+        value = theirs._get_node(name)
+        ours[name] = value  # a value of theirs is one of ours
+
+
 def test_nothing_is_written_that_the_user_has_not_set() -> None:
     plain = OmegaConf.to_container(OmegaConf.structured(SlurmLauncherNode))
     assert isinstance(plain, dict)
