@@ -250,6 +250,18 @@ def test_several_runs_share_a_job(app: Project, cluster: Cluster) -> None:
     assert outputs == [f"lr is {lr}\n" for lr in (1, 2, 3)]
 
 
+def test_runs_of_several_tasks_share_a_job(app: Project) -> None:
+    need_cluster("slurm")
+    app.run(
+        "main.py", *SLURM, "lr=1,2", "seconds=5", "hydra.launcher.runs_per_job=2",
+        "hydra.launcher.tasks_per_node=2",
+    )  # fmt: skip
+    wait_until(lambda: ended(app))
+    wait_until(lambda: app.file(2, "log.stdout").read_text() == "lr is 2\n" * 2)
+    starts, ends = (Reader(app.path / "logs").search()[f"times.{name}"] for name in ("start", "end"))
+    assert max(start[0] for start in starts) < min(end[0] for end in ends)
+
+
 def test_runs_of_one_job_run_at_once(app: Project, cluster: Cluster) -> None:
     app.run(
         "main.py", "-m", f"hydra/launcher={cluster.launcher}", "fail=false,true", "seconds=5",

@@ -75,7 +75,7 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         shell_config_cmd=options["shell_config_cmd"],
         env_cmd=options["env_cmd"],
         setup=tuple(options.get("setup") or ()),
-        start_by=("srun", "--unbuffered") if _needs_srun(directives) else (),
+        start_by=_srun(directives, options["runs_per_job"]),
         stderr_to_stdout=bool(options.get("stderr_to_stdout")),
         cleanup_cmd=options["cleanup_cmd"],
         max_requeues=options.get("max_num_timeout") or 0,
@@ -101,7 +101,10 @@ def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
     return directives
 
 
-def _needs_srun(directives: Mapping[str, Any]) -> bool:
-    """Tells whether there is more than one task, or a signal that only srun's tasks get."""
+def _srun(directives: Mapping[str, Any], runs_per_job: int) -> tuple[str, ...]:
+    """Gives what starts several tasks, or tasks that get a signal, which a script's programs do not."""
     counts = (str(directives.get(name, 1)) for name in ("nodes", "ntasks", "ntasks-per-node"))
-    return any(count != "1" for count in counts) or "signal" in directives
+    if all(count == "1" for count in counts) and "signal" not in directives:
+        return ()
+    # Without --overlap the runs that share a job would wait for each other.
+    return ("srun", "--unbuffered", *(["--overlap"] if runs_per_job > 1 else []))
