@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
 
-from hydra_plugins.mlxpy import _sweep_configs
 from hydra_plugins.mlxpy._config_copy import Copies
 from hydra_plugins.mlxpy._sweep_configs import ComposedConfigs, compose_once
 
@@ -133,15 +132,20 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
     assert configs.load_sweep_config(sweep, overrides) is not second
 
 
-def test_no_more_configs_wait_than_fit(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sweep_configs, "_MOST_READY", 1)
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_no_more_configs_wait_than_fit(loader: ConfigLoader, most: int) -> None:
     sweep = sweep_of(loader)
     jobs = [["lr=1"], ["lr=2"], ["lr=3"]]
     expected = [list(nodes(loader.load_sweep_config(sweep, job))) for job in jobs]
-    configs = ComposedConfigs(loader)
-    for _ in range(2):
-        assert [list(nodes(configs.load_sweep_config(sweep, job))) for job in jobs] == expected
-        assert len(configs._ready) <= 1
+    configs = ComposedConfigs(loader, most)
+    first = [configs.load_sweep_config(sweep, job) for job in jobs]
+    assert len(configs._ready) == most
+    second = [configs.load_sweep_config(sweep, job) for job in jobs]
+    assert [list(nodes(config)) for config in first] == expected
+    assert [list(nodes(config)) for config in second] == expected
+    assert [one is other for one, other in zip(first, second, strict=True)] == [
+        index < most for index in range(3)
+    ]
 
 
 def any_of(words: str) -> st.SearchStrategy[str]:

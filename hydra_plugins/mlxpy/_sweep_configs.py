@@ -38,7 +38,7 @@ _COMPOSE_HERE = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     _OURS,
 )
-# So many configs that were validated wait to be run; each is some 100 kB. More are made anew.
+# So many configs that were validated wait to be submitted; each is some 100 kB.
 _MOST_READY = 1000
 
 
@@ -49,8 +49,10 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ in _COMPOSE_HERE:
         assert isinstance(loader, ConfigLoaderImpl)
         # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
-        loader.load_sweep_config = ComposedConfigs(loader).load_sweep_config  # type: ignore[method-assign]
-        if config.hydra.launcher._target_ == _OURS:
+        ours = config.hydra.launcher._target_ == _OURS
+        configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
+        loader.load_sweep_config = configs.load_sweep_config  # type: ignore[method-assign]
+        if ours:
             gc.disable()  # until they are run: it would look through all the configs that wait
 
 
@@ -60,13 +62,19 @@ def _read_by_hydra(word: str) -> Override:
 
 
 class ComposedConfigs:
-    """Composes the configs of a sweep's jobs as Hydra's loader does, but the same thing not again."""
+    """Composes the configs of a sweep's jobs as Hydra's loader does, but the same thing not again.
 
-    def __init__(self, loader: ConfigLoaderImpl) -> None:
+    Args:
+        loader: composes what is new.
+        most_ready: how many configs may wait for their second request; the rest is made anew.
+    """
+
+    def __init__(self, loader: ConfigLoaderImpl, most_ready: int = 0) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._check_launcher = getattr(loader, "_ensure_sweep_config_controller_unchanged", None)  # 1.4
         self._context: tuple[Any, ...] = ()
+        self._most_ready = most_ready
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Gives what Hydra's loader of the same name gives."""
@@ -78,9 +86,9 @@ class ComposedConfigs:
             return ready
         with suppress(Exception):  # where anything is in doubt, Hydra composes or says what is wrong
             config = self._by_values(master_config, sweep_overrides)
-            if len(self._ready) < _MOST_READY:
+            if len(self._ready) < self._most_ready:
                 self._ready[tuple(sweep_overrides)] = config
-            else:
+            elif self._most_ready:
                 gc.enable()
             return config
         return self._whole(master_config, sweep_overrides)
