@@ -49,14 +49,16 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
 def _config_files(directory: Path, parent_log_dir: Path) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(directory, followlinks=True):
         here = Path(folder)
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".")
-            and here / name != parent_log_dir
-            and not (here / name / ".hydra").exists()
-        ]
+        subfolders[:] = [name for name in subfolders if _holds_configs(here, name, parent_log_dir)]
         yield from (here / name for name in names if name.endswith(_SUFFIXES))
+
+
+def _holds_configs(here: Path, name: str, parent_log_dir: Path) -> bool:
+    folder = here / name
+    if name.startswith(".") or folder == parent_log_dir or (folder / ".hydra").exists():
+        return False
+    # A link upwards would be followed for ever.
+    return not (folder.is_symlink() and here.resolve().is_relative_to(folder.resolve()))
 
 
 def _write(files: dict[Path, bytes], frozen: Path) -> None:

@@ -145,7 +145,9 @@ def need_cluster(name: str) -> None:
 def why_not(name: str) -> str:
     if not shutil.which(ASK[name][0]):
         return f"no {name} on this machine"
-    if subprocess.run(ASK[name], capture_output=True, check=False, timeout=60).returncode:
+    try:
+        subprocess.run(ASK[name], capture_output=True, check=True, timeout=60)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return f"the {name} of this machine does not answer"
     return ""
 
