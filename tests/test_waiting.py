@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import Cluster, Project, ended, need_cluster, wait_until
 
-from mlxpy_core import RunDirectory, Status, dump_yaml
+from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
+from mlxpy_core._process import describe_process
 from mlxpy_core._scheduling import LocalScheduler, Scheduler, SubmissionError, _waiting, wait_for_runs
 from mlxpy_core._scheduling._settling import settle
 
@@ -201,6 +202,41 @@ def test_a_requeued_run_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(scheduler.asked) == 6
     assert ends == [Status.INTERRUPTED]
     assert settle(run, Status.FAILED) is Status.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "word"),
+    [
+        ("RUNNING", Status.FAILED, "KILLED"),
+        ("RUNNING", None, "KILLED"),
+        ("SUBMITTED", Status.INTERRUPTED, "INTERRUPTED"),
+        ("SUBMITTED", Status.KILLED, "FAILED"),
+        ("SUBMITTED", None, "FAILED"),
+        ("COMPLETE", Status.KILLED, "COMPLETE"),
+        ("FAILED", None, "FAILED"),
+    ],
+)
+@pytest.mark.parametrize("config", ["{}\n", None, "[damaged"])
+def test_the_last_word_of_a_run_whose_job_has_ended(
+    tmp_path: Path, status: str, job: Status | None, word: str, config: str | None
+) -> None:
+    (run,) = waiting_runs(tmp_path, status)
+    run.config.unlink()
+    if config:
+        run.config.write_text(config)
+    assert settle(run, job) is Status(word)
+    assert load_yaml(run.info.read_text())["status"] == word
+
+
+def test_a_run_that_lives_or_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    (run,) = waiting_runs(tmp_path, "RUNNING")
+    info = load_yaml(run.info.read_text())
+    info["attempts"] = [{"status": "RUNNING", **describe_process()}]
+    run.info.write_text(dump_yaml(info))
+    assert settle(run, Status.KILLED) is Status.RUNNING
+    run.info.write_text("damaged: [")
+    assert settle(run, Status.KILLED) is None
+    assert run.info.read_text() == "damaged: ["
 
 
 def test_a_job_of_this_machine_that_cannot_be_started(tmp_path: Path) -> None:

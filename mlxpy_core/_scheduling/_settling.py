@@ -1,5 +1,6 @@
 """Writes the last word of a run whose job has ended without one."""
 
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -46,8 +47,9 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
     else:
         _end_unstarted(info, job)
     write_whole(directory.info, dump_yaml(info))
-    config = load_yaml(directory.config.read_text(encoding="utf-8"))
-    write_summary(directory, config, info, ended=True)
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # only a cache
+        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+        write_summary(directory, config, info, ended=True)
     return Status(info["status"])
 
 
