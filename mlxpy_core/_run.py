@@ -81,6 +81,7 @@ class Run:
         self._listens_for_stop = False
         self._stop_callbacks: list[Callable[[], object]] = []
         self._interrupted = False
+        self._ending = False
         self._ended = False
 
     @classmethod
@@ -170,6 +171,7 @@ class Run:
         if (self._interrupted or self._stop_heard) and not ended_by_exception:
             status = Status.INTERRUPTED
         set_status(self.info, status, error)
+        self._ending = True
         try:
             self._write_info(ended=True)
         except StorageError as refusal:
@@ -222,9 +224,11 @@ class Run:
     def _try_status(self, status: Status) -> None:
         if self._ended:
             return
-        set_status(self.info, status)
+        # While the last word is written a signal does not change it, only sees to it that it is there.
+        if not self._ending:
+            set_status(self.info, status)
         try:
-            self._write_info()
+            self._write_info(ended=self._ending)
         except StorageError as refusal:
             print(f"mlxpy: {refusal}", file=sys.stderr)
 

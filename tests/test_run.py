@@ -126,6 +126,25 @@ def test_a_warning_signal_counts_in_a_job(
     assert project.info()["status"] == status
 
 
+def test_a_signal_while_the_last_word_is_written_does_not_change_it(project: Project) -> None:
+    script = project.write("script.py", SCRIPT)
+    ending = """
+import mlxpy_core._run
+write_summary = mlxpy_core._run.write_summary
+
+def interrupted(*arguments, **options):
+    mlxpy_core._run.write_summary = write_summary
+    os.kill(os.getpid(), signal.SIGTERM)
+
+mlxpy_core._run.write_summary = interrupted
+logger.close()
+"""
+    script.write_text(script.read_text() + ending)
+    project.run("script.py", exit_code=-signal.SIGTERM)
+    assert project.info()["status"] == "COMPLETE"
+    assert project.info()["attempts"][-1]["status"] == "COMPLETE"
+
+
 def test_an_exception_is_told(project: Project) -> None:
     project.write("script.py", SCRIPT + "    raise ValueError('two\\nlines')")
     project.run("script.py", exit_code=1)

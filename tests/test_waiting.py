@@ -107,6 +107,14 @@ def test_jobs_on_this_machine_end_with_their_launcher(
     assert app.info(2)["attempts"] == []
 
 
+def test_scripts_of_this_machine_come_to_their_end(app: Project) -> None:
+    cleanup = "hydra.launcher.cleanup_cmd='sleep 1; echo cleaned'"
+    app.run("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", cleanup, "hydra.launcher.n_jobs=2")
+    assert app.statuses() == ["COMPLETE"] * 2
+    for log_id in (1, 2):
+        assert app.file(log_id, "log.stdout").read_text() == f"lr is {log_id}\ncleaned\n"
+
+
 def test_so_many_at_once_on_this_machine(app: Project) -> None:
     app.run("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2,3", "hydra.launcher.n_jobs=-1")
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_local", "hydra.launcher.n_jobs=0", exit_code=1)

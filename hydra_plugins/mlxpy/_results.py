@@ -87,16 +87,17 @@ def _ended_with_us(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) 
     earlier = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield
+        scheduler.finish()
     except (KeyboardInterrupt, SystemExit) as end:
-        print(f"mlxpy: stopped {_count(left)}", file=sys.stderr)
-        raise SystemExit(130 if isinstance(end, KeyboardInterrupt) else end.code) from None
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
         scheduler.stop()
         for directory, job_id in left.items():
             # The script has ended; the program may still be writing its last word.
             while settle(directory, scheduler.states([job_id])[job_id]) is Status.RUNNING:
                 time.sleep(0.05)
+        print(f"mlxpy: stopped {_count(left)}", file=sys.stderr)
+        raise SystemExit(130 if isinstance(end, KeyboardInterrupt) else end.code) from None
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def _count(jobs: Mapping[RunDirectory, str]) -> str:

@@ -50,6 +50,10 @@ class LocalScheduler(Scheduler):
         waiting = [job for job in self._jobs.values() if not job.done()]
         wait(waiting, seconds, FIRST_COMPLETED)
 
+    def finish(self) -> None:
+        """Waits for the scripts, which may have more to do when their runs have ended."""
+        self._pool.shutdown()
+
     def stop(self) -> None:
         """Asks what runs to end (SIGTERM), waits until it has, and starts nothing more."""
         self._stopped = True
