@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mlxpy_core import load_yaml
 from mlxpy_core._scheduling import OARScheduler, Scheduler, SGEScheduler, SLURMScheduler
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
 

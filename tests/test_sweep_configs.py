@@ -200,7 +200,6 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
 
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=list(HealthCheck),  # Hydra composes slowly; the fixture is only read
 )
 @given(
