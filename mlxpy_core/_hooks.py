@@ -17,7 +17,7 @@ _hookspec = pluggy.HookspecMarker(PROJECT)
 
 
 @_hookspec
-def mlxpy_scheduler() -> "type[Scheduler]":  # type: ignore[empty-body]
+def mlxpy_scheduler() -> "type[Scheduler]":  # type: ignore[empty-body]  # plugins have one
     """Gives a scheduler: a subclass of `mlxpy.Scheduler` that is made without arguments.
 
     It is then ``hydra/launcher=mlxp_<the plugin's name>``.
@@ -25,7 +25,7 @@ def mlxpy_scheduler() -> "type[Scheduler]":  # type: ignore[empty-body]
 
 
 @_hookspec
-def mlxpy_artifact_types() -> Sequence[ArtifactType]:  # type: ignore[empty-body]
+def mlxpy_artifact_types() -> Sequence[ArtifactType]:  # type: ignore[empty-body]  # plugins have one
     """Gives types of artifacts: ``mlxpy.ArtifactType(name, save, load, suffix)`` for each."""
 
 

@@ -9,8 +9,8 @@ try:
     from yaml import CSafeDumper as _BaseDumper
     from yaml import CSafeLoader as _Loader
 except ImportError:  # PyYAML built without libyaml: the same, slower
-    from yaml import SafeDumper as _BaseDumper  # type: ignore[assignment]
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+    from yaml import SafeDumper as _BaseDumper  # type: ignore[assignment]  # without libyaml
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]  # without libyaml
 
 
 class _Dumper(_BaseDumper):

@@ -76,7 +76,7 @@ def test_each_option_says_what_submitit_says(
     node = OmegaConf.merge(OmegaConf.structured(SlurmLauncherNode), options)
     plain = OmegaConf.to_container(node)
     assert isinstance(plain, dict)
-    ours = script_options(plain)  # type: ignore[arg-type]
+    ours = script_options(plain)  # type: ignore[arg-type]  # keys are strings
     written = set(ours.directives) | ({f"--job-name={ours.name}"} if ours.name else set())
     added = directives(theirs) - without
     assert added <= written
@@ -104,7 +104,7 @@ def test_every_option_of_submitit_slurm_is_there() -> None:
 def test_nothing_is_written_that_the_user_has_not_set() -> None:
     plain = OmegaConf.to_container(OmegaConf.structured(SlurmLauncherNode))
     assert isinstance(plain, dict)
-    assert script_options(plain).directives == ()  # type: ignore[arg-type]
+    assert script_options(plain).directives == ()  # type: ignore[arg-type]  # keys are strings
 
 
 def test_slurm_does_what_the_options_say(app: Project) -> None:

@@ -98,7 +98,7 @@ class ComposedConfigs:
         hydra_overrides = [node._value() for node in master_config.hydra.overrides.hydra._content]
         config_name = master_config.hydra.job.config_name
         # All but the config files and Python's state. The public view of the environment is far slower.
-        environment = os.environ._data.copy()  # type: ignore[attr-defined]
+        environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
         context = (config_name, hydra_overrides, os.getcwd(), environment)
         if context == self._context:
             return
@@ -197,7 +197,7 @@ class ComposedConfigs:
             noted.append(Copies(config))
             return config
 
-        self._loader._compose_config_from_defaults_list = note  # type: ignore[method-assign]
+        self._loader._compose_config_from_defaults_list = note  # type: ignore[method-assign]  # for a while
         try:
             yield noted
         finally:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, Node, ValueNode
 try:
     from hydra._internal.config_loader_impl import get_overrides_dirname
 except ImportError:  # Hydra 1.4: a resolver gives it when it is asked for
-    get_overrides_dirname = None  # type: ignore[assignment]
+    get_overrides_dirname = None  # type: ignore[assignment]  # the other version has the function
 
 _NAME = r"[^\W\d]\w*"
 # Not a key of a list, nor one that a dict may hold as a number.
