@@ -124,13 +124,17 @@ class Run:
             run = cls(directory, info, config, settings, standalone=standalone, rank=rank)
         except OSError as error:
             raise StorageError(f"cannot continue the run in {directory.path}", error) from error
-        if rank == 0:
-            write_whole(directory.config, dump_yaml(config))
-            write_whole(directory.settings, dump_yaml(settings))
-        run._write_info()
+        run._signals.start()  # before the word RUNNING, which others wait for to send one
+        try:
+            if rank == 0:
+                write_whole(directory.config, dump_yaml(config))
+                write_whole(directory.settings, dump_yaml(settings))
+            run._write_info()
+        except BaseException:
+            run._signals.stop()
+            raise
         try:
             _current = run
-            run._signals.start()
             run._exit.start()
             if log_streams_to_file:
                 run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")

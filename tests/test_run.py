@@ -126,6 +126,24 @@ def test_a_warning_signal_counts_in_a_job(
     assert project.info()["status"] == status
 
 
+def test_a_signal_meets_a_run_from_its_first_word_on(project: Project) -> None:
+    program = """
+    import os, signal
+    import mlxpy
+    from mlxpy_core import _run
+
+    def told_to_stop(*arguments, **options):  # info.yaml has just been written
+        _run.write_summary = lambda *arguments, **options: None
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    _run.write_summary = told_to_stop
+    mlxpy.Logger()
+    """
+    project.write("script.py", program)
+    project.run("script.py", exit_code=-signal.SIGTERM)
+    assert project.info()["status"] == "INTERRUPTED"
+
+
 def test_a_signal_while_the_last_word_is_written_does_not_change_it(project: Project) -> None:
     script = project.write("script.py", SCRIPT)
     ending = """
