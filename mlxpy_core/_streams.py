@@ -14,7 +14,8 @@ _SECONDS_TO_DRAIN = 5.0
 class StreamCopies:
     """Sends what comes out of descriptors 1 and 2 to files as well as where it went before.
 
-    ``tee`` does the copying in a process of its own, so nothing is lost when this one is killed.
+    ``tee`` does the copying in a process of its own, so nothing is lost when this one is killed. Where a
+    stream goes to its file already, it does nothing.
     """
 
     def __init__(self, stdout: Path, stderr: Path) -> None:
@@ -30,7 +31,9 @@ class StreamCopies:
         _flush()
         for descriptor, path in self._copies:
             try:
-                path.open("ab").close()
+                with path.open("ab") as file:
+                    if os.path.sameopenfile(file.fileno(), descriptor):
+                        continue  # a scheduler sends it there
                 # A session of its own: Ctrl-C must not end the copy before the program's last words.
                 copy = subprocess.Popen(
                     ["tee", "-a", "--", path],

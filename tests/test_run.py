@@ -329,6 +329,15 @@ def test_output_goes_to_files_as_well(project: Project) -> None:
     assert "an error" in done.stderr
 
 
+def test_output_that_goes_to_the_file_anyway_is_there_once(project: Project) -> None:
+    project.write("script.py", "import mlxpy\nmlxpy.Logger('logs', 1, True)\nprint('once')\n")
+    path = project.path / "logs" / "1" / "log.stdout"
+    path.parent.mkdir(parents=True)
+    with path.open("ab") as file:  # as in a scheduler's job
+        project.run("script.py", stdout=file)
+    assert path.read_text() == "once\n"
+
+
 def test_output_before_a_kill_is_in_the_files(project: Project) -> None:
     project.write(
         "script.py",
