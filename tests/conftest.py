@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,85 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
+
+
+class GitProject(Project):
+    """A user's directory that is a git repository."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "A User")
+        self.git("config", "user.email", "user@example.org")
+
+    def git(self, *arguments: str, **options: Any) -> str:
+        """Runs git here and gives what it prints, without the last line's end."""
+        directory = options.pop("cwd", self.path)
+        environment = {**os.environ, "GIT_ALLOW_PROTOCOL": "file", **options.pop("env", {})}
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            **options,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.rstrip("\n")
+
+    def commit(self, message: str = "a commit") -> str:
+        """Commits everything and gives the commit's hash."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def state(self) -> dict[str, Any]:
+        """Gives all that a version manager is not to change."""
+        index = self.path / ".git" / "index"
+        return {
+            "head": self.git("symbolic-ref", "-q", "HEAD"),
+            "commits": self.git("log", "--format=%H", "--branches"),
+            "index": index.read_bytes() if index.exists() else None,
+            "stash": self.git("stash", "list"),
+            "config": (self.path / ".git" / "config").read_text(),
+            "files": tree_of(self.path, leave_out={".git", ".workdir", "logs", "__pycache__"}),
+        }
+
+    def copies(self, parent: str = ".workdir") -> list[Path]:
+        """Lists the copies of commits, whole ones and others."""
+        return [path for path in (self.path / parent).glob("*/*") if path.name != ".lock"]
+
+
+def tree_of(root: Path, leave_out: Container[str] = (".git",)) -> dict[str, Any]:
+    """Gives all files below a directory: content and whether it is executable, or what a link says."""
+    found: dict[str, Any] = {}
+    for folder, folders, names in os.walk(os.fsencode(root)):
+        folders[:] = [name for name in folders if os.fsdecode(name) not in leave_out]
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in [*names, *links]:
+            path = os.path.join(folder, name)
+            key = os.fsdecode(os.path.relpath(path, os.fsencode(root)))
+            if os.path.islink(path):
+                found[key] = os.readlink(path)
+            elif key != ".git":
+                found[key] = (Path(os.fsdecode(path)).read_bytes(), os.access(path, os.X_OK))
+    return found
+
+
+def environment_of_its_own(path: Path) -> str:
+    """Makes a virtual environment that has what this one has, and gives its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(path)], check=True)
+    (site,) = path.glob("lib/python*/site-packages")
+    # Before all other path files, and with those of this one.
+    here = next(one for one in sys.path if one.endswith("site-packages"))
+    (site / "0.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+    return str(path / "bin" / "python")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitProject:
+    return GitProject(tmp_path / "project")
 
 
 @contextmanager

@@ -1,0 +1,29 @@
+"""The version manager: runs come from a copy of a commit."""
+
+from ._restart import (
+    current_copy,
+    job_environment,
+    missing_in_copy,
+    original_place,
+    record_launch,
+    recorded_launch,
+    requirements_of,
+    restart,
+    runs_from_copy,
+)
+from ._version_manager import Version, VersionManager, find_version_manager
+
+__all__ = [
+    "Version",
+    "VersionManager",
+    "current_copy",
+    "find_version_manager",
+    "job_environment",
+    "missing_in_copy",
+    "original_place",
+    "record_launch",
+    "recorded_launch",
+    "requirements_of",
+    "restart",
+    "runs_from_copy",
+]

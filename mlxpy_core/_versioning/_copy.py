@@ -1,0 +1,217 @@
+"""Copies of commits, in which programs run: made once, and there whole or not at all."""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlxpy_core._directories import make_results_directory
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._files import write_whole
+
+from ._git import GitError
+from ._repository import Repository, find_repository
+
+_TEMPORARY = ".tmp-"
+_SUBMODULE = "160000"
+_INCOMPLETE = "mlxpy-without-submodules"
+
+
+def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
+    """Gives a directory that holds all files of a commit, and makes it if there is none.
+
+    It is a repository of its own, at that commit, whose objects are those of `repository`.
+
+    Args:
+        repository: where the commit is.
+        commit: its full hash.
+        parent: copies lie at ``<parent>/<name of the repository>/<commit>``.
+
+    Raises:
+        StorageError: the file system refused.
+        MlxpyError: git did.
+    """
+    place = parent / repository.root.name / commit
+    repository.keep(commit)
+    try:
+        if not place.is_dir():
+            with one_at_a_time(parent, repository):
+                if not place.is_dir():
+                    _remove_leftovers(place.parent)
+                    _make(repository, commit, place)
+        if (place / ".git" / _INCOMPLETE).exists():
+            with one_at_a_time(parent, repository):
+                _add_submodules(repository, commit, place)
+    except OSError as error:
+        raise StorageError(f"cannot make a copy of the code in {place.parent}", error) from error
+    return place
+
+
+@contextmanager
+def one_at_a_time(parent: Path, repository: Repository) -> Iterator[None]:
+    """Keeps others of this machine from doing the same for a repository with copies below `parent`.
+
+    It only spares work: where the file system has no locks, several do the work and the first to end
+    is right. The kernel gives the lock back when its holder dies.
+    """
+    make_results_directory(parent)
+    directory = parent / repository.root.name
+    directory.mkdir(exist_ok=True)
+    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def link_into(copy: Path, repository: Path, paths: list[str]) -> None:
+    """Links files or folders that git ignores into a copy.
+
+    Args:
+        copy: the copy.
+        repository: the top of the working tree that has them.
+        paths: where they are, relative to it.
+
+    Raises:
+        MlxpyError: one is not there, or the copy has something else in its place.
+        StorageError: the file system refused.
+    """
+    for path in paths:
+        source, place = repository / path, copy / path
+        if os.path.isabs(path) or ".." in Path(path).parts or not source.exists():
+            raise MlxpyError(f"link: there is no {path} in {repository}; give a path below it")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(source)
+        except FileExistsError as error:
+            if not place.is_symlink():
+                raise MlxpyError(
+                    f"link: {path} is in the commit, so the copy has it already: leave it out of link"
+                ) from error
+            if place.readlink() != source:
+                raise MlxpyError(
+                    f"link: {place} leads to {place.readlink()} already, for another working tree of "
+                    "this commit: set parent_work_dir to another directory"
+                ) from error
+        except OSError as error:
+            raise StorageError(f"cannot link {path} into {copy}", error) from error
+
+
+def _make(repository: Repository, commit: str, place: Path) -> None:
+    temporary = place.with_name(f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}")
+    try:
+        _check_out(repository, commit, temporary)
+        temporary.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # made by another machine meanwhile
+            raise
+    except GitError:
+        # Git does not always say why it could not write; the file system does.
+        (temporary / ".git" / "probe").write_bytes(b"x" * 2**16)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Removes what was being made here by processes of this machine that are no more."""
+    # Whoever holds the lock is the only one of this machine that makes a copy.
+    for leftover in directory.glob(f"{_TEMPORARY}{socket.gethostname()}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_out(repository: Repository, commit: str, target: Path) -> None:
+    """Writes all files of a commit into a new directory, with a repository that stands at it."""
+    _make_git_directory(repository, commit, target / ".git")
+    # The settings of the user's repository count (line ends, filters), but for what would leave files
+    # out or write beside its own index. By hand and not by git clone: no templates, hooks or branches.
+    settings = (
+        "core.sparseCheckout=false",
+        "core.splitIndex=false",
+        "core.fsmonitor=false",
+        "checkout.workers=0",
+    )
+    repository.git(
+        *(word for setting in settings for word in ("-c", setting)),
+        f"--git-dir={repository.git_directory}",
+        f"--work-tree={target}",
+        "read-tree",
+        "--reset",
+        "-u",
+        commit,
+        GIT_INDEX_FILE=str(target / ".git" / "index"),
+    )
+    _add_submodules(repository, commit, target)
+
+
+def _make_git_directory(repository: Repository, commit: str, directory: Path) -> None:
+    """Makes a repository by hand; see https://git-scm.com/docs/gitrepository-layout."""
+    (directory / "objects" / "info").mkdir(parents=True)
+    (directory / "refs").mkdir()
+    sha256 = len(commit) == 64
+    config = f"[core]\n\trepositoryFormatVersion = {int(sha256)}\n\tbare = false\n"
+    config += "[extensions]\n\tobjectFormat = sha256\n" if sha256 else ""
+    (directory / "config").write_text(config)
+    (directory / "objects" / "info" / "alternates").write_text(
+        f"{repository.common_directory / 'objects'}\n", errors="surrogateescape"
+    )
+    shallow = repository.common_directory / "shallow"
+    if shallow.exists():
+        shutil.copyfile(shallow, directory / "shallow")
+    (directory / "HEAD").write_text(f"{commit}\n")
+
+
+def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
+    """Fills the folders of submodules that are empty in a copy.
+
+    Those that the user has not fetched stay empty, as in the user's own tree, and are looked for again
+    when the copy is used again.
+    """
+    missing = []
+    for path, inner_commit in _submodules(repository, commit):
+        place = target / path
+        if (place / ".git").exists():
+            continue
+        inner = _submodule(repository, path)
+        if inner is None:
+            missing.append(path)
+            continue
+        try:
+            inner.keep(inner_commit)
+        except GitError as error:
+            raise MlxpyError(
+                f"the submodule {path} of {repository.root} lacks its commit {inner_commit[:12]}: run "
+                "git submodule update --init"
+            ) from error
+        temporary = target / ".git" / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        _check_out(inner, inner_commit, temporary)
+        temporary.rename(place)
+    note = target / ".git" / _INCOMPLETE
+    if missing:
+        write_whole(note, "".join(f"{path}\n" for path in missing))
+    else:
+        note.unlink(missing_ok=True)
+
+
+def _submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
+    """Gives the submodules of a commit: their paths and the commits that belong to them."""
+    for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"):
+        if entry.startswith(_SUBMODULE):
+            description, path = entry.split("\t", 1)
+            yield path, re.split(" +", description)[2]
+
+
+def _submodule(repository: Repository, path: str) -> Repository | None:
+    directory = repository.root / path
+    return find_repository(directory) if (directory / ".git").exists() else None
