@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import mlxpy_core
-from mlxpy_core import Logger, MlxpyError, Run, current_run, get_logger
+from mlxpy_core import Logger, MlxpyError, Run, Version, VersionManager, current_run, get_logger
 
 from ._context import Context
 from ._launch import launch
@@ -34,6 +34,8 @@ __all__ = [
     "Scheduler",
     "Status",
     "SubmissionError",
+    "Version",
+    "VersionManager",
     "current_run",
     "get_logger",
     "hookimpl",

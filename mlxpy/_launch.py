@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -17,14 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, current_run
+from mlxpy_core._versioning import find_version_manager
 
 from ._command_line import CommandLine, parse_command_line
 from ._context import Context
-from ._settings import change_settings, load_settings
+from ._settings import change_settings, settings_of_launch
 
 # For the options that only one scheduler has; the others' are all the same.
 _LAUNCHERS = {"LocalScheduler": "mlxp_local", "SLURMScheduler": "mlxp_slurm"}
-_CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
+_LOGGER = "hydra_plugins.mlxpy._callback.MlxpLogger"
+_VERSION_MANAGER = "hydra_plugins.mlxpy._git_callback.MlxpGit"
 
 
 def launch(
@@ -72,8 +73,9 @@ def _launch(
         config_path = _directory_beside(function, config_path)
     settings, plugins = OmegaConf.create(), []
     if command_line.runs:
-        settings = _check_supported(_settings(config_path, command_line.settings))
-        plugins = _select_plugins(settings, command_line.settings_overrides)
+        settings, of_launch = settings_of_launch(config_path)
+        settings = _check(change_settings(settings, command_line.settings, "the command line"))
+        plugins = _select_plugins(settings, [*of_launch, *command_line.settings_overrides])
     groups = _config_groups(config_path, command_line)
     # Hydra asks launchers in sweeps only; one job is a sweep, too.
     submits = bool(settings.get("use_scheduler"))
@@ -117,31 +119,26 @@ def _seed(seeding_function: Callable[[Any], object], config: DictConfig) -> None
         seeding_function(config.seed)
 
 
-def _settings(config_path: str | None, changes: dict[str, Any]) -> DictConfig:
-    on_disk = config_path is not None and not config_path.startswith("pkg://")
-    settings = load_settings(Path(config_path) if on_disk and config_path else None)
-    return change_settings(settings, changes, "the command line")
-
-
-def _check_supported(settings: DictConfig) -> DictConfig:
+def _check(settings: DictConfig) -> DictConfig:
     find_logger_class(settings.logger.name)
-    if settings.use_version_manager:
-        raise MlxpyError(
-            "use_version_manager is not supported by this version of mlxpy yet: set it to false"
-        )
+    find_version_manager(settings.version_manager.name)
     if settings.use_scheduler and not settings.use_logger:
         raise MlxpyError("use_scheduler needs the logger's directories: set use_logger to true")
     return settings
 
 
 def _select_plugins(settings: DictConfig, settings_overrides: list[str]) -> list[str]:
-    if not settings.use_logger:
-        return []
     plain = OmegaConf.to_container(settings)
     assert isinstance(plain, dict)
-    node = {"_target_": _CALLBACK, **plain.pop("logger"), "settings": plain}
-    # Added under its key, not chosen from its group: the app's own callbacks stay.
-    plugins = [f"++hydra.callbacks.mlxp_logger={as_override_value(node)}"]
+    nodes = {}
+    if settings.use_logger:
+        logger = plain.pop("logger")
+        nodes["mlxp_logger"] = {"_target_": _LOGGER, **logger, "settings": plain}
+    if settings.use_version_manager:
+        options = {**plain["version_manager"], "interactive_mode": settings.interactive_mode}
+        nodes["mlxp_git"] = {"_target_": _VERSION_MANAGER, **options}
+    # Added under their keys, not chosen from their group: the app's own callbacks stay.
+    plugins = [f"++hydra.callbacks.{key}={as_override_value(node)}" for key, node in nodes.items()]
     if settings.use_scheduler:
         options = {**plain["scheduler"], "settings_overrides": settings_overrides}
         options["scheduler"] = options.pop("name")

@@ -11,7 +11,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, dump_yaml
+from mlxpy_core._versioning import current_copy, original_place, recorded_launch
 
 FILE_NAME = "mlxpy.yaml"
 
@@ -40,11 +42,15 @@ class SchedulerSettings:
 
 @dataclass
 class VersionManagerSettings:
-    """Which version manager, and where its copies lie."""
+    """Which version manager, where its copies lie, and what it does with code that is not committed."""
 
     name: str = "GitVM"
     parent_work_dir: str = "./.workdir"
     compute_requirements: bool = True
+    on_dirty: str = "snapshot"
+    link: list[str] = field(default_factory=list)
+    include: list[str] = field(default_factory=list)
+    max_file_mb: float = 50
 
 
 @dataclass
@@ -60,12 +66,13 @@ class Settings:
     interactive_mode: bool = True
 
 
-def load_settings(directory: Path | None) -> DictConfig:
+def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
     """Reads mlxpy.yaml in the config directory; writes it with the defaults where there is none.
 
     Args:
         directory: the config directory; without one, or in one that does not exist, nothing is read
             or written.
+        write: whether the defaults are written at all.
 
     Returns:
         The settings, checked, with defaults for what the file leaves out.
@@ -80,7 +87,8 @@ def load_settings(directory: Path | None) -> DictConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        _write_defaults(path, settings)
+        if write:
+            _write_defaults(path, settings)
         return settings
     except (OSError, UnicodeDecodeError) as error:
         raise MlxpyError(f"cannot read {path}: {error}") from error
@@ -91,6 +99,39 @@ def load_settings(directory: Path | None) -> DictConfig:
     if not isinstance(written, DictConfig):
         raise MlxpyError(f"{path} must hold settings such as 'use_logger: true'")
     return change_settings(settings, OmegaConf.to_container(written), str(path))
+
+
+def settings_of_launch(config_path: str | None) -> tuple[DictConfig, list[str]]:
+    """Reads the settings of the program that is being launched.
+
+    They say how the code is launched and are no part of it: a program in a copy has those that its user
+    has beside the code, committed or not.
+
+    Args:
+        config_path: the config directory, absolute, or ``pkg://``; None without configs.
+
+    Returns:
+        The settings, and overrides that make them of what jobs will read.
+
+    Raises:
+        MlxpyError: as `load_settings`.
+    """
+    if config_path is None or config_path.startswith("pkg://"):
+        return load_settings(None), []
+    here, safe_copy = Path(config_path), current_copy()
+    if not (safe_copy and recorded_launch()):
+        return load_settings(here, write=safe_copy is None), []
+    settings = load_settings(Path(original_place(config_path)), write=False)
+    plain, other = map(OmegaConf.to_container, (settings, load_settings(here, write=False)))
+    return settings, _differences(plain, other, "+mlxpy")
+
+
+def _differences(settings: Any, others: Any, name: str) -> list[str]:
+    if not isinstance(settings, dict):
+        return [] if settings == others else [f"{name}={as_override_value(settings)}"]
+    return [
+        word for key in settings for word in _differences(settings[key], others[key], f"{name}.{key}")
+    ]
 
 
 def change_settings(settings: DictConfig, changes: Any, source: str) -> DictConfig:

@@ -20,6 +20,7 @@ from ._info import Launch, Status, relative_to_launch
 from ._logger import Logger, get_logger
 from ._process import rank_of_this_process
 from ._run import Run, current_run
+from ._versioning import Version, VersionManager
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ __all__ = [
     "StorageError",
     "SubmissionError",
     "UnstorableValueError",
+    "Version",
+    "VersionManager",
     "current_run",
     "dump_yaml",
     "get_logger",

@@ -13,6 +13,7 @@ from typing import Any
 
 from ._directories import RunDirectory
 from ._process import describe_process
+from ._versioning import original_place, recorded_launch
 
 
 class Status(str, Enum):
@@ -34,25 +35,33 @@ class Launch:
         cmd: the command as it was typed, quoted for a shell.
         executable: the Python interpreter.
         current_file_path: the program's main file; None in a notebook.
-        work_dir: the directory in which the command was typed.
+        work_dir: the directory in which the program runs.
+        launch_dir: the directory in which the command was typed; another one if the program runs from a
+            copy of its code.
         overrides: the settings that the command changed, as it named them.
+        version_manager: what the version manager says of the code; None without one.
     """
 
     cmd: str
     executable: str
     current_file_path: str | None
     work_dir: str
+    launch_dir: str
     overrides: list[str] = field(default_factory=list)
+    version_manager: dict[str, Any] | None = None
 
     @classmethod
     def of_this_process(cls) -> "Launch":
         """Describes the process that asks."""
         main_file = getattr(sys.modules.get("__main__"), "__file__", None)
+        recorded = recorded_launch()
         return cls(
-            cmd=shlex.join(sys.orig_argv),
+            cmd=shlex.join(recorded.cmd if recorded else sys.orig_argv),
             executable=sys.executable,
             current_file_path=os.path.abspath(main_file) if main_file else None,
             work_dir=os.getcwd(),
+            launch_dir=recorded.directory if recorded else original_place(os.getcwd()),
+            version_manager=recorded.version_manager if recorded else None,
         )
 
 
@@ -82,7 +91,7 @@ def submitted_info(directory: RunDirectory, launch: Launch, scheduler: str) -> d
         "submit_time": now.timetz().isoformat(),
         "exception": None,
         "scheduler": {"name": scheduler, "scheduler_job_id": None, "array_index": None},
-        "version_manager": None,
+        "version_manager": launch.version_manager,
         "attempts": [],
     }
 
@@ -123,7 +132,7 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
         "end_time": None,
         "exception": None,
         "scheduler": scheduler,
-        "version_manager": earlier.get("version_manager"),
+        "version_manager": launch.version_manager or earlier.get("version_manager"),
         "attempts": [*earlier.get("attempts", []), attempt],
     }
 
@@ -192,4 +201,4 @@ def _user() -> str:
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:
     """Makes a path that a user gave absolute: relative ones start where the command was typed."""
-    return Path(os.path.abspath(os.path.join(launch.work_dir, os.path.expanduser(path))))
+    return Path(os.path.abspath(os.path.join(launch.launch_dir, os.path.expanduser(path))))

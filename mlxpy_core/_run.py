@@ -19,6 +19,7 @@ from ._process import died_here, lives_here
 from ._signals import SignalWatch
 from ._streams import StreamCopies
 from ._summary import write_summary
+from ._versioning import missing_in_copy, requirements_of
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Run:
             if rank == 0:
                 write_whole(directory.config, dump_yaml(config))
                 write_whole(directory.settings, dump_yaml(settings))
+            run._list_requirements()
             run._write_info()
         except BaseException:
             run._signals.stop()
@@ -175,6 +177,7 @@ class Run:
         if (self._interrupted or self._stop_heard) and not ended_by_exception:
             status = Status.INTERRUPTED
         set_status(self.info, status, error)
+        self._list_requirements()
         self._ending = True
         try:
             self._write_info(ended=True)
@@ -184,6 +187,8 @@ class Run:
         self._ended = True
         self._signals.stop()
         self._exit.stop()
+        if error and not self.standalone and (sentence := missing_in_copy(error)):
+            print(f"mlxpy: {sentence}", file=sys.stderr)
         call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
@@ -235,6 +240,12 @@ class Run:
             self._write_info(ended=self._ending)
         except StorageError as refusal:
             print(f"mlxpy: {refusal}", file=sys.stderr)
+
+    def _list_requirements(self) -> None:
+        """Notes what the program has imported so far, if the version manager is to say so."""
+        version = self.info["version_manager"]
+        if version and version.get("requirements") is not None and self.rank == 0:
+            version["requirements"] = requirements_of(version)
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:

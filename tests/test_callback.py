@@ -472,7 +472,7 @@ def test_hydra_lists_the_plugin_and_its_group(app: Project) -> None:
     plugins = app.run("app.py", "--info", "plugins").stdout
     assert "MlxpyConfigSource" in plugins
     assert "MlxpySearchPath" in plugins
-    assert "hydra/callbacks: mlxp_logger\n" in app.run("app.py", "--hydra-help").stdout
+    assert "hydra/callbacks: mlxp_git, mlxp_logger\n" in app.run("app.py", "--hydra-help").stdout
 
 
 @pytest.mark.smoke

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONFIG, REPOSITORY, Cluster, Project, ended, need_cluster, wait_until
+from conftest import CONFIG, REPOSITORY, Cluster, GitProject, Project, ended, need_cluster, wait_until
 
 from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
 from mlxpy_core._scheduling import (
@@ -217,8 +217,9 @@ def test_a_client_that_hangs(project: Project, tmp_path: Path, monkeypatch: pyte
 
 
 def make_jobs(project: Project, count: int) -> list[Job]:
+    here = str(project.path)
     launch = Launch(
-        cmd="test", executable=sys.executable, current_file_path=None, work_dir=str(project.path)
+        cmd="test", executable=sys.executable, current_file_path=None, work_dir=here, launch_dir=here
     )
     jobs = []
     for number in range(1, count + 1):
@@ -270,6 +271,66 @@ def test_the_tutorials_commands(project: Project, cluster: Cluster) -> None:
         1e-2,
     ]
     assert "Completed training" in project.file(5, "log.stdout").read_text()
+
+
+def test_the_tutorials_command_with_the_version_manager(
+    repository: GitProject, cluster: Cluster
+) -> None:
+    shutil.copytree(REPOSITORY / "examples" / "tutorial", repository.path, dirs_exist_ok=True)
+    repository.write(".gitignore", "__pycache__\nmlxpy.yaml\n")
+    commit = repository.commit()
+    sweep = ["+optimizer.lr=1e-3,1e-2,1e-1", "+seed=1,2,3,4", "+mlxpy.use_scheduler=True"]
+    name = f"+mlxpy.scheduler.name={cluster.name}"
+    done = repository.run("main.py", *sweep, "+mlxpy.use_version_manager=True", name)
+    assert done.stdout == "Submitted 12 jobs to the cluster queue!\n"
+    (copy,) = repository.copies()
+    assert copy.name == commit
+    wait_until(lambda: ended(repository))
+    assert repository.run_ids() == list(range(1, 13))
+    for log_id in repository.run_ids():
+        info = repository.info(log_id)
+        assert (info["work_dir"], info["current_file_path"]) == (str(copy), str(copy / "main.py"))
+        assert info["version_manager"]["commit_hash"] == commit
+        assert any(line.startswith("numpy==") for line in info["version_manager"]["requirements"])
+        assert "Completed training" in repository.file(log_id, "log.stdout").read_text()
+
+
+def test_the_code_that_runs_is_the_code_that_was_submitted(
+    repository: GitProject, cluster: Cluster, tmp_path: Path
+) -> None:
+    app = GitProject(tmp_path / "with spaces and é") if cluster.launcher != "mlxp_oar" else repository
+    app.write("src/package/__init__.py", "")
+    app.write("src/package/helper.py", "code = 'as submitted'\n")
+    app.write(
+        "src/package/train.py",
+        """
+        import hydra, mlxpy
+        @hydra.main(version_base="1.3", config_path="../../conf", config_name="config")
+        def main(cfg):
+            from package import helper, only_uncommitted
+            mlxpy.get_logger().log_metrics({"lr": cfg.lr, "code": helper.code}, "train")
+        main()
+        """,
+    )
+    app.write("conf/config.yaml", "lr: 0.1\n")
+    app.commit()
+    app.write("src/package/only_uncommitted.py", "")
+    app.write("conf/config.yaml", "lr: 0.5\n")
+    results = [
+        f"hydra.callbacks.mlxp_logger.parent_log_dir={tmp_path}/logs",
+        f"hydra.callbacks.mlxp_git.parent_work_dir={tmp_path}/copies",
+        f"hydra.launcher.shell_config_cmd='while [ -e \"{app.path}\" ]; do sleep 0.2; done'",
+    ]
+    callbacks = "hydra/callbacks=[mlxp_logger,mlxp_git]"
+    launcher = f"hydra/launcher={cluster.launcher}"
+    command = ["-m", "package.train", "-m", callbacks, launcher, *results, "+seed=1,2"]
+    done = app.run(*command, env={"PYTHONPATH": str(app.path / "src")})
+    assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
+    app.write("src/package/helper.py", "code = 'as edited meanwhile'\n")
+    shutil.rmtree(app.path)
+    logs = Project(tmp_path)
+    wait_until(lambda: ended(logs))
+    assert [logged(logs, log_id) for log_id in (1, 2)] == [{"lr": 0.5, "code": "as submitted"}] * 2
 
 
 def test_slurm_knows_a_queued_run_by_its_id(app: Project) -> None:

@@ -47,8 +47,8 @@ def test_groups_and_configs(source: MlxpyConfigSource, path: str, group: bool, c
         ("", ObjectType.CONFIG, []),
         ("hydra", None, ["callbacks", "launcher"]),
         ("hydra", ObjectType.GROUP, ["callbacks", "launcher"]),
-        ("hydra/callbacks", None, ["mlxp_logger"]),
-        ("hydra/callbacks", ObjectType.CONFIG, ["mlxp_logger"]),
+        ("hydra/callbacks", None, ["mlxp_git", "mlxp_logger"]),
+        ("hydra/callbacks", ObjectType.CONFIG, ["mlxp_git", "mlxp_logger"]),
         ("hydra/callbacks", ObjectType.GROUP, []),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_fresh_environment(tmp_path: Path, options: list[str]) -> None:
         return done.stdout + done.stderr
 
     assert "MlxpyConfigSource" in run("--info", "plugins")
-    assert "hydra/callbacks: mlxp_logger\n" in run("--hydra-help")
+    assert "hydra/callbacks: mlxp_git, mlxp_logger\n" in run("--hydra-help")
     assert "could not discover plugins" not in run("hydra/callbacks=mlxp_logger")
     assert (tmp_path / "logs" / "1" / "metrics" / "train.json").read_text() == '{"a": 1}\n'
     typed = subprocess.run(

@@ -84,6 +84,10 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
             "name": "GitVM",
             "parent_work_dir": "./.workdir",
             "compute_requirements": True,
+            "on_dirty": "snapshot",
+            "link": [],
+            "include": [],
+            "max_file_mb": 50.0,
         },
         "use_version_manager": False,
         "use_scheduler": False,
@@ -159,8 +163,8 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "mlxpy: no logger 'Default': give DefaultLogger, or the dotted path of a class of yours",
         ),
         (
-            "+mlxpy.use_version_manager=True",
-            "mlxpy: use_version_manager is not supported by this version of mlxpy yet: set it to false",
+            "+mlxpy.version_manager.name=Git",
+            "mlxpy: no version manager 'Git': give GitVM, or the dotted path of a class of yours",
         ),
         (
             "+mlxpy={use_scheduler: true, use_logger: false}",

@@ -89,6 +89,19 @@ python main.py \\
     )
 
 
+def test_variables_are_quoted_and_paths_keep_what_the_job_has(tmp_path: Path) -> None:
+    text = job_script(
+        SLURMScheduler(),
+        ScriptOptions(env_cmd="export PYTHONPATH=/of/the/module"),
+        run=tmp_path,
+        work_dir="/",
+        command=[sys.executable, "-c", "import os; print(os.environ['NOTE'], os.environ['PYTHONPATH'])"],
+        environment={"NOTE": 'it\'s "$HOME" `id`', "PYTHONPATH": "/with spaces"},
+    )
+    done = run_script(tmp_path / "script.sh", text)
+    assert done.stdout == 'it\'s "$HOME" `id` /with spaces:/of/the/module\n'
+
+
 def test_commands_around_the_program_and_its_exit_status(tmp_path: Path) -> None:
     options = ScriptOptions(
         shell_path="/bin/sh",

@@ -4,7 +4,6 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -30,6 +29,14 @@ from mlxpy_core import (
 from mlxpy_core._outcome import Outcome, keep_outcome
 
 from ._exits import report_exits
+from ._outputs import (
+    RUN_DIRECTORY_RESOLVER,
+    RUN_SUBDIR,
+    has_default_output,
+    override_everywhere,
+    write_run_where_typed,
+    write_sweep_where_typed,
+)
 from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
@@ -39,14 +46,6 @@ _register_resolver: Callable[..., None] = (
     OmegaConf.register_new_resolver
     if omegaconf.__version__.startswith("2.3.")
     else OmegaConf.register_resolver
-)
-_RESOLVER = "mlxp_run_directory"
-# Hydra's own settings (hydra/conf/hydra/output/default.yaml); any other is the user's choice.
-_RUN_SUBDIR = f"${{{_RESOLVER}:}}"
-_DEFAULT_OUTPUTS = (
-    {"dir": "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"},
-    {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},
-    {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": _RUN_SUBDIR},
 )
 
 
@@ -85,24 +84,25 @@ class MlxpLogger(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
+        self._launch = Launch.of_this_process()  # mlxp_git may have said more of it since
         if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(self._taken.path)
+        write_run_where_typed(config, self._launch)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: nobody knows yet how many there will be."""
+        self._launch = Launch.of_this_process()  # as above
         if self._forced_log_id != -1:
-            _stop(
+            stop(
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
-        if self._use_run_dir and has_default_output(config.hydra.sweep):
-            # Every job composes its config from these overrides, in whatever process it runs.
-            with ExitStack() as stack:
-                for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
-                    stack.enter_context(read_write(node))
-                config.hydra.overrides.hydra.append(f"hydra.sweep.subdir='{_RUN_SUBDIR}'")
+        in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
+        if in_run_directories:
+            override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
+        write_sweep_where_typed(config, self._launch, in_run_directories=in_run_directories)
         compose_once(GlobalHydra.instance().config_loader(), config)
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
@@ -110,10 +110,10 @@ class MlxpLogger(Callback):
         try:
             self._start_run(config)
         except MlxpyError as error:
-            _stop(str(error))
+            stop(str(error))
         except Exception:
             traceback.print_exc()
-            _stop("the run could not be started; this is a fault of mlxpy, please report it")
+            stop("the run could not be started; this is a fault of mlxpy, please report it")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
@@ -154,11 +154,11 @@ class MlxpLogger(Callback):
         try:
             return take_run_directory(self._parent_log_dir, self._forced_log_id)
         except MlxpyError as error:
-            _stop(str(error))
+            stop(str(error))
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
-        _register_resolver(_RESOLVER, self._job_directory, replace=True)
+        _register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory, replace=True)
         report_exits(_end_run)
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
@@ -225,12 +225,8 @@ def task_config(config: DictConfig) -> DictConfig:
     return task
 
 
-def has_default_output(node: DictConfig) -> bool:
-    """Tells whether ``hydra.run`` or ``hydra.sweep`` is as Hydra or this callback wrote it."""
-    return OmegaConf.to_container(node, resolve=False) in _DEFAULT_OUTPUTS
-
-
-def _stop(sentence: str) -> NoReturn:
+def stop(sentence: str) -> NoReturn:
+    """Ends the command in one sentence."""
     # Hydra turns any other exception of a callback into a warning and goes on.
     sys.stdout.flush()
     raise SystemExit(f"mlxpy: {sentence}")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
 
-from ._callback import has_default_output
+from ._outputs import has_default_output
 from ._override_values import as_override_value
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
@@ -27,7 +27,9 @@ _CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
 _OF_THE_SUBMISSION = re.compile(
     r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
 )
-_OF_THE_SWEEP_BY_LAUNCH = re.compile(rf"{_OF_THE_SWEEP.pattern}|\+\+{re.escape(_LOGGER)}=")
+_OF_THE_SWEEP_BY_LAUNCH = re.compile(
+    rf"{_OF_THE_SWEEP.pattern}|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)="
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Face:
         settings_overrides: of a program by ``mlxpy.launch``, the settings that its command changed; None
             for an app of Hydra's.
         has_callback: whether the app's config has the callback already.
+        has_version_manager: whether it has the callback ``mlxp_git``, which jobs are not to have.
         keeps_return_value: whether the job is to keep what the task returns.
         uses_run_dir: whether Hydra's output directory of a job is its run directory where the user says
             nothing else.
@@ -51,6 +54,7 @@ class Face:
     hydra_overrides: list[str]
     settings_overrides: list[str] | None
     has_callback: bool
+    has_version_manager: bool
     keeps_return_value: bool
     uses_run_dir: bool
 
@@ -92,8 +96,10 @@ class Face:
                 "+mlxpy.use_version_manager=False",
                 *keeps,
             ]
+        seen_to = ["~hydra.callbacks.mlxp_git"] if self.has_version_manager else []
         if self.has_callback:
             return [
+                *seen_to,
                 f"hydra.job.num={number}",
                 f"{_LOGGER}.forced_log_id={directory.log_id}",
                 f"{_LOGGER}.parent_log_dir={parent}",
@@ -102,7 +108,7 @@ class Face:
         node = f"_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{parent}"
         if self.keeps_return_value:
             node += ",keep_return_value:true"
-        return [f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
+        return [*seen_to, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
 
 
 def _value(text: str) -> str:
@@ -143,6 +149,7 @@ def face_of(
         hydra_overrides=kept,
         settings_overrides=None if settings is None else list(settings),
         has_callback=callback is not None,
+        has_version_manager="mlxp_git" in callbacks,
         keeps_return_value=waits,
         uses_run_dir=callback is None or bool(callback.get("use_run_dir", True)),
     )

@@ -24,6 +24,29 @@ class MlxpLoggerNode:
 
 
 @dataclass
+class MlxpGitNode:
+    """The options at ``hydra.callbacks.mlxp_git``."""
+
+    _target_: str = "hydra_plugins.mlxpy._git_callback.MlxpGit"
+    # The version manager's class: GitVM or a dotted path.
+    name: str = "GitVM"
+    # The directory of all copies; relative to where the command was typed.
+    parent_work_dir: str = "./.workdir"
+    # Whether runs list the distributions that they import.
+    compute_requirements: bool = True
+    # Whether somebody at a terminal is asked.
+    interactive_mode: bool = True
+    # What happens with uncommitted code if nobody is: ignore, commit, snapshot or error.
+    on_dirty: str = "snapshot"
+    # What git ignores and is linked into the copy; relative to the repository.
+    link: list[str] = field(default_factory=list)
+    # What a snapshot holds although it is large or looks like a secret; relative to the repository.
+    include: list[str] = field(default_factory=list)
+    # Larger files are left out of snapshots, in units of 10^6 bytes.
+    max_file_mb: float = 50
+
+
+@dataclass
 class MlxpLauncherNode:
     """The options at ``hydra.launcher``."""
 

@@ -28,6 +28,7 @@ from mlxpy_core._scheduling import (
     run_names,
     submit_jobs,
 )
+from mlxpy_core._versioning import job_environment
 
 from ._config_directories import frozen_config_words
 from ._dry_run import print_plan
@@ -221,6 +222,7 @@ def _job(combination: _Combination, face: Face, program: Sequence[str], director
         launch=replace(face.launch, overrides=combination.overrides),
         command=[interpreter, *program[1:], *face.hydra_overrides, *combination.overrides, *own],
         options=combination.options,
+        environment=job_environment(),
     )
 
 

@@ -19,6 +19,7 @@ class MlxpyConfigSource(ConfigSource):
     CALLBACKS = "hydra/callbacks"
     LAUNCHERS = "hydra/launcher"
     _configs: ClassVar[dict[str, str]] = {
+        "hydra/callbacks/mlxp_git": "MlxpGitNode",
         "hydra/callbacks/mlxp_logger": "MlxpLoggerNode",
         "hydra/launcher/mlxp_local": "LocalLauncherNode",
         "hydra/launcher/mlxp_oar": "OarLauncherNode",

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def job_script(
     run: Path,
     work_dir: str,
     command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Writes the script of one job.
 
@@ -69,6 +70,7 @@ def job_script(
         run: the run's directory; log.stdout and log.stderr are there.
         work_dir: where the command runs.
         command: the words of the command, quoted here.
+        environment: variables that the command gets; a path of folders starts with these.
     """
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
     redirection = f"exec > {_quoted(run / 'log.stdout')} 2> {_quoted(run / 'log.stderr')}"
@@ -77,6 +79,7 @@ def job_script(
         *([redirection] if output is None else []),
         *(["exec 2>&1"] if options.stderr_to_stdout else []),
         *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
+        *(_export(name, value) for name, value in (environment or {}).items()),
         f"cd {_quoted(work_dir)} || exit 1",
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),
@@ -174,6 +177,12 @@ def _requeue(scheduler: Scheduler, most: int, run: Path) -> list[str]:
     again = f'[ "${{{scheduler.restart_count}:-0}}" -lt {most} ]'
     in_job = f'[ -n "${scheduler.job_variable}" ]'
     return [f"if {in_job} && {interrupted} && {again}; then", f"    {scheduler.requeue}", "fi"]
+
+
+def _export(name: str, value: str) -> str:
+    # What the job's environment has there stays.
+    rest = f'"${{{name}:+:${name}}}"' if name.endswith("PATH") else ""
+    return f"export {name}={_quoted(value)}{rest}"
 
 
 def _wrapped(command: Sequence[str]) -> str:

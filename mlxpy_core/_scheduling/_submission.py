@@ -1,7 +1,7 @@
 """Submits runs: each gets its metadata and its script, then the queue gets them all."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Job:
         launch: how the run was started.
         command: the words of the command that the job runs.
         options: what the user says about its script.
+        environment: variables that the command gets.
     """
 
     directory: RunDirectory
@@ -33,11 +34,18 @@ class Job:
     launch: Launch
     command: Sequence[str]
     options: ScriptOptions = field(default_factory=ScriptOptions)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""
-        run, work_dir = self.directory.path, self.launch.work_dir
-        return job_script(scheduler, self.options, run=run, work_dir=work_dir, command=self.command)
+        return job_script(
+            scheduler,
+            self.options,
+            run=self.directory.path,
+            work_dir=self.launch.work_dir,
+            command=self.command,
+            environment=self.environment,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""The callback ``mlxp_git``: the program runs from a copy of a commit."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from mlxpy_core import Launch, MlxpyError, relative_to_launch
+from mlxpy_core._versioning import find_version_manager, record_launch, restart, runs_from_copy
+
+from ._callback import stop
+from ._outputs import write_run_where_typed, write_sweep_where_typed
+
+
+class MlxpGit(Callback):
+    """Sees to the code when it is made: once a command, before any callback gives a run its number.
+
+    The options are those of `_nodes.MlxpGitNode`.
+    """
+
+    def __init__(self, name: str = "GitVM", parent_work_dir: str = "./.workdir", **options: Any) -> None:
+        launch = Launch.of_this_process()
+        if not (launch.version_manager or runs_from_copy(launch.current_file_path)):
+            try:
+                _see_to_the_code(launch, name, parent_work_dir, options)
+            except MlxpyError as error:
+                stop(str(error))
+            except KeyboardInterrupt:
+                raise SystemExit(130) from None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keeps Hydra's output out of the copy, where the callback ``mlxp_logger`` does not."""
+        if "mlxp_logger" not in config.hydra.callbacks:
+            write_run_where_typed(config, Launch.of_this_process())
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """As above, for sweeps."""
+        if "mlxp_logger" not in config.hydra.callbacks:
+            write_sweep_where_typed(config, Launch.of_this_process(), in_run_directories=False)
+
+
+def _see_to_the_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:
+    plain = {
+        key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        for key, value in options.items()
+    }
+    place = relative_to_launch(parent_work_dir, launch)
+    manager = find_version_manager(name)(parent_work_dir=place, **plain)
+    main_file = launch.current_file_path
+    directories = [Path(main_file).parent] if main_file else []
+    version = manager.prepare([*directories, Path(launch.work_dir)])
+    if version.copy:
+        restart(version, main_file)
+    record_launch(version, os.environ)

@@ -1,0 +1,424 @@
+"""The callback ``mlxp_git``: programs run from the copy of a commit, however they are started."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import GitProject, Project, environment_of_its_own
+
+GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
+MAIN = """
+import os
+import sys
+import hydra
+import helper
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    print("main", os.path.realpath(__file__))
+    print("helper", os.path.realpath(helper.__file__))
+    print("directory", os.getcwd())
+    print("lr", cfg.lr)
+    if cfg.get("open"):
+        open(cfg.open)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def app(repository: GitProject) -> GitProject:
+    repository.write("main.py", MAIN)
+    repository.write("helper.py", "")
+    repository.write("conf/config.yaml", "lr: 0.1\n")
+    repository.write(".gitignore", "__pycache__\nlogs\n.workdir\n.venv\n")
+    repository.commit()
+    return repository
+
+
+def said(output: str, word: str) -> list[str]:
+    """Gives what a program printed behind a word, line by line."""
+    return [line.removeprefix(f"{word} ") for line in output.splitlines() if line.startswith(f"{word} ")]
+
+
+@pytest.mark.smoke
+def test_a_run_from_the_copy(app: GitProject) -> None:
+    before = app.state()
+    done = app.run("main.py", GIT, "lr=0.5")
+    assert app.state() == before
+    commit = app.git("rev-parse", "HEAD")
+    copy = app.path / ".workdir" / "project" / commit
+    assert said(done.stdout, "main") == [str(copy / "main.py")]
+    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert said(done.stdout, "directory") == [str(copy)]
+    assert said(done.stdout, "lr") == ["0.5"]
+    assert done.stderr == ""
+    info = app.info()
+    assert info["work_dir"] == str(copy)
+    assert info["current_file_path"] == str(copy / "main.py")
+    assert info["cmd"].endswith(f"main.py '{GIT}' lr=0.5")
+    assert info["status"] == "COMPLETE"
+    version = info["version_manager"]
+    requirements = version.pop("requirements")
+    assert version == {
+        "name": "GitVM",
+        "commit_hash": commit,
+        "branch": "main",
+        "dirty": False,
+        "snapshot": False,
+        "left_out": [],
+        "repo_path": str(app.path),
+        "remote": None,
+        "safe_copy": str(copy),
+    }
+    assert any(line.startswith("hydra-core==") for line in requirements)
+    assert not any(line.startswith("pytest==") for line in requirements)
+
+
+@pytest.mark.smoke
+def test_a_sweep_from_one_copy(app: GitProject) -> None:
+    app.write("helper.py", "x = 1\n")
+    done = app.run("main.py", "-m", GIT, "lr=1,2,3")
+    assert done.stderr == "mlxpy: kept as a snapshot: helper.py\n"
+    (copy,) = app.copies()
+    assert said(done.stdout, "main") == [str(copy / "main.py")] * 3
+    assert app.statuses() == ["COMPLETE"] * 3
+    assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2, 3)} == {copy.name}
+    assert (app.path / "multirun").exists()  # what Hydra writes of a sweep itself
+    app.run("main.py", GIT)  # and that is no code
+    assert app.copies() == [copy]
+
+
+def test_the_order_of_the_callbacks_does_not_matter(app: GitProject) -> None:
+    app.run("main.py", "hydra/callbacks=[mlxp_git,mlxp_logger]")
+    app.run("main.py", "-m", "hydra/callbacks=[mlxp_git,mlxp_logger]", "lr=1,2")
+    assert app.run_ids() == [1, 2, 3]
+    assert len(app.copies()) == 1
+    assert app.file(1, ".hydra/config.yaml").exists()
+    assert app.file(3, ".hydra/config.yaml").exists()
+
+
+def test_without_the_logger(app: GitProject) -> None:
+    done = app.run("main.py", "hydra/callbacks=mlxp_git")
+    assert said(done.stdout, "directory") == [str(app.copies()[0])]
+    assert len(list(app.path.glob("outputs/*/*/.hydra/config.yaml"))) == 1
+    app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "lr=1,2")
+    assert len(list(app.path.glob("multirun/*/*/*/.hydra/config.yaml"))) == 2
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_outputs_that_the_user_chose_are_where_the_command_was_typed(
+    app: GitProject, launcher: str
+) -> None:
+    app.run("main.py", GIT, "hydra.run.dir=mine/${lr}")
+    assert (app.path / "mine/0.1/.hydra").exists()
+    where = ["hydra.sweep.dir=mine/${now:%Y}", "hydra.sweep.subdir=${lr}", f"hydra/launcher={launcher}"]
+    app.run("main.py", "-m", GIT, "lr=1,2", *where)
+    assert len(list(app.path.glob("mine/2*/multirun.yaml"))) == 1
+    assert len(list(app.path.glob("mine/2*/[12]/.hydra"))) == 2
+
+
+def test_launches_see_changes_made_since(app: GitProject) -> None:
+    app.run("main.py", GIT)
+    app.write("conf/config.yaml", "lr: 0.2\n")
+    assert said(app.run("main.py", GIT).stdout, "lr") == ["0.2"]
+    ignored = app.run("main.py", GIT, "hydra.callbacks.mlxp_git.on_dirty=ignore")
+    assert said(ignored.stdout, "lr") == ["0.1"]
+    assert app.info(3)["version_manager"]["dirty"] is True
+
+
+# However it is started.
+
+
+def test_from_a_subdirectory(app: GitProject) -> None:
+    (app.path / "empty").mkdir()  # which git does not keep
+    for directory in ("conf", "empty"):
+        done = app.run("../main.py", GIT, cwd=app.path / directory)
+        (copy,) = app.copies(f"{directory}/.workdir")
+        assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+        assert said(done.stdout, "directory") == [str(copy / directory)]
+        assert (app.path / directory / "logs" / "1").exists()
+
+
+def test_from_outside(app: GitProject, tmp_path: Path) -> None:
+    done = app.run(str(app.path / "main.py"), GIT, cwd=tmp_path)
+    (copy,) = (path for path in tmp_path.glob(".workdir/project/*") if path.name != ".lock")
+    assert said(done.stdout, "main") == [str(copy / "main.py")]
+    assert said(done.stdout, "directory") == [str(tmp_path)]
+    assert (tmp_path / "logs" / "1").exists()
+
+
+def test_as_a_module(app: GitProject) -> None:
+    app.write("package/__init__.py", "")
+    app.write("package/train.py", MAIN.replace('"conf"', '"../conf"'))
+    app.commit()
+    done = app.run("-m", "package.train", GIT)
+    (copy,) = app.copies()
+    assert said(done.stdout, "main") == [str(copy / "package" / "train.py")]
+    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+
+
+def test_with_a_path_into_the_repository(app: GitProject) -> None:
+    (app.path / "lib").mkdir()
+    (app.path / "helper.py").rename(app.path / "lib" / "helper.py")
+    app.commit()
+    done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
+    assert said(done.stdout, "helper") == [str(app.copies()[0] / "lib" / "helper.py")]
+
+
+@pytest.mark.parametrize("layout", ["src", "lib"])
+def test_with_the_package_installed_editable(app: GitProject, layout: str) -> None:
+    where = "[tool.setuptools.packages.find]\nwhere = ['src']"
+    if layout == "lib":  # found by a finder, for its folder has another name
+        where = "[tool.setuptools]\npackages = ['tool']\npackage-dir = {tool = 'lib/tool'}"
+    app.write(f"{layout}/tool/__init__.py", "print('tool', __file__)\n")
+    app.write("helper.py", "import tool\n")
+    build = "requires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'"
+    project = f"[build-system]\n{build}\n[project]\nname = 'tool'\nversion = '1'\n{where}\n"
+    app.write("pyproject.toml", project)
+    app.write(".gitignore", "*.egg-info\nlogs\n.workdir\n.venv\n__pycache__\n")
+    app.commit()
+    python = environment_of_its_own(app.path / ".venv")
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", "."]
+    subprocess.run([python, *install], cwd=app.path, check=True)
+
+    done = subprocess.run([python, "main.py", GIT], cwd=app.path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (copy,) = app.copies()
+    before, after = said(done.stdout, "tool")  # the program starts twice
+    assert before == str(app.path / layout / "tool" / "__init__.py")
+    assert after == str(copy / layout / "tool" / "__init__.py")
+    (line,) = (one for one in app.info()["version_manager"]["requirements"] if one.startswith("tool=="))
+    assert line == f"tool==1 # editable, {app.path}, commit {copy.name}"
+
+
+def test_through_a_link_to_the_repository(app: GitProject, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(app.path)
+    environment = {"PYTHONPATH": str(tmp_path / "link"), "PWD": str(tmp_path / "link")}
+    done = app.run(str(tmp_path / "link" / "main.py"), GIT, cwd=tmp_path / "link", env=environment)
+    (copy,) = app.copies()
+    assert said(done.stdout, "main") == [str(copy / "main.py")]
+    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+
+
+def test_from_a_linked_working_tree_with_spaces(app: GitProject, tmp_path: Path) -> None:
+    app.git("worktree", "add", "-q", "-b", "other", str(tmp_path / "other tree"))
+    other = Project(tmp_path / "other tree")
+    other.write("helper.py", "x = 1\n")
+    before = app.state()
+    done = other.run("main.py", GIT)
+    assert app.state() == before
+    (copy,) = (path for path in other.path.glob(".workdir/other tree/*") if path.name != ".lock")
+    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert other.info()["version_manager"]["branch"] == "other"
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_config_directories_of_the_command(app: GitProject, tmp_path: Path, absolute: bool) -> None:
+    app.write("more/extra.yaml", "lr: 7\n")
+    app.commit()
+    inside = str(app.path / "more") if absolute else "more"
+    done = app.run("main.py", GIT, "--config-dir", inside, "+extra@_global_=extra", exit_code=None)
+    done = app.run("main.py", GIT, f"--config-dir={inside}", "--config-name", "extra")
+    assert said(done.stdout, "lr") == ["7"]
+    Project(tmp_path).write("outside/other.yaml", "lr: 8\n")
+    outside = str(tmp_path / "outside") if absolute else "../outside"
+    done = app.run("main.py", GIT, "--config-dir", outside, "--config-name", "other")
+    assert said(done.stdout, "lr") == ["8"]
+
+
+def test_programs_that_the_program_starts(app: GitProject) -> None:
+    app.write(
+        "helper.py",
+        """
+        import multiprocessing, os, subprocess, sys
+        def work(queue):
+            import late
+            queue.put(late.__file__)
+        def show():
+            context = multiprocessing.get_context("spawn")
+            queue = context.Queue()
+            process = context.Process(target=work, args=[queue])
+            process.start()
+            print("late", queue.get(), flush=True)
+            process.join()
+            subprocess.run([sys.executable, "-c", "import late; print('late', late.__file__)"], check=True)
+        """,
+    )
+    app.write("lib/late.py", "")
+    app.write("main.py", MAIN.replace('print("lr", cfg.lr)', "helper.show()"))
+    app.commit()
+    done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
+    assert said(done.stdout, "late") == [str(app.copies()[0] / "lib" / "late.py")] * 2
+
+
+# What is missing in the copy.
+
+
+def test_data_that_git_ignores_can_be_linked(app: GitProject) -> None:
+    app.write(".gitignore", "data\nlogs\n.workdir\n")
+    app.write("data/x.csv", "")
+    app.commit()
+    failed = app.run("main.py", GIT, "+open=data/x.csv", exit_code=1)
+    assert (
+        f"mlxpy: data/x.csv is not in the copy of the repository that this program runs from, because git "
+        f"does not track it; it is in {app.path}/data/x.csv: commit it, or link it into the copy with "
+        "link=[data]\n"
+    ) in failed.stderr
+    assert app.info()["status"] == "FAILED"
+    app.run("main.py", GIT, "+open=data/x.csv", "hydra.callbacks.mlxp_git.link=[data]")
+    assert app.info(2)["status"] == "COMPLETE"
+
+
+def test_a_module_that_git_does_not_track_is_told(app: GitProject) -> None:
+    app.write("helper.py", "import generated\n")
+    app.write("generated.py", "")
+    app.write(".gitignore", "generated.py\nlogs\n.workdir\n")
+    app.commit()
+    failed = app.run("main.py", GIT, exit_code=1)
+    assert "ModuleNotFoundError: No module named 'generated'" in failed.stderr
+    assert "mlxpy: generated.py is not in the copy" in failed.stderr
+    assert app.run_ids() == []
+
+
+def test_a_file_that_is_nowhere_is_told_as_ever(app: GitProject) -> None:
+    failed = app.run("main.py", GIT, "+open=nowhere", exit_code=1)
+    assert "No such file or directory: 'nowhere'" in failed.stderr
+    assert "mlxpy:" not in failed.stderr
+
+
+# What cannot be run.
+
+
+@pytest.mark.smoke
+def test_no_repository_is_one_sentence_and_no_run(app: GitProject) -> None:
+    shutil.rmtree(app.path / ".git")
+    failed = app.run("main.py", GIT, exit_code=1)
+    assert failed.stderr == (
+        f"mlxpy: {app.path} is not in a git repository, which the version manager needs: run git init and "
+        "commit there, or run without the version manager\n"
+    )
+    assert app.run_ids() == []
+
+
+def test_a_program_that_is_not_in_the_commit(app: GitProject) -> None:
+    app.write("new.py", MAIN)
+    failed = app.run("new.py", GIT, "hydra.callbacks.mlxp_git.on_dirty=ignore", exit_code=1)
+    assert f"{app.path}/new.py is not in the commit that is to run" in failed.stderr
+    assert app.run_ids() == []
+
+
+@pytest.mark.parametrize("option", ["-E", "-I"])
+def test_an_interpreter_that_ignores_its_environment(app: GitProject, option: str) -> None:
+    app.write("main.py", "import sys\nsys.path.insert(0, '.')\n" + MAIN)
+    failed = app.run(option, "main.py", GIT, exit_code=1)
+    assert "mlxpy: python -E, -I and -S keep imports from being moved" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("on_dirty=stash", "mlxpy: on_dirty=stash is unknown"),
+        ("link=[nothing]", "mlxpy: link: there is no nothing in"),
+        ("name=Nothing", "mlxpy: no version manager 'Nothing': give GitVM"),
+        ("name=no.Thing", "mlxpy: no version manager 'no.Thing' (No module named 'no')"),
+        ("name=os.path", "mlxpy: the version manager 'os.path' is no subclass of mlxpy.VersionManager"),
+        ("parent_work_dir=/proc/x", "mlxpy: cannot make a copy of the code in /proc/x/project:"),
+    ],
+)
+def test_wrong_options(app: GitProject, option: str, words: str) -> None:
+    failed = app.run("main.py", GIT, f"hydra.callbacks.mlxp_git.{option}", exit_code=1)
+    assert words in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert app.run_ids() == []
+
+
+# Other ways in.
+
+
+def test_a_version_manager_of_ones_own(app: GitProject) -> None:
+    app.write(
+        "helper.py",
+        """
+        from pathlib import Path
+        import mlxpy
+        class Frozen(mlxpy.VersionManager):
+            def prepare(self, directories):
+                copy = self.parent_work_dir / "frozen"
+                copy.mkdir(parents=True)
+                for name in ("main.py", "helper.py"):
+                    (copy / name).write_text((directories[0] / name).read_text())
+                (copy / "conf").symlink_to(directories[0] / "conf")
+                return mlxpy.Version(directories[0], copy, {"name": "Frozen", "link": self.options["link"]})
+        """,
+    )
+    done = app.run("main.py", GIT, "hydra.callbacks.mlxp_git.name=helper.Frozen")
+    assert said(done.stdout, "helper") == [str(app.path / ".workdir/frozen/helper.py")]
+    assert app.info()["version_manager"] == {"name": "Frozen", "link": []}
+
+
+LAUNCHED = """
+import mlxpy as expy
+
+@expy.launch(config_path="./configs")
+def train(ctx: expy.Context) -> None:
+    print("file", __file__)
+    print("settings", ctx.mlxpy.version_manager.link, ctx.mlxpy.logger.log_streams_to_file)
+
+if __name__ == "__main__":
+    train()
+"""
+
+
+@pytest.fixture
+def launched(repository: GitProject) -> GitProject:
+    repository.write("main.py", LAUNCHED.lstrip())
+    repository.write("configs/config.yaml", "lr: 0.1\n")
+    repository.commit()
+    return repository
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_settings_are_those_of_the_launch(launched: GitProject, ignored: bool) -> None:
+    settings = "use_version_manager: true\nlogger: {log_streams_to_file: true}\n"
+    launched.write("configs/mlxpy.yaml", settings + "version_manager: {link: [data]}\n")
+    launched.write(".gitignore", "data\n" + "mlxpy.yaml\n" * ignored)
+    launched.commit()
+    launched.write("data", "")
+    launched.write("configs/mlxpy.yaml", settings + "version_manager: {link: [], on_dirty: ignore}\n")
+    scheduler = ["+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
+    for command in ([], scheduler):
+        done = launched.run("main.py", *command)
+        (copy,) = launched.copies()
+        log = launched.file(len(launched.run_ids()), "log.stdout").read_text()
+        assert said(log, "file") == [str(copy / "main.py")], done
+        assert said(log, "settings") == ["[] True"]
+        assert (copy / "configs" / "mlxpy.yaml").exists() is not ignored
+        assert launched.yaml(1, "mlxpy")["logger"]["log_streams_to_file"] is True
+    assert launched.statuses() == ["COMPLETE"] * 2
+
+
+def test_without_a_logger(launched: GitProject) -> None:
+    done = launched.run("main.py", "+mlxpy.use_version_manager=True", "+mlxpy.use_logger=False")
+    assert said(done.stdout, "file") == [str(launched.copies()[0] / "main.py")]
+    assert launched.run_ids() == []
+
+
+def test_help_and_configs_are_shown_without_a_copy(app: GitProject) -> None:
+    app.run("main.py", GIT, "--cfg", "job")
+    app.run("main.py", GIT, "--help")
+    assert app.copies() == []
+
+
+def test_jobs_on_this_machine(app: GitProject) -> None:
+    app.run("main.py", "-m", GIT, "hydra/launcher=mlxp_local", "lr=1,2")
+    (copy,) = app.copies()
+    assert said(app.file(2, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
+    assert app.info(2)["version_manager"]["requirements"]
+    # By hand, without the environment of the command.
+    environment = {"PATH": "/usr/bin:/bin"}
+    subprocess.run([str(app.file(2, "script.sh"))], env=environment, check=True)
+    assert len(app.info(2)["attempts"]) == 2
+    assert app.info(2)["version_manager"]["commit_hash"] == copy.name
