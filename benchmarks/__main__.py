@@ -2,7 +2,16 @@
 
 import argparse
 
-from . import app_start, job_overhead, log_metrics, oar_submission, reader, slurm_sweep, take_ids
+from . import (
+    app_start,
+    job_overhead,
+    log_metrics,
+    oar_submission,
+    reader,
+    safe_copy,
+    slurm_sweep,
+    take_ids,
+)
 
 _BENCHMARKS = {
     "log_metrics": log_metrics.measure,
@@ -11,6 +20,9 @@ _BENCHMARKS = {
     "app_start": app_start.measure,
     "slurm_sweep": slurm_sweep.measure,
     "oar_submission": oar_submission.measure,
+    "safe_copy_first": safe_copy.first,
+    "safe_copy_later": safe_copy.later,
+    "safe_copy_later_work": safe_copy.later_work,
     "reader_first_open": reader.first_open,
     "reader_first_open_growth": reader.first_open_growth,
     "reader_later_open": reader.later_open,
