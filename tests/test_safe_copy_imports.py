@@ -22,7 +22,7 @@ from mlxpy_core._versioning._import_paths import import_paths
 from mlxpy_core._versioning._startup import sitecustomize
 from mlxpy_core._versioning._startup.sitecustomize import SafeCopy, hint, moved
 
-STARTUP = REPOSITORY / "mlxpy_core" / "_versioning" / "_startup"
+STARTUP = Path(str(sitecustomize.__file__)).parent  # of the package as it is installed
 NOT_COPIED = shutil.ignore_patterns(".workdir", ".venv", "build", "*.egg-info", "__pycache__")
 
 
