@@ -214,7 +214,7 @@ def test_changes_inside_a_submodule_are_committed_there(app: GitProject, tmp_pat
     library = GitProject(tmp_path / "library")
     library.write("lib.py", "1")
     library.commit()
-    app.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib")
+    app.add_submodule(library, "lib")
     app.commit()
     app.write("lib/lib.py", "2")
     app.write("helper.py", "version = 2\n")

@@ -172,9 +172,7 @@ def test_a_copy_outlives_the_repository(repository: GitProject, tmp_path: Path) 
 def test_a_submodule_without_its_commit_is_named(repository: GitProject, tmp_path: Path) -> None:
     library = GitProject(tmp_path / "library")
     library.commit()
-    repository.git(
-        "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib"
-    )
+    repository.add_submodule(library, "lib")
     repository.git("update-index", "--cacheinfo", f"160000,{'1' * 40},lib")
     repository.git("commit", "-q", "-m", "a commit that nobody has")
     commit = repository.git("rev-parse", "HEAD")

@@ -239,9 +239,7 @@ def test_submodules_come_along_with_their_changes(repository: GitProject, tmp_pa
     library.write("lib.py", "1")
     library.write("other.py", "1")
     library.commit()
-    repository.git(
-        "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib"
-    )
+    repository.add_submodule(library, "lib")
     repository.commit()
     copy = prepare(repository).copy
     assert copy
@@ -278,9 +276,7 @@ def test_a_submodule_that_was_fetched_later_is_added_to_the_copy(
     library = GitProject(tmp_path / "library")
     library.write("lib.py", "1")
     library.commit()
-    repository.git(
-        "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib"
-    )
+    repository.add_submodule(library, "lib")
     repository.commit()
     clone = GitProject(tmp_path / "clone")
     clone.git("pull", "-q", str(repository.path))
@@ -393,9 +389,7 @@ def test_changes_inside_a_submodule_are_not_committed_here(
     library = GitProject(tmp_path / "library")
     library.write("lib.py", "1")
     library.commit()
-    repository.git(
-        "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.path), "lib"
-    )
+    repository.add_submodule(library, "lib")
     repository.commit()
     repository.write("lib/lib.py", "2")
     with pytest.raises(MlxpyError, match=r"changes inside of submodules are committed there, .*: lib"):

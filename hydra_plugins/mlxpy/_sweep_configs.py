@@ -51,7 +51,7 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
         ours = config.hydra.launcher._target_ == _OURS
         configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
-        loader.load_sweep_config = configs.load_sweep_config  # type: ignore[method-assign]
+        loader.load_sweep_config = configs.load_sweep_config  # type: ignore[method-assign] # of this loader alone
         if ours:
             gc.disable()  # until they are run: it would look through all the configs that wait
 
