@@ -68,12 +68,23 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
     try:
         if forced_log_id == -1:
             return RunDirectory(_take_next_id(parent_log_dir))
-        make_results_directory(parent_log_dir)
-        path = parent_log_dir / str(forced_log_id)
-        path.mkdir(exist_ok=True)
-        return RunDirectory(path)
+        return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
+
+
+def make_run_directory(path: Path) -> RunDirectory:
+    """Makes the directory of a run whose number is known; one that is there is taken as it is.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        make_results_directory(path.parent)
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the run directory {path}", error) from error
+    return RunDirectory(path)
 
 
 def next_run_directory(parent_log_dir: Path) -> RunDirectory:

@@ -26,12 +26,16 @@ class History:
     Args:
         metrics: the run's ``metrics`` directory.
         attempt: the number of this attempt, from 1.
+        contested: whether a process of an earlier attempt may still live somewhere; what it goes on to
+            log is then lost, because its files are replaced by copies.
     """
 
-    def __init__(self, metrics: Path, attempt: int) -> None:
+    def __init__(self, metrics: Path, attempt: int, *, contested: bool = False) -> None:
         self._metrics = metrics
         self._aside = metrics / ".aside" / str(attempt)
         for path in metrics_files(metrics).values():
+            if contested:
+                _replace(path, path.read_bytes())
             with open(path, "rb+") as file:
                 cut_torn_line(file.fileno())
         # Bytes before this length were logged by earlier attempts.

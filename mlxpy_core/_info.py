@@ -5,15 +5,19 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ._directories import RunDirectory
 from ._process import describe_process
 from ._versioning import original_place, recorded_launch
+from ._yaml import load_yaml
 
 
 class Status(str, Enum):
@@ -25,6 +29,9 @@ class Status(str, Enum):
     FAILED = "FAILED"
     INTERRUPTED = "INTERRUPTED"
     KILLED = "KILLED"
+
+
+ENDED = frozenset(Status) - {Status.SUBMITTED, Status.RUNNING}
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,19 @@ class Launch:
             version_manager=recorded.version_manager if recorded else None,
         )
 
+    @classmethod
+    def of_info(cls, info: Mapping[str, Any]) -> "Launch":
+        """Gives what info.yaml says of how a run was started."""
+        return cls(
+            cmd=info["cmd"],
+            executable=info["executable"],
+            current_file_path=info["current_file_path"],
+            work_dir=info["work_dir"],
+            launch_dir=original_place(info["work_dir"]),
+            overrides=list(info["overrides"]),
+            version_manager=info["version_manager"],
+        )
+
 
 _JOB_VARIABLES = (
     # The scheduler's variables for the job's id and, in an array, its index.
@@ -78,8 +98,22 @@ _JOB_VARIABLES = (
 _TASK_NAMES = {"LSB_JOBID": "{id}[{index}]", "JOB_ID": "{id}.{index}"}
 
 
-def submitted_info(directory: RunDirectory, launch: Launch, scheduler: str) -> dict[str, Any]:
-    """Makes the info of a run that waits in the queue of a scheduler, given by its name."""
+def submitted_info(
+    directory: RunDirectory,
+    launch: Launch,
+    scheduler: str,
+    cluster: str,
+    earlier: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Makes the info of a run that waits in the queue of a scheduler.
+
+    Args:
+        directory: where the run lies.
+        launch: how it was submitted.
+        scheduler: the name by which the scheduler can be found again.
+        cluster: what the scheduler calls its cluster.
+        earlier: the info of a run that is submitted again.
+    """
     now = datetime.now().astimezone()
     return {
         "log_id": directory.log_id,
@@ -89,10 +123,18 @@ def submitted_info(directory: RunDirectory, launch: Launch, scheduler: str) -> d
         "user": _user(),
         "submit_date": now.date().isoformat(),
         "submit_time": now.timetz().isoformat(),
+        "signal": None,
         "exception": None,
-        "scheduler": {"name": scheduler, "scheduler_job_id": None, "array_index": None},
+        "scheduler": {
+            "name": scheduler,
+            "cluster": cluster,
+            "scheduler_job_id": None,
+            "array_index": None,
+            "job_ended": False,
+            "submitter": describe_process(),
+        },
         "version_manager": launch.version_manager,
-        "attempts": [],
+        "attempts": list((earlier or {}).get("attempts", [])),
     }
 
 
@@ -106,16 +148,20 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
     """
     now = datetime.now().astimezone()
     process = describe_process()
-    job_id, array_index = _job_of_this_process()
+    job_id, array_index = job_of_this_process()
     scheduler = earlier.get("scheduler")
     if scheduler:
-        scheduler = {**scheduler, "scheduler_job_id": job_id, "array_index": array_index}
+        # One that runs by hand belongs to no job.
+        job = {"scheduler_job_id": job_id, "array_index": array_index, "job_ended": job_id is None}
+        scheduler = {**scheduler, **job}
+        scheduler.pop("submitter", None)
     attempt = {
         "job_id": job_id,
         **process,
         "start": now.isoformat(),
         "end": None,
         "status": Status.RUNNING.value,
+        "signal": None,
     }
     return {
         "log_id": directory.log_id,
@@ -130,6 +176,7 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
         "start_time": now.timetz().isoformat(),
         "end_date": None,
         "end_time": None,
+        "signal": None,
         "exception": None,
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
@@ -147,7 +194,7 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
     }
 
 
-def _job_of_this_process() -> tuple[str | None, int | None]:
+def job_of_this_process() -> tuple[str | None, int | None]:
     """Tells the id of the scheduler's job that this process belongs to, and its index in an array."""
     for id_variable, index_variable in _JOB_VARIABLES:
         job_id, index = os.environ.get(id_variable), os.environ.get(index_variable, "")
@@ -161,14 +208,67 @@ def _job_of_this_process() -> tuple[str | None, int | None]:
     return None, None
 
 
-def set_status(info: dict[str, Any], status: Status, error: BaseException | None = None) -> None:
-    """Writes the word into an info, for the run and its last attempt; an end has its time."""
+def set_status(
+    info: dict[str, Any], status: Status, error: BaseException | None = None, signal: str | None = None
+) -> None:
+    """Writes the word into an info, for the run and its last attempt; an end has its time.
+
+    Args:
+        info: what info.yaml holds.
+        status: the word.
+        error: what ended the run; told if the word is FAILED.
+        signal: the name of the signal that ended it; told if the word is INTERRUPTED.
+    """
     info["status"] = info["attempts"][-1]["status"] = status.value
+    told = signal if status is Status.INTERRUPTED else None
+    info["signal"] = info["attempts"][-1]["signal"] = told
     now = None if status is Status.RUNNING else datetime.now().astimezone()
     info["end_date"] = now.date().isoformat() if now else None
     info["end_time"] = now.timetz().isoformat() if now else None
     info["attempts"][-1]["end"] = now.isoformat() if now else None
     info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
+
+
+def read_info(directory: RunDirectory) -> dict[str, Any] | None:
+    """Reads info.yaml; None if it cannot be read now, or is not what mlxpy wrote."""
+    try:
+        info = load_yaml(directory.info.read_text(encoding="utf-8"))
+        Status(info["status"])
+        attempts, scheduler = info["attempts"], info.setdefault("scheduler", None)
+        known = all(isinstance(attempt["status"], str) for attempt in attempts)
+        known = known and (scheduler is None or isinstance(scheduler["name"], str))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    return info if known else None
+
+
+def read_status(directory: RunDirectory) -> Status | None:
+    """Reads the word of a run; None if its info.yaml cannot be read now."""
+    info = read_info(directory)
+    return Status(info["status"]) if info else None
+
+
+def is_final(info: Mapping[str, Any]) -> bool:
+    """Tells whether a run's word stays as it is, unless the run is continued.
+
+    What was interrupted in a scheduler's job may come back, until the job is known to have ended.
+    """
+    if Status(info["status"]) not in ENDED:
+        return False
+    job_ended = (info.get("scheduler") or {}).get("job_ended", True)
+    return info["status"] != Status.INTERRUPTED.value or bool(job_ended)
+
+
+def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Gives the id of a run's job: as the job says or, before it starts, as the submitter noted it."""
+    job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
+    if job_id is None:
+        try:
+            noted = load_yaml((directory.keys / "job.yaml").read_text(encoding="utf-8"))
+            job_id = noted["scheduler_job_id"]
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            return None
+    return str(job_id)
 
 
 def status_of(error: BaseException | None) -> Status:

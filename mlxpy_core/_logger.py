@@ -12,11 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore, Load, Save
 from ._checkpoints import TYPE_NAME, Mark, newest_checkpoint, read_checkpoint, write_checkpoint
 from ._config import plain_config
-from ._directories import take_run_directory
 from ._errors import MlxpyError, RunEndedError, UnstorableValueError
 from ._files import whole_file
 from ._history import measure
 from ._info import Launch, relative_to_launch
+from ._placement import place_run
+from ._process import rank_of_this_process
 from ._run import Run, current_run
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
@@ -241,6 +242,8 @@ class Logger:
     def _check_running(self, name: str) -> None:
         if self._run.ended:
             raise RunEndedError(f"cannot log {name!r}: run {self.log_id} has ended")
+        if self._run.superseded:
+            raise RunEndedError(f"cannot log {name!r}: {self._run.superseded_sentence}")
 
 
 def get_logger() -> Logger | None:
@@ -284,10 +287,11 @@ def _start_own_run(
         "log_streams_to_file": log_streams_to_file,
     }
     return Run.start(
-        take_run_directory(parent, forced_log_id),
+        place_run(parent, forced_log_id),
         launch=launch,
         config=plain,
         settings={"logger": settings, "use_logger": True},
         log_streams_to_file=log_streams_to_file,
         standalone=True,
+        rank=rank_of_this_process(),
     )

@@ -1,55 +1,131 @@
 """Which process runs a job, and whether it still lives."""
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ._directories import RunDirectory
+from ._files import write_whole
+from ._yaml import dump_yaml, load_yaml
+
 _PROC = Path("/proc")
+_NOTE = "process.yaml"
 # https://docs.pytorch.org/docs/stable/elastic/run.html, https://slurm.schedmd.com/srun.html
 _RANK_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
 
 
-def describe_process() -> dict[str, Any]:
-    """Describes this process so that nobody takes another one for it later.
+def describe_process(pid: int | None = None) -> dict[str, Any]:
+    """Describes a process of this machine, or this one, so that nobody takes another for it later.
 
-    A process id comes round again; the boot and the start time (in clock ticks after it) do not.
-    Both are None where the system does not tell them.
+    A process id comes round again; the boot and the start time (in clock ticks after it) do not. Names
+    of hosts are not unique either, and a container has process ids of its own. What the system does not
+    tell is None.
     """
+    pid = pid or os.getpid()
     return {
         "host": socket.gethostname(),
-        "process_id": os.getpid(),
+        "machine_id": _machine_id(),
+        "process_id": pid,
+        "process_namespace": _process_namespace(),
         "boot_id": _boot_id(),
-        "process_start": _start_ticks(os.getpid()),
+        "process_start": _start_ticks(pid),
     }
+
+
+def note_process(directory: RunDirectory, pid: int) -> None:
+    """Notes which process a run's script is."""
+    write_whole(directory.keys / _NOTE, dump_yaml(describe_process(pid)))
+
+
+def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
+    """Gives the description that `note_process` wrote; None if there is none."""
+    try:
+        noted = load_yaml((directory.keys / _NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return noted if isinstance(noted, dict) else None
 
 
 def rank_of_this_process() -> int:
     """Gives the number of this process among those that ``srun`` or ``torchrun`` started together."""
+    return _rank_and_size()[0]
+
+
+def processes_of_this_run() -> int:
+    """Tells how many processes ``srun`` or ``torchrun`` started together; 1 if they started none."""
+    return _rank_and_size()[1]
+
+
+def _rank_and_size() -> tuple[int, int]:
     for rank, size in _RANK_VARIABLES:
-        if int(os.environ.get(size, 1)) > 1:
-            return int(os.environ.get(rank, 0))
-    return 0
+        if (processes := int(os.environ.get(size, 1))) > 1:
+            return int(os.environ.get(rank, 0)), processes
+    return 0, 1
 
 
 def lives_here(process: dict[str, Any]) -> bool:
     """Tells whether a described process is known to be alive on this machine.
 
-    False also where that cannot be known: another host, another boot, a system without ``/proc``.
+    False also where that cannot be known: another host, another container, a system without ``/proc``.
     """
-    pid, start = process.get("process_id"), process.get("process_start")
-    if not isinstance(pid, int) or start is None or process.get("boot_id") != _boot_id():
-        return False
-    return bool(_start_ticks(pid) == start)
+    return _can_be_looked_up(process) and _is_there(process)
 
 
 def died_here(process: dict[str, Any]) -> bool:
     """Tells whether a described process ran on this machine and is known to have ended."""
-    return (
-        process.get("host") == socket.gethostname()
-        and process.get("process_start") is not None
-        and not lives_here(process)
-    )
+    if not (
+        _is_described(process) and _same(process, host=socket.gethostname(), machine_id=_machine_id())
+    ):
+        return False
+    if not _same(process, boot_id=_boot_id()):
+        return True
+    return _can_be_looked_up(process) and not _is_there(process)
+
+
+def _is_described(process: dict[str, Any]) -> bool:
+    return all(process.get(key) is not None for key in ("process_id", "process_start", "boot_id"))
+
+
+def _can_be_looked_up(process: dict[str, Any]) -> bool:
+    own = {"boot_id": _boot_id(), "process_namespace": _process_namespace()}
+    return _is_described(process) and _same(process, **own)
+
+
+def _same(process: dict[str, Any], **own: str | None) -> bool:
+    return all(process.get(key) == value for key, value in own.items())
+
+
+def _is_there(process: dict[str, Any]) -> bool:
+    return bool(_start_ticks(process["process_id"]) == process["process_start"])
+
+
+def _machine_id() -> str | None:
+    try:
+        return Path("/etc/machine-id").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _process_namespace() -> str | None:
+    try:
+        return os.readlink(_PROC / "self/ns/pid")
+    except OSError:
+        return None
+
+
+def start_of_parent() -> float:
+    """Gives the time at which this process's parent started, in seconds since 1970; 0 if unknown."""
+    ticks = _start_ticks(os.getppid())
+    try:
+        boot = re.search(r"^btime (\d+)$", (_PROC / "stat").read_text(), flags=re.MULTILINE)
+    except OSError:
+        boot = None
+    # Whole seconds, both.
+    return int(boot[1]) + ticks // os.sysconf("SC_CLK_TCK") if boot and ticks is not None else 0
 
 
 def _boot_id() -> str | None:

@@ -12,14 +12,14 @@ from ._errors import MlxpyError, StorageError
 from ._exit import ExitWatch
 from ._files import remove_temporary_files, write_whole
 from ._history import History
-from ._info import Launch, Status, begin_attempt, set_status, status_of
+from ._info import Launch, Status, begin_attempt, job_of_this_process, set_status, status_of
 from ._metrics import MetricsWriter
 from ._plugins import call_plugins
-from ._process import died_here, lives_here
+from ._process import died_here, lives_here, processes_of_this_run
 from ._signals import SignalWatch
 from ._streams import StreamCopies
-from ._summary import write_summary
-from ._versioning import missing_in_copy, requirements_of
+from ._summary import Stamp, stamp_of, write_summary
+from ._versioning import job_environment, missing_in_copy, requirements_of
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Run:
         *,
         standalone: bool,
         rank: int = 0,
+        contested: bool = False,
     ) -> None:
         self.directory = directory
         self.rank = rank
@@ -70,10 +71,11 @@ class Run:
         self.config = config
         self.settings = settings
         self.standalone = standalone
-        self.history = History(self.metrics_directory, self.attempt)
+        self.history = History(self.metrics_directory, self.attempt, contested=contested)
         keys_file = f"metrics.rank{rank}.yaml" if rank else "metrics.yaml"
         self.metrics = MetricsWriter(self.metrics_directory, directory.keys / keys_file)
         self._process_id = os.getpid()
+        self._info_stamp: Stamp | None = None  # of what this process has written
         self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
@@ -82,6 +84,7 @@ class Run:
         self._listens_for_stop = False
         self._stop_callbacks: list[Callable[[], object]] = []
         self._interrupted = False
+        self._signal: str | None = None
         self._ending = False
         self._ended = False
 
@@ -115,14 +118,16 @@ class Run:
         """
         global _current
         earlier = _read_info(directory)
-        if rank == 0:
-            _settle_last_attempt(earlier, directory)
+        contested = rank == 0 and _settle_last_attempt(earlier, directory)
         info = begin_attempt(earlier, directory, launch)
         try:
             if earlier and rank == 0:
-                remove_temporary_files(directory.path)
+                if processes_of_this_run() == 1:  # others may be writing
+                    remove_temporary_files(directory.path)
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(directory, info, config, settings, standalone=standalone, rank=rank)
+            run = cls(
+                directory, info, config, settings, standalone=standalone, rank=rank, contested=contested
+            )
         except OSError as error:
             raise StorageError(f"cannot continue the run in {directory.path}", error) from error
         run._signals.start()  # before the word RUNNING, which others wait for to send one
@@ -130,6 +135,8 @@ class Run:
             if rank == 0:
                 write_whole(directory.config, dump_yaml(config))
                 write_whole(directory.settings, dump_yaml(settings))
+                if environment := job_environment():  # what makes the run again needs them
+                    write_whole(directory.keys / "environment.yaml", dump_yaml(environment))
             run._list_requirements()
             run._write_info()
         except BaseException:
@@ -162,6 +169,27 @@ class Run:
         """Whether this process started the run; a fork of it did not."""
         return os.getpid() == self._process_id
 
+    @property
+    def superseded(self) -> bool:
+        """Whether another attempt at the run has begun: the run is that one's, then.
+
+        A scheduler that loses a node starts its jobs again, and the node may live.
+        """
+        try:
+            if self._info_stamp in (None, stamp_of(self.directory.info)):
+                return False
+            return len(_read_info(self.directory)["attempts"]) > self.attempt
+        except (OSError, MlxpyError, KeyError):
+            return False
+
+    @property
+    def superseded_sentence(self) -> str:
+        """Says what `superseded` means for this process."""
+        return (
+            f"another attempt at run {self.directory.log_id} in {self.directory.path.parent} has begun: "
+            "this process writes to it no more"
+        )
+
     def end(self, error: BaseException | None = None) -> None:
         """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.
 
@@ -176,7 +204,9 @@ class Run:
         ended_by_exception = isinstance(error, Exception)
         if (self._interrupted or self._stop_heard) and not ended_by_exception:
             status = Status.INTERRUPTED
-        set_status(self.info, status, error)
+        if isinstance(error, KeyboardInterrupt):
+            self._signal = self._signal or "SIGINT"
+        set_status(self.info, status, error, self._signal)
         self._list_requirements()
         self._ending = True
         try:
@@ -210,24 +240,26 @@ class Run:
 
     # The signals' side of a stop.
 
-    def announce_stop(self) -> bool:
+    def announce_stop(self, signal_name: str) -> bool:
         """Tells the program that it is to stop; false if it does not listen."""
         if self._ended or not (self._listens_for_stop or self._stop_callbacks):
             return False
-        self._stop_announced = True
+        if self._stop_announced:  # OAR says it again and again
+            return True
+        self._stop_announced, self._signal = True, signal_name
         for callback in self._stop_callbacks:
             self._stop_heard = True
             callback()
         return True
 
-    def interrupt(self) -> None:
+    def interrupt(self, signal_name: str) -> None:
         """Writes INTERRUPTED: a signal is about to end the process."""
-        self._interrupted = True
+        self._interrupted, self._signal = True, signal_name
         self._try_status(Status.INTERRUPTED)
 
     def carry_on(self) -> None:
         """Writes RUNNING again: the process went on after the signal."""
-        self._interrupted = False
+        self._interrupted, self._signal = False, None
         self._try_status(Status.RUNNING)
 
     def _try_status(self, status: Status) -> None:
@@ -235,7 +267,7 @@ class Run:
             return
         # While the last word is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
-            set_status(self.info, status)
+            set_status(self.info, status, signal=self._signal)
         try:
             self._write_info(ended=self._ending)
         except StorageError as refusal:
@@ -250,7 +282,11 @@ class Run:
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
             return
+        if self.superseded:
+            print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
+            return
         write_whole(self.directory.info, dump_yaml(self.info))
+        self._info_stamp = stamp_of(self.directory.info)
         write_summary(self.directory, self.config, self.info, ended=ended)
 
 
@@ -286,18 +322,23 @@ def _read_info(directory: RunDirectory) -> dict[str, Any]:
     return info
 
 
-def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> None:
-    """Says KILLED of an attempt that died here without a word; refuses beside one that lives."""
+def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> bool:
+    """Says KILLED of an attempt that has left no word; refuses beside one that lives.
+
+    Returns:
+        Whether its process may live all the same, where it cannot be seen from here.
+    """
     if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
-        return
+        return False
     last = info["attempts"][-1]
-    if lives_here(last):
+    put_back = last["job_id"] is not None and last["job_id"] == job_of_this_process()[0]
+    if lives_here(last) and not put_back:
         raise MlxpyError(
             f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
             f"(process {last['process_id']}): wait for its end or stop it before continuing it"
         )
-    if died_here(last):
-        last["status"] = Status.KILLED.value
+    last["status"] = Status.KILLED.value
+    return not died_here(last)
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:

@@ -15,10 +15,10 @@ WARNING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 class Stoppable(Protocol):
     """What the signals act on: a run."""
 
-    def announce_stop(self) -> bool:
+    def announce_stop(self, signal_name: str) -> bool:
         """Tells the program that it is to stop; false if it does not listen."""
 
-    def interrupt(self) -> None:
+    def interrupt(self, signal_name: str) -> None:
         """Writes the last word before the process goes."""
 
     def carry_on(self) -> None:
@@ -90,11 +90,12 @@ class SignalWatch:
         if os.getpid() != self._process_id:  # forked behind Python's back
             _act(previous, number, frame)
             return
-        if self._run.announce_stop():
+        name = signal.Signals(number).name
+        if self._run.announce_stop(name):
             if callable(previous):
                 previous(number, frame)
             return
-        self._run.interrupt()
+        self._run.interrupt(name)
         _act(previous, number, frame)
         self._run.carry_on()
 

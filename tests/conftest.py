@@ -4,6 +4,7 @@ import functools
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,9 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Under nohup it is ignored, also by the programs that the tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.

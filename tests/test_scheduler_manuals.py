@@ -7,7 +7,7 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Reader, Status
-from mlxpy_core._info import _job_of_this_process
+from mlxpy_core._info import job_of_this_process
 from mlxpy_core._scheduling import LSFScheduler, PBSScheduler, SubmissionError
 
 APP = """
@@ -245,4 +245,4 @@ def test_the_job_that_a_process_belongs_to(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert _job_of_this_process() == job
+    assert job_of_this_process() == job

@@ -77,7 +77,7 @@ def test_ctrl_c_leaves_the_jobs_of_a_cluster_alone(app: Project, cluster: Cluste
     with app.start(
         "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2", "seconds=60", *WAIT
     ) as waiting:
-        wait_until(lambda: app.run_ids() and ended(app, "RUNNING"))
+        wait_until(lambda: app.statuses() == ["RUNNING"] * 2)
         waiting.send_signal(signal.SIGINT)
         _, stderr = waiting.communicate(timeout=60)
     assert waiting.returncode == 130
@@ -98,7 +98,7 @@ def test_jobs_on_this_machine_end_with_their_launcher(
     app: Project, number: signal.Signals, exit_code: int
 ) -> None:
     with app.start("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", "seconds=60") as waiting:
-        wait_until(lambda: app.run_ids() == [1, 2] and app.info(1)["status"] == "RUNNING")
+        wait_until(lambda: app.statuses() == ["RUNNING", "SUBMITTED"])
         waiting.send_signal(number)
         _, stderr = waiting.communicate(timeout=60)
     assert waiting.returncode == exit_code

@@ -24,9 +24,9 @@ from mlxpy_core import (
     plain_config,
     rank_of_this_process,
     relative_to_launch,
-    take_run_directory,
 )
 from mlxpy_core._outcome import Outcome, keep_outcome
+from mlxpy_core._placement import place_run
 
 from ._exits import report_exits
 from ._outputs import (
@@ -132,8 +132,7 @@ class MlxpLogger(Callback):
             config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
-            # Which run several processes share is known only where its number is given.
-            rank=0 if self._forced_log_id == -1 else rank_of_this_process(),
+            rank=rank_of_this_process(),
         )
         try:
             logger_class(run=run)
@@ -152,7 +151,7 @@ class MlxpLogger(Callback):
 
     def _take(self) -> RunDirectory:
         try:
-            return take_run_directory(self._parent_log_dir, self._forced_log_id)
+            return place_run(self._parent_log_dir, self._forced_log_id)
         except MlxpyError as error:
             stop(str(error))
 

@@ -68,6 +68,10 @@ class MlxpLauncherNode:
     array_parallelism: int | None = None
     # So many runs share one job of the scheduler, started together in it.
     runs_per_job: int = 1
+    # Whether a job that a signal tells to stop, before its time is up, puts itself back into the queue.
+    requeue: bool = False
+    # So many seconds before the end comes that signal; null: 120, or what the scheduler is set to.
+    signal_delay_s: int | None = None
     # Whether to wait for the jobs and hand their return values to the sweeper.
     wait: bool = False
     # How often the scheduler is asked meanwhile, in seconds.
@@ -129,8 +133,6 @@ class SlurmLauncherNode(MlxpLauncherNode):
     mem_per_gpu: str | None = None
     mem_per_cpu: str | None = None
     account: str | None = None
-    # So many seconds before the end the program gets the signal USR2.
-    signal_delay_s: int | None = None
     # How often a job whose time is up puts itself back into the queue.
     max_num_timeout: int = 0
     # Any other option of sbatch.

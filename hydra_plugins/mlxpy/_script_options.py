@@ -64,6 +64,11 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         MlxpyError: one of them is wrong.
     """
     directives = _submitit_directives(options)
+    requeue = bool(options["requeue"] or options.get("max_num_timeout"))
+    if options["requeue"] and options["runs_per_job"] > 1:
+        raise MlxpyError(
+            "requeue puts a whole job back, and runs_per_job has several runs share it: leave one out"
+        )
     return ScriptOptions(
         name=options.get("name") or "",
         directives=tuple(
@@ -78,7 +83,9 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         start_by=_srun(directives, options["runs_per_job"]),
         stderr_to_stdout=bool(options.get("stderr_to_stdout")),
         cleanup_cmd=options["cleanup_cmd"],
-        max_requeues=options.get("max_num_timeout") or 0,
+        requeue=requeue,
+        max_requeues=None if options["requeue"] else options.get("max_num_timeout"),
+        warn_s=options["signal_delay_s"],
     )
 
 
@@ -91,11 +98,10 @@ def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if options.get("mem_gb") is not None:
         directives["mem"] = f"{options['mem_gb']}GB"
-    delay = options.get("signal_delay_s")
-    if delay is None and options.get("max_num_timeout"):
-        delay = _SIGNAL_DELAY_S  # without a signal nobody could tell that the time is up
-    if delay is not None:
-        directives["signal"] = f"USR2@{delay}"
+    # Without a signal nobody could tell that the time is up.
+    warned = options["signal_delay_s"] is not None or options.get("max_num_timeout")
+    if warned and "max_num_timeout" in options:
+        directives["signal"] = f"USR2@{options['signal_delay_s'] or _SIGNAL_DELAY_S}"
     for name, value in (options.get("additional_parameters") or {}).items():
         directives[name.replace("_", "-")] = value
     return directives

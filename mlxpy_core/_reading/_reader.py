@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import pandas
 
+from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
 
 from ._cache_place import cache_place
@@ -18,6 +19,8 @@ from ._metric_columns import MetricColumns
 from ._query import check_fields, parse_query
 from ._rows import LAZY_CELL, CatalogRows
 
+# How long a scheduler is given to answer.
+_PATIENCE_S = 10.0
 _RESULT_FORMATS = ("datadict", "pandas")
 
 
@@ -25,7 +28,8 @@ class Reader:
     """Finds runs by what their config and info say.
 
     Opening it reads the metadata of all runs, from a cache what has not changed. What it shows stays as
-    it was then, until `refresh`.
+    it was then, until `refresh`. Of runs that have no last word it finds out what became of them, from
+    the process table or from their scheduler, which is asked once.
 
     Args:
         parent_log_dir: the directory of runs.
@@ -34,6 +38,7 @@ class Reader:
 
     Attributes:
         src_dir: the directory of runs, absolute.
+        troubles: what could not be found out about runs that have not ended, a sentence each.
 
     Raises:
         MlxpyError: there is no such directory, or `dst_dir` cannot be written.
@@ -122,9 +127,26 @@ class Reader:
             raise MlxpyError(f"no directory {self.src_dir!r}: give the parent_log_dir of your runs")
         place = cache_place(self._logs, self._dst_dir)
         self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
+        self.troubles: list[str] = []
+        if refresh and self._settle():
+            self._catalog = open_catalog(self._logs, place.below("runs"), refresh=True)
         self._metrics = MetricColumns(self._catalog, place.below("metrics"))
         for cached in ("_kinds", "_lazy_fields"):
             self.__dict__.pop(cached, None)
+
+    def _settle(self) -> bool:
+        """Finds out what became of runs without a last word; tells whether one has another word now."""
+        open_ones = np.flatnonzero(~self._catalog.ended)
+        if not len(open_ones):
+            return False
+        from mlxpy_core._scheduling import settle_runs  # of no use to most readers
+
+        words = self._catalog.values("info.status", open_ones)
+        runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
+        findings = settle_runs(runs, patience_s=_PATIENCE_S)
+        self.troubles = findings.troubles
+        found = [findings.words.get(run, word) for run, word in zip(runs, words, strict=True)]
+        return found != words
 
     @cached_property
     def _kinds(self) -> dict[str, set[str]]:

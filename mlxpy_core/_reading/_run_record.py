@@ -16,12 +16,12 @@ import yaml
 
 from mlxpy_core._files import read_bytes
 from mlxpy_core._flatten import flatten
-from mlxpy_core._info import Status
+from mlxpy_core._info import ENDED, Status
 from mlxpy_core._metrics import listed_keys
 from mlxpy_core._summary import Stamp, Summary, lazy_names, read_summary
 from mlxpy_core._yaml import load_yaml
 
-_ENDED = {status.value for status in Status} - {Status.SUBMITTED.value, Status.RUNNING.value}
+_ENDED = {status.value for status in ENDED}
 
 
 class UnreadableRunError(Exception):
@@ -76,7 +76,14 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     lazy = summary.lazy
     if lazy is None:
         lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
-    return RunRecord(log_id, stamp, fields.get("info.status") in _ENDED, fields, lazy)
+    return RunRecord(log_id, stamp, _is_final(fields), fields, lazy)
+
+
+def _is_final(fields: Mapping[str, Any]) -> bool:
+    # As `_info.is_final`, which knows the fields' meaning.
+    status = fields.get("info.status")
+    comes_back = status == Status.INTERRUPTED.value and fields.get("info.scheduler.job_ended") is False
+    return status in _ENDED and not comes_back
 
 
 def _noted_job_id(run: str) -> str | None:

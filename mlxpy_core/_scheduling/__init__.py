@@ -1,34 +1,44 @@
 """Schedulers: how a run becomes a script, and how scripts are submitted to a cluster's queue."""
 
+from ._cancelling import Cancellation, cancel, plan_cancellation
 from ._find import BUILT_IN_SCHEDULERS, find_scheduler
 from ._local import LocalScheduler
 from ._lsf import LSFScheduler
 from ._oar import OARScheduler
 from ._pbs import PBSScheduler
+from ._resubmission import Resubmission, plan_resubmission
 from ._scheduler import Scheduler, SubmissionError
 from ._script import ScriptOptions
-from ._settling import settle
+from ._settling import Findings, settle, settle_runs
 from ._sge import SGEScheduler
 from ._slurm import SLURMScheduler
-from ._submission import Grouping, Job, run_names, submit_jobs
+from ._submission import Grouping, Job, noted_job, run_names, submit_jobs
 from ._waiting import wait_for_runs
 
 __all__ = [
     "BUILT_IN_SCHEDULERS",
+    "Cancellation",
+    "Findings",
     "Grouping",
     "Job",
     "LSFScheduler",
     "LocalScheduler",
     "OARScheduler",
     "PBSScheduler",
+    "Resubmission",
     "SGEScheduler",
     "SLURMScheduler",
     "Scheduler",
     "ScriptOptions",
     "SubmissionError",
+    "cancel",
     "find_scheduler",
+    "noted_job",
+    "plan_cancellation",
+    "plan_resubmission",
     "run_names",
     "settle",
+    "settle_runs",
     "submit_jobs",
     "wait_for_runs",
 ]

@@ -46,6 +46,25 @@ def find_scheduler(name: str) -> Scheduler:
         raise MlxpyError(f"the scheduler {name!r} cannot be made: {error}") from error
 
 
+def scheduler_name(scheduler: Scheduler) -> str:
+    """Gives the name by which `find_scheduler` finds a scheduler's class again."""
+    found = type(scheduler)
+    if found in (*BUILT_IN_SCHEDULERS.values(), *_schedulers_of_plugins().values()):
+        return found.__name__
+    return f"{found.__module__}.{found.__qualname__}"
+
+
+def find_installed_scheduler(name: str) -> Scheduler | None:
+    """Makes a built-in scheduler or a plugin's, by its class's name, and imports nothing for it.
+
+    For names that others have written down: a dotted path would run whatever it leads to.
+    """
+    if name in BUILT_IN_SCHEDULERS:
+        return BUILT_IN_SCHEDULERS[name]()
+    of_plugins = {found.__name__: found for found in _schedulers_of_plugins().values()}
+    return of_plugins[name]() if name in of_plugins else None
+
+
 def _class_of(name: str) -> type[Scheduler]:
     of_plugins = _schedulers_of_plugins()
     known = {

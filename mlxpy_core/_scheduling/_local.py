@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._info import Status
+from mlxpy_core._directories import RunDirectory
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._info import Status, read_status
+from mlxpy_core._process import note_process
 
 from ._scheduler import Scheduler
 
@@ -64,9 +66,11 @@ class LocalScheduler(Scheduler):
         self._pool.shutdown()
 
     def _run(self, job_id: str, script: Path) -> int:
+        if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
+            return 128 + signal.SIGTERM
         environment = {**os.environ, self.job_variable: job_id}
         stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
-        with open(stdout, "wb") as out, open(stderr, "wb") as err:
+        with open(stdout, "ab") as out, open(stderr, "ab") as err:
             process = subprocess.Popen(
                 [script],
                 stdin=subprocess.DEVNULL,
@@ -76,6 +80,9 @@ class LocalScheduler(Scheduler):
                 start_new_session=True,
             )
         self._started[job_id] = process
+        if (script.parent / "metadata").is_dir():  # not where several runs share a job
+            with contextlib.suppress(StorageError):
+                note_process(RunDirectory(script.parent), process.pid)
         if self._stopped:  # while it was started
             _terminate(process)
         return process.wait()

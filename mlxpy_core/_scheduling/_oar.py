@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ class OARScheduler(Scheduler):
     first_index = 1
     task_output = "%jobid%"
     output_by_index = False
+    requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
+    warning = r"^--(checkpoint|signal)\b"
+    forgets = False
 
     def name_directives(self, name: str) -> list[str]:
         return [f"-n {name}"]
@@ -38,6 +42,12 @@ class OARScheduler(Scheduler):
             )
         return [f"--array {count}"]
 
+    def requeue_directives(self) -> list[str]:
+        return ["-t idempotent"]
+
+    def warning_directives(self, seconds: int) -> list[str]:
+        return [f"--checkpoint {seconds}", f"--signal {int(signal.SIGUSR2)}"]
+
     def submit(self, script: Path) -> str:
         return self._submit(script, 1)[0]
 
@@ -45,14 +55,34 @@ class OARScheduler(Scheduler):
         return self._submit(script, count)
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        asked = [word for job_id in job_ids for word in ("-j", job_id)]
-        words = json.loads(self.call(["oarstat", "-s", "-J", *asked], Path("/")) or "{}")
-        found = {job_id: _STATUS.get(word, Status.RUNNING) for job_id, word in words.items()}
+        return {job_id: status for job_id, (_, status) in self._newest(job_ids).items()}
+
+    def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
+        newest = self._newest(job_ids)
+        return {job_id: newest[job_id][0] if job_id in newest else job_id for job_id in job_ids}
+
+    def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status]]:
+        """Gives the newest id of each job and what became of it: one that comes back has a new id."""
+        words = self._ask("-s", [word for job_id in job_ids for word in ("-j", job_id)])
+        found = {job_id: (job_id, _STATUS.get(word, Status.RUNNING)) for job_id, word in words.items()}
         # How a job ended takes a second, slower query.
-        if ended := [job_id for job_id, word in words.items() if word in ("Terminated", "Error")]:
-            asked = [word for job_id in ended for word in ("-j", job_id)]
-            details = json.loads(self.call(["oarstat", "-f", "-J", *asked], Path("/")) or "{}")
-            found.update({job_id: _ended(job) for job_id, job in details.items()})
+        ended = [job_id for job_id, word in words.items() if word in ("Terminated", "Error")]
+        jobs = self._ask("-f", [word for job_id in ended for word in ("-j", job_id)])
+        asked_for = {job_id: job_id for job_id in ended}
+        while jobs:
+            for job_id, job in jobs.items():
+                found[asked_for[job_id]] = (job_id, _status(job))
+            back = [job_id for job_id, job in jobs.items() if _came_back(job)]
+            jobs = self._ask("-f", ["--sql", f"resubmit_job_id IN ({','.join(back)})"] if back else [])
+            asked_for = {new: asked_for[str(job["resubmit_job_id"])] for new, job in jobs.items()}
+        return found
+
+    def _ask(self, how: str, which: Sequence[str]) -> dict[str, Any]:
+        if not which:
+            return {}
+        found: dict[str, Any] = json.loads(
+            self.call(["oarstat", how, "-J", *which], Path("/")).strip() or "{}"
+        )
         return found
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
@@ -97,10 +127,16 @@ _STATUS = {
 }
 
 
-def _ended(job: Mapping[str, Any]) -> Status:
+def _status(job: Mapping[str, Any]) -> Status:
     if job["state"] == "Error":
         kinds = {event["type"] for event in job["events"]}
         # OAR asks for the end itself, too, when it has another reason.
         cancelled = "FRAG_JOB_REQUEST" in kinds and not kinds & {"WALLTIME", "BESTEFFORT_KILL"}
         return Status.INTERRUPTED if cancelled else Status.KILLED
-    return Status.FAILED if job["exit_code"] else Status.COMPLETE
+    if job["state"] == "Terminated" and job["exit_code"]:
+        return Status.FAILED
+    return _STATUS.get(job["state"], Status.RUNNING)
+
+
+def _came_back(job: Mapping[str, Any]) -> bool:
+    return any(event["type"] == "RESUBMIT_JOB_AUTOMATICALLY" for event in job["events"])

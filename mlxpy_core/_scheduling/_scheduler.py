@@ -12,8 +12,6 @@ from typing import ClassVar
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._info import Status
 
-_PATIENCE_S = 120
-
 
 class SubmissionError(MlxpyError):
     """The scheduler did not take a job; the message holds its words."""
@@ -30,6 +28,9 @@ class Scheduler(ABC):
         job_variable: the variable that holds a job's id, in the job.
         restart_count: the variable that says how often a job was put back into the queue.
         requeue: the shell command by which a job puts itself back; empty: there is none.
+        warning: a pattern of directives that ask for a signal before the job's time is up.
+        forgets: whether it forgets jobs that have ended; one that does not knows all that it ever took.
+        patience_s: how many seconds it is given to answer.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
@@ -41,10 +42,18 @@ class Scheduler(ABC):
     job_variable: ClassVar[str] = ""
     restart_count: ClassVar[str] = ""
     requeue: ClassVar[str] = ""
+    warning: ClassVar[str] = ""
+    forgets: ClassVar[bool] = True
+    patience_s: float = 120
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
     output_by_index: ClassVar[bool] = False
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster that answers here; empty where clusters have no names."""
+        return ""
 
     @property
     def max_array_size(self) -> int:
@@ -72,6 +81,28 @@ class Scheduler(ABC):
             SubmissionError: the scheduler cannot bound how many run at once.
         """
         raise NotImplementedError
+
+    def requeue_directives(self) -> list[str]:
+        """Gives what allows a job to come back into the queue.
+
+        Raises:
+            SubmissionError: jobs cannot put themselves back.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"jobs of {name} cannot put themselves back: leave requeue out")
+
+    def warning_directives(self, seconds: int) -> list[str]:
+        """Gives what has a job get SIGUSR1 or SIGUSR2 so long before its time is up.
+
+        Raises:
+            SubmissionError: the scheduler sends no such signal.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"{name} sends no signal before the end: leave signal_delay_s out")
+
+    def asks_for_warning(self, directives: Sequence[str]) -> bool:
+        """Tells whether directives ask for a signal before the job's time is up."""
+        return bool(self.warning) and any(re.search(self.warning, one) for one in directives)
 
     @abstractmethod
     def submit(self, script: Path) -> str:
@@ -101,6 +132,14 @@ class Scheduler(ABC):
         Raises:
             SubmissionError: the scheduler does not answer.
         """
+
+    def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Gives the id by which each job is known now; some schedulers put a job back under a new one.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+        return {job_id: job_id for job_id in job_ids}
 
     @abstractmethod
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
@@ -139,7 +178,7 @@ class Scheduler(ABC):
                     capture_output=True,
                     text=True,
                     errors="replace",
-                    timeout=_PATIENCE_S,
+                    timeout=self.patience_s,
                     check=False,
                 )
         except FileNotFoundError:
@@ -148,7 +187,7 @@ class Scheduler(ABC):
             ) from None
         except subprocess.TimeoutExpired:
             raise SubmissionError(
-                f"{command[0]} did not answer within {_PATIENCE_S} s, but may have taken the job: "
+                f"{command[0]} did not answer within {self.patience_s} s, but may have taken the job: "
                 "look at the queue before submitting again"
             ) from None
         complaints = done.stderr.splitlines()

@@ -10,6 +10,8 @@ from mlxpy_core._errors import MlxpyError
 
 from ._scheduler import Scheduler
 
+_WARNING_S = 120  # submitit's signal_delay_s
+
 
 @dataclass(frozen=True)
 class ScriptOptions:
@@ -27,7 +29,11 @@ class ScriptOptions:
             runs by hand.
         stderr_to_stdout: whether both outputs go to log.stdout.
         cleanup_cmd: commands after the program; the exit status stays the program's.
-        max_requeues: how often the job puts itself back into the queue when its run was interrupted.
+        requeue: whether the job puts itself back into the queue when a warning that its time is nearly
+            up has ended its run.
+        max_requeues: how often at most; None for no bound.
+        warn_s: how many seconds before the end the warning is to come; None for 120, and for no warning
+            where nothing is put back.
     """
 
     name: str = ""
@@ -40,7 +46,9 @@ class ScriptOptions:
     start_by: tuple[str, ...] = ()
     stderr_to_stdout: bool = False
     cleanup_cmd: str = ""
-    max_requeues: int = 0
+    requeue: bool = False
+    max_requeues: int | None = None
+    warn_s: int | None = None
 
     def __post_init__(self) -> None:
         for option in self.option_cmd:
@@ -73,7 +81,8 @@ def job_script(
         environment: variables that the command gets; a path of folders starts with these.
     """
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
-    redirection = f"exec > {_quoted(run / 'log.stdout')} 2> {_quoted(run / 'log.stderr')}"
+    # A job that comes back writes on where it was.
+    redirection = f"exec >> {_quoted(run / 'log.stdout')} 2>> {_quoted(run / 'log.stderr')}"
     lines = [
         *_head(scheduler, options, f"{run.parent.name}/{run.name}", output or []),
         *([redirection] if output is None else []),
@@ -84,10 +93,31 @@ def job_script(
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),
     ]
-    after = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options.max_requeues, run)]
-    if after:
-        lines += ["mlxpy_status=$?", *after, "exit $mlxpy_status"]
-    return "\n".join(lines) + "\n"
+    after = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options, run)]
+    if scheduler.asks_for_warning(_directives(scheduler, options)):
+        lines[-1] += " &"
+        lines += _PASSING_SIGNALS_ON
+    elif after:
+        lines += ["mlxpy_status=$?"]
+    else:
+        return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *after, "exit $mlxpy_status"]) + "\n"
+
+
+# Some schedulers send the warning to this shell alone. It reads a signal only while it waits, which then
+# ends early; a program in the background does not hear Ctrl-C, so that becomes a SIGTERM.
+_PASSING_SIGNALS_ON = [
+    "mlxpy_program=$!",
+    "for mlxpy_signal in USR1 USR2; do",
+    '    trap "kill -s $mlxpy_signal $mlxpy_program" $mlxpy_signal',
+    "done",
+    'trap "kill -s TERM $mlxpy_program" INT TERM',
+    "while",
+    "    wait $mlxpy_program",
+    "    mlxpy_status=$?",
+    "    kill -0 $mlxpy_program 2> /dev/null",
+    "do :; done",
+]
 
 
 def array_script(
@@ -124,7 +154,7 @@ def array_script(
         lines += [
             f"shift $(((${{{scheduler.array_index}}} - {scheduler.first_index}) * {runs_per_task}))"
         ]
-    redirected = '"$run/script.sh" > "$run/log.stdout" 2> "$run/log.stderr"'
+    redirected = '"$run/script.sh" >> "$run/log.stdout" 2>> "$run/log.stderr"'
     if runs_per_task == 1:
         linked = output is not None and scheduler.output_by_index
         lines += [
@@ -137,10 +167,12 @@ def array_script(
             "started=0",
             "for id; do",
             f"    [ $started -lt {runs_per_task} ] || break",
+            "    started=$((started + 1))",
             f"    run={_quoted(parent)}/$id",
+            # The job was put back for the sake of another run.
+            """    if grep -qsx 'status: COMPLETE' "$run/metadata/info.yaml"; then continue; fi""",
             f"    {redirected} &",
             '    processes="$processes $!"',
-            "    started=$((started + 1))",
             "done",
             "status=0",
             "for process in $processes; do",
@@ -155,13 +187,25 @@ def _head(
     scheduler: Scheduler, options: ScriptOptions, name: str, directives: Sequence[str]
 ) -> list[str]:
     plain_name = re.sub(r"[^\w./-]", "_", options.name or name, flags=re.ASCII)
-    own = [*scheduler.name_directives(plain_name), *directives, *options.directives]
-    users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
+    own = [*scheduler.name_directives(plain_name), *directives]
     return [
         f"#!{options.shell_path}",
-        *(f"{scheduler.directive} {directive}" for directive in [*own, *filter(None, users)]),
+        *(f"{scheduler.directive} {line}" for line in [*own, *_directives(scheduler, options)]),
         "",
     ]
+
+
+def _directives(scheduler: Scheduler, options: ScriptOptions) -> list[str]:
+    """Gives the directives that the options ask for, the user's own last."""
+    users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
+    chosen = [*options.directives, *filter(None, users)]
+    requeue = (
+        [one for one in scheduler.requeue_directives() if one not in chosen] if options.requeue else []
+    )
+    wanted = options.requeue or options.warn_s is not None
+    if not wanted or scheduler.asks_for_warning(chosen):
+        return [*requeue, *chosen]
+    return [*requeue, *scheduler.warning_directives(options.warn_s or _WARNING_S), *chosen]
 
 
 def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
@@ -169,14 +213,15 @@ def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
     return f"${{{scheduler.job_variable}:+{' '.join(map(shlex.quote, words))}}} " if words else ""
 
 
-def _requeue(scheduler: Scheduler, most: int, run: Path) -> list[str]:
-    if not most:
+def _requeue(scheduler: Scheduler, options: ScriptOptions, run: Path) -> list[str]:
+    if not options.requeue:
         return []
     info = _quoted(run / "metadata" / "info.yaml")
-    interrupted = f"grep -qx 'status: INTERRUPTED' {info}"
-    again = f'[ "${{{scheduler.restart_count}:-0}}" -lt {most} ]'
-    in_job = f'[ -n "${scheduler.job_variable}" ]'
-    return [f"if {in_job} && {interrupted} && {again}; then", f"    {scheduler.requeue}", "fi"]
+    words = ("status: INTERRUPTED", "signal: SIGUSR[12]")
+    conditions = [f'[ -n "${scheduler.job_variable}" ]', *(f"grep -qx '{w}' {info}" for w in words)]
+    if options.max_requeues is not None:
+        conditions.append(f'[ "${{{scheduler.restart_count}:-0}}" -lt {options.max_requeues} ]')
+    return [f"if {' && '.join(conditions)}; then", f"    {scheduler.requeue}", "fi"]
 
 
 def _export(name: str, value: str) -> str:

@@ -1,25 +1,78 @@
-"""Writes the last word of a run whose job has ended without one."""
+"""Finds out what became of runs that have no last word, and writes it.
+
+A run's process writes how it ended. One that died could not, and neither could one that never started:
+then the scheduler knows, or, of what runs on this machine, the process table.
+"""
 
 import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import yaml
 
 from mlxpy_core._directories import RunDirectory
+from mlxpy_core._errors import MlxpyError
 from mlxpy_core._files import write_whole
-from mlxpy_core._info import Status, set_status
-from mlxpy_core._process import lives_here
+from mlxpy_core._info import Status, is_final, noted_job_id, read_info, set_status
+from mlxpy_core._process import died_here, lives_here, noted_process
 from mlxpy_core._summary import write_summary
 from mlxpy_core._yaml import dump_yaml, load_yaml
 
-ENDED = frozenset(Status) - {Status.SUBMITTED, Status.RUNNING}
+from ._find import find_installed_scheduler, find_scheduler
+from ._scheduler import Scheduler
+
+# A scheduler that does not know a job may not know it yet: accounting is late.
+_UNKNOWN_S = 60
+LOCAL = "LocalScheduler"
+# Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
+_JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
 
 
-def read_status(directory: RunDirectory) -> Status | None:
-    """Reads the word of a run; None if its info.yaml cannot be read now."""
-    info = _read(directory)
-    return Status(info["status"]) if info else None
+@dataclass
+class Findings:
+    """What became of runs.
+
+    Attributes:
+        words: the word of each run whose info.yaml can be read.
+        troubles: a sentence for each scheduler that could not be asked, and what else is not known.
+    """
+
+    words: dict[RunDirectory, Status] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+
+
+def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None) -> Findings:
+    """Finds out what became of runs and writes it; each scheduler is asked once.
+
+    A run whose word is final is left as it is, and so is one that may live as far as is known here.
+
+    Args:
+        runs: the runs.
+        patience_s: how many seconds a scheduler is given to answer; None for its own patience.
+    """
+    findings = Findings()
+    of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
+    for run in runs:
+        info = read_info(run)
+        if info is None:
+            continue
+        findings.words[run] = Status(info["status"])
+        if is_final(info):
+            continue
+        scheduler = info["scheduler"] or {"name": LOCAL}
+        if scheduler["name"] == LOCAL or scheduler.get("job_ended", True):
+            if _died_here(run, info):
+                _note(findings, run, None)
+        elif not _lives_here(info):
+            key = (scheduler["name"], scheduler.get("cluster", ""))
+            of_schedulers.setdefault(key, {})[run] = info
+    for (name, cluster), infos in of_schedulers.items():
+        _ask(findings, name, cluster, infos, patience_s)
+    return findings
 
 
 def settle(directory: RunDirectory, job: Status | None) -> Status | None:
@@ -37,37 +90,151 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
     Raises:
         StorageError: the word cannot be written.
     """
-    info = _read(directory)
-    if info is None or Status(info["status"]) in ENDED:
+    info = read_info(directory)
+    if info is None or is_final(info):
         return Status(info["status"]) if info else None
-    if info["attempts"] and info["attempts"][-1]["status"] == Status.RUNNING.value:
-        if lives_here(info["attempts"][-1]):
+    status = Status(info["status"])
+    if status is Status.RUNNING:
+        if _lives_here(info):
             return Status.RUNNING
         set_status(info, Status.KILLED)
-    else:
+    elif status is Status.SUBMITTED:
         _end_unstarted(info, job)
-    write_whole(directory.info, dump_yaml(info))
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # only a cache
-        config = load_yaml(directory.config.read_text(encoding="utf-8"))
-        write_summary(directory, config, info, ended=True)
+    if info["scheduler"]:
+        info["scheduler"]["job_ended"] = True
+    _write(directory, info)
     return Status(info["status"])
+
+
+def _ask(
+    findings: Findings,
+    name: str,
+    cluster: str,
+    infos: Mapping[RunDirectory, dict[str, Any]],
+    patience_s: float | None,
+) -> None:
+    scheduler = _scheduler(name, infos)
+    if scheduler is None:
+        findings.troubles.append(f"there is no scheduler {name!r} here to ask")
+        return
+    scheduler.patience_s = patience_s or scheduler.patience_s
+    job_ids = {run: noted_job_id(run, info) for run, info in infos.items()}
+    known = {run: job_id for run, job_id in job_ids.items() if job_id and _JOB_ID.fullmatch(job_id)}
+    if lost := sorted(run.log_id for run in infos.keys() - known.keys() if died_submitting(infos[run])):
+        ids = " ".join(map(str, lost))
+        findings.troubles.append(
+            f"the submission of {ids} was broken off before it was known which jobs they are: if they "
+            f"are not in the queue, mlxpy resubmit {ids}"
+        )
+    if not known:
+        return
+    try:
+        if cluster and scheduler.cluster != cluster:
+            findings.troubles.append(
+                f"the cluster {cluster!r} of {name} does not answer on this machine"
+            )
+            return
+        states = scheduler.states(sorted(set(known.values())))
+    except MlxpyError as error:
+        findings.troubles.append(str(error))
+        return
+    for run, job_id in known.items():
+        state = states.get(job_id)
+        if state is None and not (scheduler.forgets and _age_s(infos[run]) > _UNKNOWN_S):
+            continue
+        _note(findings, run, state)
+
+
+def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
+    """Writes what is known of a run's job into its info, and what that comes to into the findings."""
+    try:
+        if job is Status.SUBMITTED:
+            status = _put_back(run)
+        elif job is Status.RUNNING:
+            return  # what its program says is the word
+        else:
+            status = settle(run, job)
+    except MlxpyError as error:  # another user's
+        findings.troubles.append(str(error))
+        return
+    if status:
+        findings.words[run] = status
+
+
+def _put_back(directory: RunDirectory) -> Status | None:
+    """Says SUBMITTED of a run whose job is in the queue again."""
+    info = read_info(directory)
+    if info is None or is_final(info) or _lives_here(info):
+        return Status(info["status"]) if info else None
+    if info["status"] == Status.RUNNING.value:
+        info["attempts"][-1]["status"] = Status.KILLED.value
+    if info["status"] != Status.SUBMITTED.value:
+        info["status"] = Status.SUBMITTED.value
+        _write(directory, info, ended=False)
+    return Status.SUBMITTED
+
+
+def _scheduler(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
+    if scheduler := find_installed_scheduler(name):
+        return scheduler
+    try:
+        # Another user's run must not have us import what it names.
+        if all(run.info.stat().st_uid == os.getuid() for run in runs):
+            return find_scheduler(name)
+    except (OSError, MlxpyError):
+        pass
+    return None
+
+
+def _lives_here(info: Mapping[str, Any]) -> bool:
+    attempts: Sequence[dict[str, Any]] = info["attempts"]
+    return bool(attempts) and info["status"] == Status.RUNNING.value and lives_here(attempts[-1])
+
+
+def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    if info["status"] == Status.RUNNING.value:
+        return bool(info["attempts"]) and died_here(info["attempts"][-1])
+    if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
+        return False
+    # What was to run on this machine ends with the launcher that was to start it; but for the scripts
+    # that it had started.
+    script = noted_process(directory)
+    return script is None or died_here(script)
+
+
+def died_submitting(info: Mapping[str, Any]) -> bool:
+    """Tells whether the process that submitted a run, which waits, is known to have ended."""
+    submitter = (info["scheduler"] or {}).get("submitter")
+    return isinstance(submitter, dict) and died_here(submitter)
+
+
+def _age_s(info: Mapping[str, Any]) -> float:
+    """Tells for how long the scheduler may have known the run's job."""
+    starts = [attempt["start"] for attempt in info["attempts"][-1:]]
+    try:
+        begun = starts[0] if starts else f"{info['submit_date']}T{info['submit_time']}"
+        return (datetime.now().astimezone() - datetime.fromisoformat(begun)).total_seconds()
+    except (LookupError, TypeError, ValueError):
+        return 0
 
 
 def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
     now = datetime.now().astimezone()
     info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
+    if info["scheduler"]:
+        info["scheduler"].pop("submitter", None)
     if job is Status.INTERRUPTED:
         info["status"] = Status.INTERRUPTED.value
-        return
-    info["status"] = Status.FAILED.value
-    message = "the job ended before the program started: its output says why"
-    info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
+    elif info["attempts"]:  # it was put back, and did not start again
+        info["status"] = Status.KILLED.value
+    else:
+        info["status"] = Status.FAILED.value
+        message = "the job ended before the program started: its output says why"
+        info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
 
 
-def _read(directory: RunDirectory) -> dict[str, Any] | None:
-    try:
-        info = load_yaml(directory.info.read_text(encoding="utf-8"))
-        Status(info["status"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        return None
-    return info if isinstance(info, dict) and isinstance(info.get("attempts"), list) else None
+def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
+    write_whole(directory.info, dump_yaml(info))
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # only a cache
+        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+        write_summary(directory, config, info, ended=ended)

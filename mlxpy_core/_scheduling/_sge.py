@@ -23,6 +23,8 @@ class SGEScheduler(Scheduler):
     first_index = 1
     task_output = "$TASK_ID"
     output_by_index = True
+    requeue = "exit 99"  # queue_conf(5), "forbid_reschedule"
+    warning = r"^-notify\b"
 
     def name_directives(self, name: str) -> list[str]:
         # sge_types(5): a job's name has no slash and starts with no digit. With -cwd the output goes to
@@ -38,6 +40,12 @@ class SGEScheduler(Scheduler):
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         bound = f" -tc {parallelism}" if parallelism else ""
         return [f"-t 1-{count}{bound}"]
+
+    def requeue_directives(self) -> list[str]:
+        return ["-r y"]
+
+    def warning_directives(self, seconds: int) -> list[str]:
+        return ["-notify"]  # how long before the end is the queue's affair: queue_conf(5)
 
     def submit(self, script: Path) -> str:
         # Queues with shell_start_mode posix_compliant, queue_conf(5), pass over the script's first line.

@@ -1,7 +1,6 @@
 """Slurm: ``sbatch``. Seen with 22.05."""
 
 import contextlib
-import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,20 @@ class SLURMScheduler(Scheduler):
     job_variable = "SLURM_JOB_ID"
     restart_count = "SLURM_RESTART_COUNT"
     requeue = 'scontrol requeue "$SLURM_JOB_ID"'
+    warning = r"^--signal\b"
     array_index = "SLURM_ARRAY_TASK_ID"
     first_index = 0
     task_output = "%a"
     output_by_index = True
 
     @property
+    def cluster(self) -> str:
+        return _setting("ClusterName")
+
+    @property
     def max_array_size(self) -> int:
-        return _max_array_size()
+        # Indices start at 0, so the bound of the index is that of the size.
+        return int(_setting("MaxArraySize") or 1000)
 
     def name_directives(self, name: str) -> list[str]:
         return [f"--job-name={name}"]
@@ -41,6 +46,13 @@ class SLURMScheduler(Scheduler):
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         bound = f"%{parallelism}" if parallelism else ""
         return [f"--array=0-{count - 1}{bound}"]
+
+    def requeue_directives(self) -> list[str]:
+        return ["--requeue"]
+
+    def warning_directives(self, seconds: int) -> list[str]:
+        # B: to the script, which passes it on; without steps of srun nobody else would get it.
+        return [f"--signal=B:USR2@{seconds}"]
 
     def submit(self, script: Path) -> str:
         printed = self.call(["sbatch", "--parsable", script.name], script.parent)
@@ -106,12 +118,13 @@ def _status(word: str) -> Status:
     return _STATUS.get(word.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
 
 
-@functools.cache
-def _max_array_size() -> int:
-    """Asks the controller; indices start at 0, so the bound of the index is that of the size."""
-    try:
-        shown = SLURMScheduler().call(["scontrol", "show", "config"], Path("/"))
-    except SubmissionError:
-        return 1000
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", shown, flags=re.MULTILINE)
-    return int(found[1]) if found else 1000
+_settings: dict[str, str] = {}
+
+
+def _setting(name: str) -> str:
+    """Gives a setting of the controller, which is asked until it has answered; empty if it has not."""
+    if not _settings:
+        with contextlib.suppress(SubmissionError):
+            shown = SLURMScheduler().call(["scontrol", "show", "config"], Path("/"))
+            _settings.update(re.findall(r"^(\w+)\s*= (.*\S)\s*$", shown, flags=re.MULTILINE))
+    return _settings.get(name, "")

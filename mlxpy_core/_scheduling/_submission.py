@@ -1,19 +1,25 @@
 """Submits runs: each gets its metadata and its script, then the queue gets them all."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._files import write_whole
 from mlxpy_core._info import Launch, Status, submitted_info
-from mlxpy_core._yaml import dump_yaml
+from mlxpy_core._yaml import dump_yaml, load_yaml
 
+from ._find import scheduler_name
 from ._scheduler import Scheduler, SubmissionError
 from ._script import ScriptOptions, array_script, job_script
+
+_NOTE = "job.yaml"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Job:
         command: the words of the command that the job runs.
         options: what the user says about its script.
         environment: variables that the command gets.
+        earlier: what info.yaml says of a run that is submitted again; empty for a new one.
     """
 
     directory: RunDirectory
@@ -35,6 +42,7 @@ class Job:
     command: Sequence[str]
     options: ScriptOptions = field(default_factory=ScriptOptions)
     environment: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""
@@ -82,7 +90,8 @@ def submit_jobs(
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs say FAILED with its words.
 
-    Ctrl-C leaves what was submitted; the other runs say INTERRUPTED.
+    Ctrl-C leaves what was submitted; the other runs say INTERRUPTED. A run that was submitted before
+    says what it said then.
 
     Args:
         scheduler: the queue's scheduler.
@@ -104,8 +113,8 @@ def submit_jobs(
         for group in grouping.groups(scheduler, jobs):
             taken = _submit(scheduler, group, grouping)
             job_ids.update(taken)
-            for directory, job_id in taken.items():
-                _note_job_id(directory, job_id)
+            for job in group:
+                _note(job, taken[job.directory])
     except (MlxpyError, OSError, KeyboardInterrupt) as error:
         left = [job for job in jobs if job.directory not in job_ids]
         for job in left:
@@ -144,16 +153,25 @@ def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> di
 def _prepare(job: Job, scheduler: Scheduler) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
-    write_whole(directory.config, dump_yaml(job.config))
+    if job.earlier:
+        (directory.keys / _NOTE).unlink(missing_ok=True)  # of its last job
+    else:
+        write_whole(directory.config, dump_yaml(job.config))
     _write_script(directory.path / "script.sh", job.script(scheduler))
-    info = submitted_info(directory, job.launch, type(scheduler).__name__)
-    write_whole(directory.info, dump_yaml(info))
+    write_whole(directory.info, dump_yaml(_info(job, scheduler)))
+
+
+def _info(job: Job, scheduler: Scheduler) -> dict[str, Any]:
+    return submitted_info(
+        job.directory, job.launch, scheduler_name(scheduler), scheduler.cluster, job.earlier
+    )
 
 
 def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
     runs = [job.directory.path for job in jobs]
-    # In the first run's directory: it lives as long as the run does.
-    directory = runs[0] / "array"
+    # In the first run's directory: it lives as long as the run does. A run that is submitted again may
+    # be the first of an array that others still wait in.
+    directory = next(path for path in _array_directories(runs[0]) if not path.exists())
     text = array_script(
         scheduler,
         jobs[0].options,
@@ -172,6 +190,12 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
     return path
 
 
+def _array_directories(run: Path) -> Iterator[Path]:
+    yield run / "array"
+    for number in itertools.count(2):
+        yield run / f"array.{number}"
+
+
 def _link(link: Path, target: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(target)
@@ -183,8 +207,11 @@ def _write_script(path: Path, text: str) -> None:
 
 
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
-    info = submitted_info(job.directory, job.launch, type(scheduler).__name__)
-    if isinstance(error, KeyboardInterrupt):
+    info = dict(job.earlier) or _info(job, scheduler)
+    info["scheduler"]["job_ended"] = True
+    if job.earlier:
+        pass
+    elif isinstance(error, KeyboardInterrupt):
         info["status"] = Status.INTERRUPTED.value
     else:
         info["status"] = Status.FAILED.value
@@ -193,7 +220,44 @@ def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> No
         write_whole(job.directory.info, dump_yaml(info))
 
 
-def _note_job_id(directory: RunDirectory, job_id: str) -> None:
-    # A file of its own: info.yaml is the job's from now on, and the job writes its id there, too.
+def _note(job: Job, job_id: str) -> None:
+    """Notes which job a run is, and what makes it: info.yaml is the job's from now on."""
+    noted = {
+        "scheduler_job_id": job_id,
+        "command": list(job.command),
+        "environment": dict(job.environment),
+        "options": {name: _plain(value) for name, value in asdict(job.options).items()},
+    }
     with contextlib.suppress(MlxpyError):
-        write_whole(directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": job_id}))
+        write_whole(job.directory.keys / _NOTE, dump_yaml(noted))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def noted_job(directory: RunDirectory, info: Mapping[str, Any], *, config: dict[str, Any]) -> Job | None:
+    """Makes the job that a run was submitted as; None if there is no note of it.
+
+    Args:
+        directory: the run's directory.
+        info: what its info.yaml holds.
+        config: what its config.yaml holds.
+    """
+    try:
+        noted = load_yaml((directory.keys / _NOTE).read_text(encoding="utf-8"))
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in noted["options"].items()
+        }
+        return Job(
+            directory,
+            config=config,
+            launch=Launch.of_info(info),
+            command=[str(word) for word in noted["command"]],
+            options=ScriptOptions(**options),
+            environment={str(name): str(value) for name, value in noted["environment"].items()},
+            earlier=info,
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None

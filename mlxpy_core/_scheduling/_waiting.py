@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from mlxpy_core._directories import RunDirectory
-from mlxpy_core._info import Status
+from mlxpy_core._info import ENDED, Status, read_status
 from mlxpy_core._summary import Stamp, stamp_of
 
 from ._scheduler import Scheduler, SubmissionError
-from ._settling import ENDED, read_status, settle
+from ._settling import settle
 
 _LOOK_S = 1.0
 _SLOWEST = 8

@@ -1,5 +1,6 @@
 """The version manager: runs come from a copy of a commit."""
 
+from ._again import CodeOfRun, code_of_run
 from ._restart import (
     current_copy,
     job_environment,
@@ -14,8 +15,10 @@ from ._restart import (
 from ._version_manager import Version, VersionManager, find_version_manager
 
 __all__ = [
+    "CodeOfRun",
     "Version",
     "VersionManager",
+    "code_of_run",
     "current_copy",
     "find_version_manager",
     "job_environment",

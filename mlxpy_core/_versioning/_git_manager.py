@@ -92,6 +92,7 @@ class GitVM(VersionManager):
             "repo_path": str(repository.root),
             "remote": repository.remote(tree.branch),
             "safe_copy": str(copy) if copy else None,
+            "link": list(self._link),
             "requirements": [] if self._compute_requirements else None,
         }
         return Version(repository.root, copy, description)

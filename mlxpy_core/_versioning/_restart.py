@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,29 +52,43 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     safe_copy = SafeCopy(repository, str(version.copy), names)
     _check(safe_copy, main_file)
     new_directory = moved(directory, safe_copy) or directory
-    python_path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    paths = import_paths((entry or directory for entry in sys.path), safe_copy)
+    described = {"repository": repository, "copy": safe_copy.copy, "names": names, "paths": paths}
     environment = {
         **os.environ,
-        VARIABLE: json.dumps(
-            {
-                "repository": repository,
-                "copy": safe_copy.copy,
-                "names": names,
-                "paths": import_paths((entry or directory for entry in sys.path), safe_copy),
-            }
-        ),
-        "PYTHONPATH": os.pathsep.join(
-            [_STARTUP, *(moved(entry, safe_copy) or entry for entry in python_path)]
-        ),
+        **environment_of(json.dumps(described), safe_copy),
         "PWD": new_directory,
     }
     record_launch(version, environment)
-    words = [_moved_word(word, directory, safe_copy) for word in sys.orig_argv[1:]]
+    words = move_words(sys.orig_argv[1:], directory, safe_copy)
     os.makedirs(new_directory, exist_ok=True)  # git keeps no empty ones
     os.chdir(new_directory)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *words], environment)
+
+
+def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
+    """Gives the variables that have a program of this environment run from a copy.
+
+    Args:
+        text: the description of the copy.
+        safe_copy: what it describes.
+    """
+    python_path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    entries = [_STARTUP, *(moved(entry, safe_copy) or entry for entry in python_path)]
+    return {VARIABLE: text, "PYTHONPATH": os.pathsep.join(entries)}
+
+
+def move_words(words: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
+    """Moves the words of a command that are paths into the copy: the program's file, a config directory.
+
+    Args:
+        words: the words.
+        directory: where the command was typed.
+        safe_copy: the copy.
+    """
+    return [_moved_word(word, directory, safe_copy) for word in words]
 
 
 def record_launch(version: Version, environment: MutableMapping[str, str]) -> None:
@@ -177,7 +191,6 @@ def _check(safe_copy: SafeCopy, main_file: str | None) -> None:
 
 
 def _moved_word(word: str, directory: str, safe_copy: SafeCopy) -> str:
-    """Moves a word of the command that is a path: the program's file, a config directory."""
     option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
     if os.path.isabs(value):
         place = moved(value, safe_copy)

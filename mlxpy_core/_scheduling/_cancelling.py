@@ -1,0 +1,99 @@
+"""Stops runs: jobs by their scheduler, processes of this machine by a signal."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlxpy_core._directories import RunDirectory
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._info import Status, is_final, noted_job_id, read_info
+from mlxpy_core._process import lives_here, noted_process
+
+from ._find import find_scheduler
+from ._scheduler import Scheduler
+from ._settling import LOCAL, settle
+
+
+@dataclass
+class Cancellation:
+    """What is to be done to stop runs.
+
+    Attributes:
+        jobs: the runs of each job to be cancelled, by the scheduler's name and the job's id.
+        processes: the process of each run that runs on this machine outside of a cluster.
+        waiting: runs that wait for a launcher on this machine.
+        left: why other runs are left alone, a sentence each.
+    """
+
+    jobs: dict[str, dict[str, list[RunDirectory]]] = field(default_factory=dict)
+    processes: dict[RunDirectory, int] = field(default_factory=dict)
+    waiting: list[RunDirectory] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[RunDirectory]:
+        """The runs that are stopped."""
+        of_jobs = [run for jobs in self.jobs.values() for runs in jobs.values() for run in runs]
+        return [*of_jobs, *self.processes, *self.waiting]
+
+
+def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
+    """Tells what there is to do to stop runs, whose words have been settled; nothing is done yet."""
+    plan = Cancellation()
+    for run in runs:
+        info = read_info(run)
+        if info is None:
+            plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
+            continue
+        status, scheduler = Status(info["status"]), info["scheduler"]
+        attempt = info["attempts"][-1] if info["attempts"] else {}
+        job_id = noted_job_id(run, info)
+        if is_final(info):
+            plan.left.append(f"run {run.log_id} is {status.value}")
+        elif scheduler and scheduler["name"] != LOCAL and not scheduler.get("job_ended", True):
+            if job_id is None:
+                plan.left.append(f"it is not known which job run {run.log_id} is")
+            else:
+                plan.jobs.setdefault(scheduler["name"], {}).setdefault(job_id, []).append(run)
+        elif status is Status.SUBMITTED:
+            script = noted_process(run)
+            if script and lives_here(script):
+                plan.processes[run] = script["process_id"]
+            else:
+                plan.waiting.append(run)
+        elif lives_here(attempt):
+            plan.processes[run] = attempt["process_id"]
+        else:
+            plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
+    return plan
+
+
+def cancel(plan: Cancellation) -> None:
+    """Stops what a plan says; how the runs end is found out when somebody asks.
+
+    Raises:
+        MlxpyError: a scheduler refused, or there is none here; other runs were stopped.
+    """
+    for run, process_id in plan.processes.items():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGTERM)
+        settle(run, Status.INTERRUPTED)  # what has not started; what has, says so itself
+    for run in plan.waiting:
+        settle(run, Status.INTERRUPTED)
+    refusals = []
+    for name, jobs in plan.jobs.items():
+        try:
+            scheduler = find_scheduler(name)
+            _cancel(scheduler, list(jobs))
+        except MlxpyError as error:  # noqa: PERF203  # each scheduler may refuse for itself
+            refusals.append(str(error))
+    if refusals:
+        raise MlxpyError("; ".join(refusals))
+
+
+def _cancel(scheduler: Scheduler, job_ids: list[str]) -> None:
+    now = scheduler.current_ids(job_ids)
+    scheduler.call(scheduler.cancel_command([now[job_id] for job_id in job_ids]), Path("/"))

@@ -1,0 +1,73 @@
+"""Submits runs again, under their numbers: they go on where their checkpoints are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from mlxpy_core._directories import RunDirectory
+from mlxpy_core._info import Status, is_final, noted_job_id, read_info
+from mlxpy_core._yaml import load_yaml
+
+from ._settling import LOCAL, died_submitting
+from ._submission import Job, noted_job
+
+
+@dataclass
+class Resubmission:
+    """What is to be done to have runs go on.
+
+    Attributes:
+        jobs: the runs to be submitted, by the scheduler's name.
+        here: runs that were started without a scheduler, to be started on this machine, and their info.
+        left: why other runs are left alone, a sentence each.
+    """
+
+    jobs: dict[str, list[Job]] = field(default_factory=dict)
+    here: dict[RunDirectory, dict[str, Any]] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+
+def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -> Resubmission:
+    """Tells how runs, whose words have been settled, are to go on; nothing is done yet.
+
+    Args:
+        runs: the runs.
+        complete: whether those that are complete are to be submitted, too.
+    """
+    plan = Resubmission()
+    for run in runs:
+        info = read_info(run)
+        if info is None:
+            plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
+            continue
+        if reason := _reason_against(run, info, complete=complete):
+            plan.left.append(reason)
+            continue
+        scheduler = info["scheduler"]
+        if not scheduler or scheduler["name"] == LOCAL:
+            plan.here[run] = info
+        elif job := noted_job(run, info, config=_config(run)):
+            plan.jobs.setdefault(scheduler["name"], []).append(job)
+        else:
+            plan.left.append(f"there is no note of how run {run.log_id} was submitted")
+    return plan
+
+
+def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) -> str | None:
+    status = Status(info["status"])
+    if status is Status.COMPLETE and not complete:
+        return f"run {run.log_id} is COMPLETE (--complete submits it, too)"
+    lost = status is Status.SUBMITTED and noted_job_id(run, info) is None and died_submitting(info)
+    if not is_final(info) and not lost:
+        return f"run {run.log_id} is {status.value}: cancel it first"
+    return None
+
+
+def _config(run: RunDirectory) -> dict[str, Any]:
+    try:
+        config = load_yaml(run.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
