@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -40,6 +41,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "optimizer": {"lr": lr, "name": "adam"},
             "note": LONG if number else "short",
             "empty": {},
+            "bad": math.nan,
         }
         try:
             with mlxpy.Logger(parent_log_dir=logs, config=config) as logger:
@@ -120,12 +122,13 @@ class TestLs:
         assert lines[2].split()[-1].endswith("…")
         narrow = in_terminal(logs.parent, "ls", 60)
         assert "config" not in narrow.splitlines()[0]
-        assert "2 more columns differ" in narrow
+        assert "left out: config.note, config.optimizer.lr" in narrow
 
     def test_columns_that_were_chosen_are_narrowed_not_dropped(self, logs: Path) -> None:
-        output = in_terminal(logs.parent, "ls -c config.note -c config.optimizer.lr", 50)
+        output = in_terminal(logs.parent, "ls -c config.note -c config.optimizer.lr -c train.loss", 60)
         assert "config.optimizer.lr" in output
-        assert max(map(len, output.splitlines())) <= 50
+        assert "-0.3" in output.splitlines()[1].split()  # rounded
+        assert max(map(len, output.splitlines())) <= 60
 
     def test_no_color_is_respected(self, logs: Path) -> None:
         assert "\x1b[3" not in in_terminal(logs.parent, "ls", NO_COLOR="1")
@@ -298,6 +301,7 @@ class TestExport:
         assert (json.loads(losses) if suffix == "csv" else losses) == [-5 * 0.1, -4 * 0.1, -3 * 0.1]
         assert str(second["config.optimizer.lr"]) == "0.01"
         assert first["info.exception"] in (None, "")
+        assert "json" not in suffix or first["config.bad"] is None
         run(logs, "export", "2", "-o", str(path))
         (only,) = self.read(path)
         assert "train.loss" not in only

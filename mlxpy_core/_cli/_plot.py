@@ -38,9 +38,10 @@ def command(
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from ._find import need_runs
 
+    found = need_runs(logs, runs)
     if output:
         os.environ["MPLBACKEND"] = "agg"  # it needs no display
-    need_runs(logs, runs).plot(x, y, hue)
+    found.plot(x, y, hue)
     from matplotlib import pyplot
 
     if output:

@@ -30,21 +30,25 @@ def print_table(columns: Mapping[str, Sequence[Any]], optional: Sequence[str] = 
 
     Args:
         columns: the values by name, equally many in each.
-        optional: columns that are left out of a terminal too narrow for them, and counted below.
+        optional: columns that are left out of a terminal too narrow for them, and named below.
     """
-    table = {name: clean_all([name, *values]) for name, values in columns.items()}
+    terminal = sys.stdout.isatty()
+    table = {
+        name: clean_all([name, *(map(_rounded, values) if terminal else values)])
+        for name, values in columns.items()
+    }
     lengths = {name: _lengths(cells) for name, cells in table.items()}
     widths = {name: max(lengths_here) for name, lengths_here in lengths.items()}
-    left_out = 0
-    if sys.stdout.isatty():
-        widths, left_out = _fitting(widths, optional, shutil.get_terminal_size().columns)
+    width_of_terminal = shutil.get_terminal_size().columns
+    if terminal:
+        widths = _fitting(widths, optional, width_of_terminal)
     drawn = [
         _drawn(table[name], lengths[name], width, numeric=set(map(type, columns[name])) <= _NUMBERS)
         for name, width in widths.items()
     ]
     lines = [_GAP.join(line).rstrip() for line in zip(*drawn, strict=True)]
-    if left_out:
-        lines.append(f"{left_out} more columns differ: --columns names some, --json gives all")
+    if left_out := [name for name in optional if name not in widths]:
+        lines.append(_cut(f"left out: {', '.join(left_out)}", width_of_terminal))
     click.echo("\n".join(lines))
 
 
@@ -74,17 +78,19 @@ def status_word(word: str) -> str:
     return click.style(word, fg=color) if wanted else word
 
 
-def _fitting(
-    widths: Mapping[str, int], optional: Sequence[str], width: int
-) -> tuple[dict[str, int], int]:
-    """Narrows what is wide and leaves out what does not fit: the widths, and how many are left out."""
+def _rounded(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _fitting(widths: Mapping[str, int], optional: Sequence[str], width: int) -> dict[str, int]:
+    """Narrows what is wide and leaves out the last of what does not fit."""
     fitting = {name: min(needed, _WIDEST) for name, needed in widths.items()}
     names = list(optional)
     while names and _total(fitting) > width:
         del fitting[names.pop()]
     while fitting and _total(fitting) > width and max(fitting.values()) > _NARROWEST:
         fitting[max(fitting, key=fitting.__getitem__)] -= 1
-    return fitting, len(optional) - len(names)
+    return fitting
 
 
 def _total(widths: Mapping[str, int]) -> int:
@@ -93,11 +99,7 @@ def _total(widths: Mapping[str, int]) -> int:
 
 def _drawn(texts: Sequence[str], lengths: Sequence[int], width: int, *, numeric: bool) -> list[str]:
     """Gives a column's cells of one width: numbers to the right, status words in colours."""
-    cells = list(texts)
-    if max(lengths) > width:
-        cut = [place for place, length in enumerate(lengths) if length > width]
-        for place in cut:
-            cells[place] = set_cell_size(cells[place], width - 1) + "…"
+    cells = [_cut(text, width) for text in texts] if max(lengths) > width else list(texts)
     if cells[0] in ("status", "info.status"):
         words = {word: status_word(word) for word in set(cells[1:])}
         cells[1:] = [words[word] for word in cells[1:]]
@@ -108,3 +110,7 @@ def _drawn(texts: Sequence[str], lengths: Sequence[int], width: int, *, numeric:
 
 def _lengths(cells: Sequence[str]) -> list[int]:
     return list(map(len if "".join(cells).isascii() else cell_len, cells))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
