@@ -55,6 +55,15 @@ def test_no_file(tmp_path: Path, option: str) -> None:
     assert "log_streams_to_file" in error
 
 
+def test_one_run_is_named(tmp_path: Path) -> None:
+    for _ in range(2):
+        with running(tmp_path) as directory:
+            (directory.path / "log.stdout").write_text(directory.path.name)
+    assert run(tmp_path, "logs", "2-999999999999").stdout == "2"
+    error = run(tmp_path, "logs", "1-2", exit_code=1).stderr
+    assert error == "Error: '1-2' names 2 runs: give the number of one\n"
+
+
 def test_follows_what_appears_is_cut_short_and_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path / "logs") as directory:
         path = directory.path / "log.stdout"

@@ -4,14 +4,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from mlxpy_core._directories import RunDirectory, is_run_name
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._errors import MlxpyError, StorageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -118,14 +118,19 @@ def choose_run(logs: Path, word: str) -> RunDirectory:
     return runs[0]
 
 
-def _numbers(logs: Path, span: "re.Match[str]") -> Iterator[int]:
+def _numbers(logs: Path, span: "re.Match[str]") -> list[int]:
     first, last = int(span[1]), int(span[2] or span[1])
-    if span[2] is None and not (logs / span[1]).is_dir():
-        raise MlxpyError(f"no run {first} in {str(logs)!r}")
-    # A span may have gaps.
-    for number in range(first, last + 1):
-        if (logs / str(number)).is_dir():
-            yield number
+    if span[2] is None:
+        if not (logs / span[1]).is_dir():
+            raise MlxpyError(f"no run {first} in {str(logs)!r}")
+        return [first]
+    try:
+        names = os.listdir(logs)
+    except OSError as error:
+        raise StorageError(f"cannot read {logs}", error) from error
+    # A span may have gaps, and end far beyond the last run.
+    within = (int(name) for name in names if is_run_name(name) and first <= int(name) <= last)
+    return [number for number in within if (logs / str(number)).is_dir()]
 
 
 def print_json(rows: Sequence[Any]) -> None:
@@ -134,6 +139,7 @@ def print_json(rows: Sequence[Any]) -> None:
 
 
 def strict_json(value: Any) -> Any:
+    """Gives plain data without what JSON has no number for: NaN and infinities become null."""
     if isinstance(value, dict):
         return {str(key): strict_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
