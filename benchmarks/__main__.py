@@ -5,6 +5,7 @@ import argparse
 from . import (
     app_start,
     job_overhead,
+    list_runs,
     log_metrics,
     oar_submission,
     reader,
@@ -23,6 +24,7 @@ _BENCHMARKS = {
     "safe_copy_first": safe_copy.first,
     "safe_copy_later": safe_copy.later,
     "safe_copy_later_work": safe_copy.later_work,
+    "list_runs": list_runs.measure,
     "reader_first_open": reader.first_open,
     "reader_first_open_growth": reader.first_open_growth,
     "reader_later_open": reader.later_open,

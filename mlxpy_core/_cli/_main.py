@@ -9,7 +9,7 @@ import click
 from mlxpy_core._errors import MlxpyError
 
 # In the order of `mlxpy --help`. The module `_cli/_<name>.py` holds the click command `command`.
-_COMMANDS: tuple[str, ...] = ()
+_COMMANDS: tuple[str, ...] = ("ls", "show", "logs", "diff", "export", "plot")
 
 
 class _Commands(click.Group):

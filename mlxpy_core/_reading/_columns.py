@@ -114,9 +114,12 @@ class TypedColumns:
             present += len(values)
             if len(values):
                 first = values[0]
-                others = values.filter(pc.not_equal(values, first))
-                distinct.add((kind, first.as_py()))
-                distinct.update((kind, other.as_py()) for other in others[:1])
+                other = pc.not_equal(values, first)
+                if first.as_py() != first.as_py():  # NaN, which is the same value in all runs
+                    other = pc.invert(pc.is_nan(values))
+                for value in (first, *values.filter(other)[:1]):
+                    plain = value.as_py()
+                    distinct.add((kind, plain if plain == plain else "nan"))
         return distinct if present == len(rows) else distinct | {("missing", None)}
 
 

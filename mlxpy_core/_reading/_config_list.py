@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-import pandas
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
@@ -25,6 +24,7 @@ from ._rows import (
 )
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.axes import Axes
 
 GroupKey = tuple[Any, ...]
@@ -134,7 +134,7 @@ class ConfigList:
         need_fields(names, self.keys())
         order = list(range(len(self)))
         for name in reversed(names):
-            order = _sorted(order, self._rows.column(name), name, ascending)
+            order = sorted_places(order, self._rows.column(name), name, ascending)
         return ConfigList(self._rows.take(order))
 
     def groupby(self, group_keys: str | Sequence[str]) -> "GroupedConfigList":
@@ -175,13 +175,15 @@ class ConfigList:
                 row[output] = one.function(missing_as_none(self._rows.column(column)))
         return ConfigList(PlainRows([row]))
 
-    def toPandas(self, lazy: bool = True) -> pandas.DataFrame:
+    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
         """Makes a pandas DataFrame with a row for each run.
 
         Args:
             lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
                 lists.
         """
+        import pandas  # it takes half a second, and listing runs does without it
+
         lazy_fields = self._rows.lazy_fields
         columns: dict[str, list[Any]] = {}
         for field in self._rows.fields:
@@ -316,8 +318,10 @@ class GroupedConfigList:
             )
         )
 
-    def toPandas(self, lazy: bool = True) -> pandas.DataFrame:
+    def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
         """Makes a pandas DataFrame that is indexed by the columns of the groups."""
+        import pandas
+
         table: pandas.DataFrame = pandas.DataFrame()
         if self._groups:
             frames = [group.toPandas(lazy) for group in self._groups.values()]
@@ -339,7 +343,14 @@ def _hashable(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
-def _sorted(order: list[int], values: Sequence[Any], name: str, ascending: bool) -> list[int]:
+def sorted_places(
+    order: Sequence[int], values: Sequence[Any], name: str, ascending: bool = True
+) -> list[int]:
+    """Orders places by the values there: numbers before texts, no value last.
+
+    Raises:
+        MlxpyError: a value has no order.
+    """
     ranks = {place: _rank(values[place]) for place in order}
     if any(rank is _NO_ORDER for rank in ranks.values()):
         raise MlxpyError(f"column {name!r} has no order: sort by a field of config or info")

@@ -3,10 +3,9 @@
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-import pandas
 
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
@@ -18,6 +17,9 @@ from ._config_list import ConfigList
 from ._metric_columns import MetricColumns
 from ._query import check_fields, parse_query
 from ._rows import LAZY_CELL, CatalogRows
+
+if TYPE_CHECKING:
+    import pandas
 
 # How long a scheduler is given to answer.
 _PATIENCE_S = 10.0
@@ -69,9 +71,9 @@ class Reader:
     def search(self, query_string: str = "", asPandas: Literal[False] = False) -> ConfigList: ...
 
     @overload
-    def search(self, query_string: str = "", *, asPandas: Literal[True]) -> pandas.DataFrame: ...
+    def search(self, query_string: str = "", *, asPandas: Literal[True]) -> "pandas.DataFrame": ...
 
-    def search(self, query_string: str = "", asPandas: bool = False) -> ConfigList | pandas.DataFrame:
+    def search(self, query_string: str = "", asPandas: bool = False) -> "ConfigList | pandas.DataFrame":
         """Finds the runs that answer a query.
 
         A query compares fields with values, as in
@@ -113,12 +115,12 @@ class Reader:
         return self.search(query_string)
 
     @property
-    def fields(self) -> pandas.DataFrame:
+    def fields(self) -> "pandas.DataFrame":
         """All columns and the types of their values."""
         return _type_table({**self._types(), **dict.fromkeys(self._lazy_fields, LAZY_CELL)})
 
     @property
-    def searchable(self) -> pandas.DataFrame:
+    def searchable(self) -> "pandas.DataFrame":
         """The columns that a query can name, and the types of their values."""
         return _type_table(self._types())
 
@@ -163,7 +165,9 @@ class Reader:
         }
 
 
-def _type_table(types: dict[str, str]) -> pandas.DataFrame:
+def _type_table(types: dict[str, str]) -> "pandas.DataFrame":
+    import pandas
+
     table: pandas.DataFrame = pandas.DataFrame({"Type": types}, dtype=object).sort_index()
     table.index.name = "Fields"
     return table

@@ -60,17 +60,13 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     log_id = int(os.path.basename(run))
     summary = read_summary(run, stamp)
     if summary is None:
-        info = _undated(_load(run, "info"))
-        if "logger" in info:  # MLXP
-            info = {
-                key: _clock(value) if key.endswith("_time") else value for key, value in info.items()
-            }
+        info, config = read_metadata(run)
         fields: dict[str, Any] = {}
         flatten(info, "info", fields)
-        flatten(_undated(_load(run, "config")), "config", fields)
+        flatten(config, "config", fields)
         summary = Summary(fields)
     if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
-        summary.fields["info.scheduler.scheduler_job_id"] = _noted_job_id(run)
+        summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(run)
     # A directory that was copied or moved is the run that it is now, where it is now.
     fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
     lazy = summary.lazy
@@ -86,7 +82,19 @@ def _is_final(fields: Mapping[str, Any]) -> bool:
     return status in _ENDED and not comes_back
 
 
-def _noted_job_id(run: str) -> str | None:
+def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads what the YAML files of a run say: its info and its config.
+
+    Raises:
+        UnreadableRunError: one of them cannot be read.
+    """
+    info = _undated(_load(run, "info"))
+    if "logger" in info:  # MLXP
+        info = {key: _clock(value) if key.endswith("_time") else value for key, value in info.items()}
+    return info, _undated(_load(run, "config"))
+
+
+def noted_job_id(run: str) -> str | None:
     """Gives what the submitter learned after the queue had taken the run."""
     try:
         return str(load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"])

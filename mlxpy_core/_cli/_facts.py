@@ -1,0 +1,96 @@
+"""What info.yaml says of a run, as lines for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlxpy_core._directories import RunDirectory
+
+from ._table import clean, status_word
+from ._times import duration_text, start_and_duration
+
+_LABEL = 11  # characters
+_TRACEBACK = 8  # lines
+
+
+def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
+    """Tells a run's status, command, times, place, code and end."""
+    named = {
+        "directory": directory.path,
+        "command": info.get("cmd"),
+        "overrides": " ".join(map(str, info.get("overrides") or [])),
+        "work dir": info.get("work_dir"),
+        "submitted": _submitted(info),
+        "started": _started(info),
+        "host": _host(info),
+        "job": _job(info.get("scheduler") or {}),
+        "code": _code(info.get("version_manager") or {}),
+    }
+    attempts = info.get("attempts") or []
+    return [
+        f"run {directory.log_id}  {status_word(clean(info.get('status')))}",
+        *(f"{label:{_LABEL}}{clean(fact)}" for label, fact in named.items() if fact),
+        *section("attempts", list(map(_attempt, attempts)) if len(attempts) > 1 else []),
+        *section("exception", _exception(info.get("exception") or {})),
+    ]
+
+
+def section(title: str, lines: Sequence[str]) -> list[str]:
+    """Gives lines below a title; nothing if there are none."""
+    return [title, *(f"  {_printable(line)}" for line in lines)] if lines else []
+
+
+def _printable(line: str) -> str:
+    # What clean does, but for the blanks at its beginning.
+    text = line.lstrip(" ")
+    return " " * (len(line) - len(text)) + clean(text) if text else ""
+
+
+def _submitted(info: Mapping[str, Any]) -> str:
+    return f"{info.get('submit_date', '')} {str(info.get('submit_time', ''))[:8]}".strip()
+
+
+def _started(info: Mapping[str, Any]) -> str | None:
+    start, seconds = start_and_duration(info)
+    if seconds is None:
+        return start
+    return f"{start}, " + (f"took {duration_text(seconds)}" if info.get("end_time") else
+                           f"{duration_text(seconds)} ago")  # fmt: skip
+
+
+def _host(info: Mapping[str, Any]) -> str | None:
+    host = info.get("hostname")
+    return f"{host}, process {info.get('process_id')}, user {info.get('user', '-')}" if host else None
+
+
+def _job(scheduler: Mapping[str, Any]) -> str | None:
+    if not scheduler:
+        return None
+    index = scheduler.get("array_index")
+    job_id = clean(scheduler.get("scheduler_job_id"))
+    return f"{job_id} of {scheduler.get('name')}" + ("" if index is None else f", array index {index}")
+
+
+def _code(version: Mapping[str, Any]) -> str | None:
+    commit = version.get("commit_hash")
+    if not commit:
+        return None
+    branch = f" of branch {version['branch']}" if version.get("branch") else ""
+    dirty = ", uncommitted changes" if version.get("dirty") else ""
+    kept = " (kept in this snapshot)" if version.get("snapshot") else ""
+    return f"commit {commit}{branch}{dirty}{kept}"
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    job = f"job {attempt['job_id']}, " if attempt.get("job_id") else ""
+    times = f"{attempt.get('start')} to {attempt.get('end') or '?'}"
+    return f"{job}{attempt.get('host')}, {times}: {attempt.get('status')}"
+
+
+def _exception(exception: Mapping[str, Any]) -> list[str]:
+    if not exception:
+        return []
+    lines = str(exception.get("traceback") or "").rstrip().splitlines()
+    if not lines:
+        return [f"{exception.get('type')}: {exception.get('message')}"]
+    more = ["… (info.yaml has it whole)"] if len(lines) > _TRACEBACK else []
+    return more + lines[-_TRACEBACK:]

@@ -1,0 +1,64 @@
+"""The files that a table can be written to."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ._arguments import strict_json
+
+
+def csv_text(table: pa.Table) -> str:
+    """Gives a table as CSV; lists are JSON, and what a run does not have is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        writer.writerow([_as_json(value) if isinstance(value, (list, dict)) else value for value in row])
+    return text.getvalue()
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    path.write_text(csv_text(table), encoding="utf-8", newline="")
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    import pyarrow.parquet
+
+    for index, field in enumerate(table.schema):
+        if "struct<>" in str(field.type):  # an empty dict, which Parquet does not know
+            texts = [None if value is None else _as_json(value) for value in table[index].to_pylist()]
+            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
+    pyarrow.parquet.write_table(table, path)
+
+
+def _write_arrow(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _write_json(table: pa.Table, path: Path) -> None:
+    path.write_text(json.dumps(strict_json(table.to_pylist()), indent=1) + "\n", encoding="utf-8")
+
+
+def _write_json_lines(table: pa.Table, path: Path) -> None:
+    lines = (_as_json(row) + "\n" for row in table.to_pylist())
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(strict_json(value))
+
+
+WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".arrow": _write_arrow,
+    ".json": _write_json,
+    ".jsonl": _write_json_lines,
+}
+"""What writes a table, by the file's suffix."""

@@ -1,0 +1,99 @@
+"""``mlxpy logs``."""
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from mlxpy_core._directories import RunDirectory
+from mlxpy_core._errors import MlxpyError, StorageError
+
+from ._arguments import choose_run, logs_option, run_argument
+
+
+@click.command()
+@run_argument()
+@logs_option
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the run has ended.")
+@click.option("--stderr", is_flag=True, help="Print log.stderr rather than log.stdout.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with the last LINES lines."
+)
+@click.pass_context
+def command(
+    ctx: click.Context, run: str, logs: Path, following: bool, stderr: bool, lines: int | None
+) -> None:
+    """Prints what a run printed.
+
+    Runs have it in files if a scheduler started them, or with log_streams_to_file.
+
+    \b
+    Examples:
+      mlxpy logs 3
+      mlxpy logs 3 -f -n 20
+      mlxpy logs 3 --stderr
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    directory = choose_run(logs, run)
+    path = directory.path / ("log.stderr" if stderr else "log.stdout")
+    out = sys.stdout.buffer
+    try:
+        if following:
+            _follow(directory, path, lines)
+            return
+        with path.open("rb") as file:
+            file.seek(_beginning(path, lines))
+            while part := file.read(2**20):
+                out.write(part)
+            out.flush()
+    except FileNotFoundError as error:
+        raise _no_file(directory, path) from error
+    except PermissionError as error:
+        raise StorageError(f"cannot read {path}", error) from error
+    except KeyboardInterrupt:
+        ctx.exit(128 + signal.SIGINT)
+
+
+def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
+    from mlxpy_core._scheduling._settling import ENDED, read_status
+
+    from ._follow import follow
+
+    if not path.exists():
+        missing = _no_file(directory, path)
+        if read_status(directory) in ENDED:
+            raise missing
+        click.echo(f"mlxpy: {missing}: waiting for it", err=True)
+    out = sys.stdout.buffer
+    start = _beginning(path, lines) if path.exists() else 0
+    for part in follow(path, start, lambda: read_status(directory) in ENDED):
+        out.write(part)
+        out.flush()
+
+
+def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
+    return MlxpyError(
+        f"run {directory.log_id} has no {path.name}, which it has from the start of a scheduler's job, "
+        "or with log_streams_to_file"
+    )
+
+
+def _beginning(path: Path, lines: int | None) -> int:
+    """Tells where the last lines of a file begin, in bytes; 0 for all of it."""
+    if lines is None:
+        return 0
+    with path.open("rb") as file:
+        position = file.seek(0, 2)
+        end, found = position, 0
+        while position:
+            size = min(2**16, position)
+            position -= size
+            file.seek(position)
+            block = file.read(size)
+            # The end of the last line is no line's beginning.
+            place = size - 1 if position + size == end and block.endswith(b"\n") else size
+            while found < lines and (place := block.rfind(b"\n", 0, place)) >= 0:
+                found += 1
+            if found == lines:
+                return position + place + 1 if lines else end
+    return 0
