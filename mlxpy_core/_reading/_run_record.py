@@ -5,6 +5,7 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,15 +61,7 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     log_id = int(os.path.basename(run))
     summary = read_summary(run, stamp)
     if summary is None:
-        info = _undated(_load(run, "info"))
-        if "logger" in info:  # MLXP
-            info = {
-                key: _clock(value) if key.endswith("_time") else value for key, value in info.items()
-            }
-        fields: dict[str, Any] = {}
-        flatten(info, "info", fields)
-        flatten(_undated(_load(run, "config")), "config", fields)
-        summary = Summary(fields)
+        summary = Summary(_fields(_load(run, "info"), _load(run, "config")))
     if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
         summary.fields["info.scheduler.scheduler_job_id"] = _noted_job_id(run)
     # A directory that was copied or moved is the run that it is now, where it is now.
@@ -76,7 +69,25 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     lazy = summary.lazy
     if lazy is None:
         lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
-    return RunRecord(log_id, stamp, fields.get("info.status") in _ENDED, fields, lazy)
+    return RunRecord(log_id, stamp, str(fields.get("info.status")) in _ENDED, fields, lazy)
+
+
+def _fields(info: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Makes one row of both files; what another user's may hold besides metadata is refused here."""
+    fields: dict[str, Any] = {}
+    try:
+        info = _undated(info)
+        if "logger" in info:  # MLXP
+            info = {
+                key: _clock(value) if str(key).endswith("_time") else value
+                for key, value in info.items()
+            }
+        flatten(info, "info", fields)
+        flatten(_undated(config), "config", fields)
+        json.dumps(fields, default=str)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
+    return fields
 
 
 def _noted_job_id(run: str) -> str | None:
@@ -114,7 +125,7 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
         }
     try:
         listed = listed_keys(metrics, Path(run, ".keys", "metrics.yaml"))
-    except (OSError, ValueError, TypeError):  # no list of keys, and rows that are no rows
+    except OSError:  # no list of keys, and rows that may not be read
         return {}
     return {name: sorted(keys) for name, keys in listed.items()}
 
@@ -132,7 +143,7 @@ def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any
 def _undated(value: Any) -> Any:
     """Gives a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
     if isinstance(value, dict):
-        return {key: _undated(item) for key, item in value.items()}
+        return {_undated(key): _undated(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_undated(item) for item in value]
     return value.isoformat() if isinstance(value, date) else value
