@@ -179,7 +179,8 @@ def _link(link: Path, target: Path) -> None:
 
 def _write_script(path: Path, text: str) -> None:
     write_whole(path, text)
-    path.chmod(path.stat().st_mode | 0o111)
+    mode = path.stat().st_mode
+    path.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
