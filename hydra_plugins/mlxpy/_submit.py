@@ -25,13 +25,13 @@ from mlxpy_core._scheduling import (
     Scheduler,
     ScriptOptions,
     find_scheduler,
+    print_plan,
     run_names,
     submit_jobs,
 )
 from mlxpy_core._versioning import job_environment
 
 from ._config_directories import frozen_config_words
-from ._dry_run import print_plan
 from ._job_command import Face, face_of, program_words
 from ._override_values import typed_overrides
 from ._results import wait_for_results

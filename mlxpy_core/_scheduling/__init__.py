@@ -1,12 +1,13 @@
 """Schedulers: how a run becomes a script, and how scripts are submitted to a cluster's queue."""
 
-from ._find import BUILT_IN_SCHEDULERS, find_scheduler
+from ._find import BUILT_IN_SCHEDULERS, find_scheduler, known_schedulers
 from ._local import LocalScheduler
 from ._lsf import LSFScheduler
 from ._oar import OARScheduler
 from ._pbs import PBSScheduler
+from ._plan import print_plan
 from ._scheduler import Scheduler, SubmissionError
-from ._script import ScriptOptions
+from ._script import ScriptOptions, ShellLine
 from ._settling import settle
 from ._sge import SGEScheduler
 from ._slurm import SLURMScheduler
@@ -25,8 +26,11 @@ __all__ = [
     "SLURMScheduler",
     "Scheduler",
     "ScriptOptions",
+    "ShellLine",
     "SubmissionError",
     "find_scheduler",
+    "known_schedulers",
+    "print_plan",
     "run_names",
     "settle",
     "submit_jobs",

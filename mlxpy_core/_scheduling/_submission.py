@@ -24,7 +24,7 @@ class Job:
         directory: the run's directory, which exists.
         config: the task's config as plain data.
         launch: how the run was started.
-        command: the words of the command that the job runs.
+        command: the words of the command that the job runs, or a `ShellLine`.
         options: what the user says about its script.
         environment: variables that the command gets.
     """
