@@ -155,7 +155,6 @@ def known_keys(path: Path) -> set[str]:
     return keys
 
 
-
 def cut_torn_line(descriptor: int) -> None:
     """Cuts off a last line without its end: a kill stopped its `write` before it returned."""
     size = end = os.fstat(descriptor).st_size

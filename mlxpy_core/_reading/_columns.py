@@ -132,4 +132,3 @@ def _decode(value: Any, kind: str) -> Any:
     if kind == "j":
         return json.loads(value)
     return None if kind == "n" else value
-
