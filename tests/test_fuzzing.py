@@ -22,7 +22,7 @@ from mlxpy_core._reading._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._matching import matching_rows
 from mlxpy_core._reading._query import parse_query
 
-many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Words that lead further into a parser than letters do.
 query_pieces = st.sampled_from(

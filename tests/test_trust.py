@@ -290,7 +290,7 @@ submit_jobs(Queue(), [Job(run, {}, Launch.of_this_process(), ["echo"]) for run i
 """
 
 
-@pytest.mark.parametrize("umask", ["077", "002", "022"])
+@pytest.mark.parametrize("umask", ["077", "002"])
 def test_files_are_for_those_whom_the_umask_lets(project: Project, umask: str) -> None:
     project.write("conf/config.yaml", "a: 1\n")
     project.write("script.py", UMASK)
