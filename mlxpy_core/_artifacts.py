@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ._errors import MlxpyError, UnstorableValueError
 from ._files import whole_file, write_whole
-from ._names import check_name
+from ._names import check_name, check_unlinked
 from ._plugins import call_plugins, report
 from ._yaml import dump_yaml, load_yaml
 
@@ -176,7 +178,10 @@ class ArtifactStore:
         """Gives the file of an artifact."""
         check_name(name, "an artifact's name")
         suffix = "" if name.endswith(artifact_type.suffix) else artifact_type.suffix
-        return self._directory / artifact_type.name / (name + suffix)
+        path = self._directory / artifact_type.name / (name + suffix)
+        # The file itself may be a link: a new one takes its place.
+        check_unlinked(path.parent, self._directory.parent, f"artifact {name!r}")
+        return path
 
     def save(self, obj: Any, name: str, type_name: str) -> Path:
         """Stores an object whole, or raises and stores nothing."""
@@ -226,6 +231,7 @@ class ArtifactStore:
             return known[name]
         listed = self._listed_types()
         if name in listed:
+            check_name(name, "an artifact type's name", folders=False)
             paths = listed[name]
             return ArtifactType(name, _import(paths["save"], name), _import(paths["load"], name))
         there_are = ", ".join(sorted({*BUILT_IN_TYPES, *known, *listed}))
@@ -236,7 +242,14 @@ class ArtifactStore:
     def _listed_types(self) -> dict[str, dict[str, str]]:
         if not self._types_file.exists():
             return {}
-        return load_yaml(self._types_file.read_text(encoding="utf-8")) or {}
+        try:
+            listed = load_yaml(self._types_file.read_text(encoding="utf-8")) or {}
+            return {
+                str(name): {"save": str(paths["save"]), "load": str(paths["load"])}
+                for name, paths in listed.items()
+            }
+        except (AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise MlxpyError(f"{self._types_file} is not what mlxpy wrote: remove it") from error
 
 
 def _suffix(type_name: str) -> str:
@@ -315,7 +328,7 @@ def _import(path: str, type_name: str) -> Callable[..., Any]:
         function: Any = importlib.import_module(module)
         for attribute in qualified_name.split("."):
             function = getattr(function, attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise MlxpyError(
             f"artifact type {type_name!r} was registered with {path}, which is not found here "
             f"({error}): call register_artifact_type({type_name!r}, save, load) first"

@@ -1,5 +1,6 @@
 """Which configs have a run that is complete."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from ._info import Status
 from ._summary import read_summary, stamp_of
 from ._yaml import load_yaml
 
+_DAMAGED = (AttributeError, RecursionError, TypeError, ValueError, yaml.YAMLError)
+
 
 def completed_runs(parent_log_dir: Path) -> dict[str, RunDirectory]:
     """Finds the newest complete run of each config, by the config's `config_key`."""
@@ -24,9 +27,10 @@ def completed_runs(parent_log_dir: Path) -> dict[str, RunDirectory]:
     found = {}
     for log_id in sorted(int(name) for name in names if is_run_name(name)):
         directory = RunDirectory(parent_log_dir / str(log_id))
-        fields = _fields(directory)
-        if fields.get("info.status") == Status.COMPLETE.value:
-            found[_key(fields)] = directory
+        with contextlib.suppress(OSError, *_DAMAGED):  # no run, or a damaged one
+            fields = _fields(directory)
+            if fields.get("info.status") == Status.COMPLETE.value:
+                found[_key(fields)] = directory
     return found
 
 
@@ -43,13 +47,10 @@ def _key(fields: Mapping[str, Any]) -> str:
 
 
 def _fields(directory: RunDirectory) -> dict[str, Any]:
-    try:
-        summary = read_summary(str(directory.path), stamp_of(directory.info))
-        if summary:
-            return summary.fields
-        fields: dict[str, Any] = {}
-        for prefix, path in (("info", directory.info), ("config", directory.config)):
-            flatten(load_yaml(path.read_text(encoding="utf-8")), prefix, fields)
-        return fields
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return {}  # no run, or a damaged one
+    summary = read_summary(str(directory.path), stamp_of(directory.info))
+    if summary:
+        return summary.fields
+    fields: dict[str, Any] = {}
+    for prefix, path in (("info", directory.info), ("config", directory.config)):
+        flatten(load_yaml(path.read_text(encoding="utf-8")), prefix, fields)
+    return fields

@@ -12,7 +12,7 @@ import yaml
 
 from ._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
 from ._files import write_whole
-from ._names import check_name
+from ._names import check_name, check_unlinked, is_unicode
 from ._yaml import dump_yaml, load_yaml
 
 # The reader's columns ``config.*``, ``info.*`` and the like would clash with a log of the same name.
@@ -102,6 +102,7 @@ class MetricsWriter:
         if len(self._logs) >= _OPEN_FILES:
             os.close(self._logs.pop(next(iter(self._logs))).descriptor)
         path = self._directory / (log_name + _SUFFIX)
+        check_unlinked(path, self._keys_file.parent.parent, f"log_name {log_name!r}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -123,11 +124,13 @@ class MetricsWriter:
 
 
 def metrics_files(directory: Path) -> dict[str, Path]:
-    """Lists the metrics files below `directory` by log name."""
+    """Lists the metrics files below `directory` by log name; links are none of ours."""
     return {
         str(path.relative_to(directory))[: -len(_SUFFIX)]: path
         for path in sorted(directory.rglob(f"*{_SUFFIX}"))
         if not any(part.startswith(".") for part in path.relative_to(directory).parts)
+        and path.is_file()
+        and not path.is_symlink()
     }
 
 
@@ -145,8 +148,10 @@ def known_keys(path: Path) -> set[str]:
     keys: set[str] = set()
     with open(path, "rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                keys.update(json.loads(line))
+            with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
+                row = json.loads(line) if line.endswith(b"\n") else None
+                if isinstance(row, dict):
+                    keys.update(key for key in row if is_unicode(key))
     return keys
 
 
@@ -178,6 +183,8 @@ def _check_keys(row: Mapping[str, Any], log_name: str) -> None:
             raise UnstorableValueError(
                 f"metrics of {log_name!r} have the key {key!r}; keys must be strings"
             )
+        if not is_unicode(key):
+            raise UnstorableValueError(f"metrics of {log_name!r} have the key {key!r}, which is no text")
 
 
 def _plain(value: Any, key: str, log_name: str) -> Any:

@@ -1,5 +1,6 @@
 """Names that a user gives to logs, artifacts and types; each becomes a path inside the run."""
 
+from pathlib import Path
 from typing import Any
 
 from ._errors import InvalidNameError
@@ -32,3 +33,34 @@ def check_name(name: Any, what: str, *, folders: bool = True) -> str:
         if len(part.encode(errors="replace")) > _LONGEST_PART:
             raise InvalidNameError(f"{what} {name!r} is longer than {_LONGEST_PART} bytes")
     return name
+
+
+def check_unlinked(path: Path, run: Path, what: str) -> None:
+    """Refuses a path in a run's directory that passes through a symbolic link there.
+
+    Whoever may write to the directory could otherwise have files written anywhere.
+
+    Args:
+        path: the path; it need not exist.
+        run: the run's directory, which may be a link itself.
+        what: what it is, for the message.
+
+    Raises:
+        InvalidNameError: it does.
+    """
+    for place in (path, *path.parents):
+        if place == run:
+            return
+        if place.is_symlink():
+            raise InvalidNameError(
+                f"{what} passes through the symbolic link {place}: remove it, or choose another name"
+            )
+
+
+def is_unicode(text: str) -> bool:
+    """Tells whether a text can be written down: halves of surrogate pairs cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """What a run's function returned or raised, kept for the process that waits for it."""
 
+import os
 import pickle
 import traceback
 from dataclasses import dataclass
@@ -53,9 +54,16 @@ def keep_outcome(directory: RunDirectory, outcome: Outcome) -> None:
 
 
 def kept_outcome(directory: RunDirectory) -> Outcome | None:
-    """Gives the outcome that a run has kept; None if there is none that can be read here."""
+    """Gives the outcome that a run has kept; None if there is none that can be read here.
+
+    Nobody has asked for it by name, so only what this user has kept is unpickled: another's could run
+    any code.
+    """
     try:
-        outcome = pickle.loads((directory.keys / _FILE).read_bytes())
+        with open(directory.keys / _FILE, "rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.getuid():
+                return None
+            outcome = pickle.load(file)
     except Exception:  # unpickling runs the code of the user's classes
         return None
     if not isinstance(outcome, Outcome):

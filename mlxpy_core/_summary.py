@@ -18,11 +18,13 @@ from ._errors import StorageError
 from ._files import read_bytes, write_whole
 from ._flatten import flatten
 from ._metrics import listed_keys
+from ._names import is_unicode
 
 Stamp = tuple[int, int]
 """What tells that a file has changed: time of change in nanoseconds, length in bytes."""
 
 _VERSION = 1
+_MOST_BRACKETS = 500  # a summary of more is left to the YAML, which another user cannot nest too deep
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,36 @@ def lazy_names(metrics_keys: Mapping[str, Iterable[str]], artifacts: str | Path)
     return json.dumps({"metrics": keys, "artifacts": list_artifacts(artifacts)})
 
 
+def read_lazy_names(text: str) -> dict[str, Any]:
+    """Decodes what `lazy_names` gave; names that would lead out of the run's directory are left out.
+
+    The text may come from another user's summary: what is not of its form is as good as none.
+    """
+    try:
+        names = json.loads(text)
+        metrics = {
+            str(log): [key for key in keys if isinstance(key, str) and is_unicode(key)]
+            for log, keys in names["metrics"].items()
+            if _stays_below(log)
+        }
+        artifacts = {
+            kind: {
+                folder: [file for file in files if _stays_below(file)]
+                for folder, files in folders.items()
+                if not folder or _stays_below(folder)
+            }
+            for kind, folders in names["artifacts"].items()
+            if _stays_below(kind)
+        }
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return {"metrics": {}, "artifacts": {}}
+    return {"metrics": metrics, "artifacts": artifacts}
+
+
+def _stays_below(name: str) -> bool:
+    return "\0" not in name and is_unicode(name) and not {"", ".", ".."} & set(name.split("/"))
+
+
 def write_summary(
     directory: RunDirectory, config: Mapping[str, Any], info: Mapping[str, Any], *, ended: bool
 ) -> None:
@@ -97,10 +129,15 @@ def read_summary(run: str, info_file: Stamp) -> Summary | None:
         info_file: the stamp of info.yaml.
     """
     try:
-        summary = json.loads(read_bytes(f"{run}/.keys/summary.json"))
+        text = read_bytes(f"{run}/.keys/summary.json")
+        if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
+            return None
+        summary = json.loads(text)
         stamps = [list(info_file), list(stamp_of(f"{run}/metadata/config.yaml"))]
         if summary["version"] == _VERSION and [summary["info_file"], summary["config_file"]] == stamps:
-            return Summary(summary["fields"], summary["lazy"])
-    except (OSError, ValueError, LookupError, TypeError):
+            fields, lazy = summary["fields"], summary["lazy"]
+            if isinstance(lazy, (str, type(None))) and is_unicode("".join(fields.keys())):
+                return Summary(fields, lazy)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return None

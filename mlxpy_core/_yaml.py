@@ -39,9 +39,50 @@ def dump_yaml(data: Any) -> str:
 
 
 def load_yaml(text: str) -> Any:
-    """Reads YAML of safe types.
+    """Reads YAML of safe types; the text may be anybody's.
 
     Raises:
-        yaml.YAMLError: the text is not YAML.
+        yaml.YAMLError: the text is not YAML, or is made to exhaust whoever reads it.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        _check_depth(text)
+        data = yaml.load(text, Loader=_Loader)
+    except _LET_THROUGH as error:
+        raise yaml.YAMLError(f"no value of its type ({error})") from error
+    if "&" in text and "*" in text:
+        _check_size(data)
+    return data
+
+
+# What PyYAML raises besides its own errors, as for "!!bool x", "!!int ''" or a date of year 0.
+_LET_THROUGH = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_DEEPEST, _LARGEST = 200, 1_000_000
+
+
+def _check_depth(text: str) -> None:
+    # libyaml's composer is recursive: ten thousands of brackets crash the process. A level takes a
+    # bracket or a column, so that most texts need no closer look.
+    if text.count("[") + text.count("{") < 500 and max(map(len, text.split("\n"))) < 500:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise yaml.YAMLError(f"nested deeper than {_DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_size(data: Any) -> None:
+    # A few lines of aliases of aliases stand for more than any memory holds, or for themselves.
+    left, seen = [data], 0
+    while left:
+        value = left.pop()
+        children = (
+            list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        )
+        seen += 1 + len(children)
+        if seen > _LARGEST:
+            raise yaml.YAMLError(f"aliases that stand for more than {_LARGEST} values")
+        left.extend(children)

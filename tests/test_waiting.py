@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Cluster, Project, ended, need_cluster, wait_until
+from conftest import Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
 from mlxpy_core._process import describe_process

@@ -37,6 +37,7 @@ from ._outputs import (
     write_run_where_typed,
     write_sweep_where_typed,
 )
+from ._override_values import typed_overrides
 from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
@@ -128,7 +129,7 @@ class MlxpLogger(Callback):
         logger_class = find_logger_class(self._logger_name)
         run = Run.start(
             directory,
-            launch=replace(self._launch, overrides=list(config.hydra.overrides.task)),
+            launch=replace(self._launch, overrides=typed_overrides(config)),
             config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,

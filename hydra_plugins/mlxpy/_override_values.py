@@ -1,8 +1,16 @@
-"""Values as Hydra's override grammar reads them."""
+"""Overrides as Hydra's grammar reads them, and as they were typed."""
 
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf
+
+
+def typed_overrides(config: DictConfig) -> list[str]:
+    """Gives the task's overrides as they were typed: what an interpolation gives may be a secret."""
+    written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    assert isinstance(written, list)
+    return [str(word) for word in written]
 
 
 def as_override_value(value: Any) -> str:

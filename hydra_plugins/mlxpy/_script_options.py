@@ -10,6 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from mlxpy_core import MlxpyError
 from mlxpy_core._scheduling import ScriptOptions
 
+from ._override_values import typed_overrides
+
 _SIGNAL_DELAY_S = 120  # submitit's
 # Options of submitit_slurm that are no directives of their own name and value.
 _RENAMED = {"timeout_min": "time", "tasks_per_node": "ntasks-per-node"}
@@ -48,7 +50,7 @@ def job_options(config: DictConfig) -> dict[str, Any]:
     try:
         options = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     except OmegaConfBaseException as error:
-        overrides = " ".join(config.hydra.overrides.task)
+        overrides = " ".join(typed_overrides(config))
         reason = str(error).splitlines()[0]
         raise MlxpyError(
             f"hydra.launcher cannot be resolved for the job {overrides!r}: {reason}"

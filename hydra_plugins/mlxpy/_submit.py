@@ -25,14 +25,15 @@ from mlxpy_core._scheduling import (
     Scheduler,
     ScriptOptions,
     find_scheduler,
+    print_plan,
     run_names,
     submit_jobs,
 )
 from mlxpy_core._versioning import job_environment
 
 from ._config_directories import frozen_config_words
-from ._dry_run import print_plan
 from ._job_command import Face, face_of, program_words
+from ._override_values import typed_overrides
 from ._results import wait_for_results
 from ._script_options import JobOptions
 
@@ -156,7 +157,7 @@ def _combination(
     with _current(job_config):
         return _Combination(
             number,
-            overrides=list(job_config.hydra.overrides.task),
+            overrides=typed_overrides(job_config),
             task_name=job_config.hydra.job.name,
             config=plain_config(job_config, leave_out="hydra"),
             options=script.of(job_config),

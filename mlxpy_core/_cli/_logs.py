@@ -55,7 +55,7 @@ def command(
 
 
 def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
-    from mlxpy_core._scheduling._settling import ENDED, read_status
+    from mlxpy_core._info import ENDED, read_status
 
     from ._follow import follow
 

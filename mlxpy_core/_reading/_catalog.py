@@ -6,7 +6,6 @@ last. Runs that have not ended are read each time.
 """
 
 import gc
-import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import pyarrow as pa
 
 from mlxpy_core._directories import is_run_name
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._summary import Stamp
+from mlxpy_core._summary import Stamp, read_lazy_names
 
 from ._cache_place import CachePlace
 from ._columns import TypedColumns, encode_rows
@@ -144,7 +143,7 @@ class Catalog:
             encoded = texts.dictionary_encode()
             known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
             codes[places] = np.array(known)[encoded.indices.to_numpy()]
-        return codes, [json.loads(text) for text in variants]
+        return codes, [read_lazy_names(text) for text in variants]
 
     def _by_table(self, positions: Ints) -> Iterator[tuple[int, Ints]]:
         """Splits positions by table: the table's index, and places among `positions`."""

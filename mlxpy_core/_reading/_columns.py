@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlxpy_core._names import is_unicode
+
 ARROW_TYPES = {
     "i": pa.int64(),
     "f": pa.float64(),
@@ -44,7 +46,7 @@ def kind_of(value: Any) -> str:
     if value is None:
         return "n"
     kind = _KIND_BY_TYPE.get(type(value), "j")
-    if (kind == "s" and not _is_unicode(value)) or (kind == "i" and not -(2**63) <= value < 2**63):
+    if (kind == "s" and not is_unicode(value)) or (kind == "i" and not -(2**63) <= value < 2**63):
         return "j"
     return kind
 
@@ -133,11 +135,3 @@ def _decode(value: Any, kind: str) -> Any:
     if kind == "j":
         return json.loads(value)
     return None if kind == "n" else value
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

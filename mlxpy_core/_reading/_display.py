@@ -32,7 +32,7 @@ def render_text(rows: Rows, varying: Sequence[str]) -> str:
     """
     places = _shown_places(len(rows))
     shown = rows.take(places)
-    columns = {field: [field, *_cells(shown, field)] for field in rows.fields}
+    columns = {field: [_printable(field), *_cells(shown, field)] for field in rows.fields}
     fitting = _fitting(columns, varying, shutil.get_terminal_size().columns)
     drawn: list[list[str]] = []
     for field, cells in columns.items():
@@ -101,8 +101,13 @@ def _cell(columns: dict[str, list[Any]], field: str, index: int) -> str:
 def _text(value: Any, missing: str) -> str:
     if value is MISSING:
         return missing
-    text = " ".join(str(value).split())
+    text = _printable(" ".join(str(value).split()))
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    # What another user wrote must not steer the terminal.
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _shown_places(count: int) -> list[int]:

@@ -5,6 +5,7 @@ key are one list, in the column of their kind: ``<key>:<kind>``. Where not every
 ``<key>:r`` holds the numbers of those that do.
 """
 
+import contextlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mlxpy_core._names import is_unicode
+
 from ._cache_place import CachePlace
 from ._catalog import Catalog, UnreadableRunWarning, current_places
 from ._columns import ARROW_TYPES
@@ -24,6 +27,7 @@ from ._progress import with_progress
 from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
+_DEEPEST = 100  # levels
 _EXACT = 2**53  # integers up to here are floats without rounding
 _KINDS = "fibsj"
 _PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
@@ -205,6 +209,8 @@ class _Batch:
         index = len(self.positions)
         self.positions.append(position)
         for key in dict.fromkeys(key for row in rows for key in row):
+            if not is_unicode(key):
+                continue  # Arrow cannot name a column so, and mlxpy logs no such key
             values = [row[key] for row in rows if key in row]
             kind, cell = _encode_cell(values)
             self._put(f"{key}:{kind}", index, cell)
@@ -243,25 +249,32 @@ def read_rows(path: Path, damaged: list[str]) -> list[Row]:
         damaged.append(f"{path} ({error.strerror})")
         return []
     lines = content.split(b"\n")[:-1]
-    try:
-        rows = json.loads(b"[" + b",".join(lines) + b"]")
-        if all(type(row) is dict for row in rows) and len(rows) == len(lines):
-            return list(rows)
-    except ValueError:
-        pass
+    # Rows that mlxpy wrote nest nothing; others' could nest deeper than anything can read.
+    if content.count(b"{") + content.count(b"[") < len(lines) + _DEEPEST:
+        with contextlib.suppress(ValueError):
+            rows = json.loads(b"[" + b",".join(lines) + b"]")
+            if len(rows) == len(lines) and all(type(row) is dict for row in rows):
+                return list(rows)
     return [row for number, line in enumerate(lines, 1) for row in _row(line, path, number, damaged)]
 
 
 def _row(line: bytes, path: Path, number: int, damaged: list[str]) -> list[Row]:
-    try:
+    row = None
+    with contextlib.suppress(ValueError, RecursionError):
         row = json.loads(line)
-    except ValueError:
-        row = None
-    if isinstance(row, dict):
+    if isinstance(row, dict) and not _nests(row, _DEEPEST):
         return [row]
     if line.strip():
         damaged.append(f"{path}, line {number}")
     return []
+
+
+def _nests(value: Any, depth: int) -> bool:
+    """Tells whether containers nest deeper than `depth`."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_nests(one, depth - 1) for one in inner)
 
 
 def _encode_cell(values: list[Any]) -> tuple[str, pa.Array]:

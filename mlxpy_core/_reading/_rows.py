@@ -39,7 +39,11 @@ class Artifact:
         self._type_name = type_name
 
     def load(self) -> Any:
-        """Loads the object. That of a pickled type runs code that the file names.
+        """Loads the object.
+
+        That of a pickled type (pickle, Checkpoint, torch) runs code that the file names, that of a
+        registered type imports and calls the function that the run names: load these from people whom
+        you trust. The other types hold data only.
 
         Raises:
             MlxpyError: nobody knows how to load its type.

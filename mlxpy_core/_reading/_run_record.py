@@ -5,6 +5,7 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,11 +61,7 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     log_id = int(os.path.basename(run))
     summary = read_summary(run, stamp)
     if summary is None:
-        info, config = read_metadata(run)
-        fields: dict[str, Any] = {}
-        flatten(info, "info", fields)
-        flatten(config, "config", fields)
-        summary = Summary(fields)
+        summary = Summary(_fields(*read_metadata(run)))
     if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
         summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(run)
     # A directory that was copied or moved is the run that it is now, where it is now.
@@ -75,11 +72,23 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     return RunRecord(log_id, stamp, _is_final(fields), fields, lazy)
 
 
+def _fields(info: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Makes one row of both files; what another user's may hold besides metadata is refused here."""
+    fields: dict[str, Any] = {}
+    try:
+        flatten(info, "info", fields)
+        flatten(config, "config", fields)
+        json.dumps(fields, default=str)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
+    return fields
+
+
 def _is_final(fields: Mapping[str, Any]) -> bool:
     # As `_info.is_final`, which knows the fields' meaning.
     status = fields.get("info.status")
     comes_back = status == Status.INTERRUPTED.value and fields.get("info.scheduler.job_ended") is False
-    return status in _ENDED and not comes_back
+    return str(status) in _ENDED and not comes_back
 
 
 def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,10 +97,16 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         UnreadableRunError: one of them cannot be read.
     """
-    info = _undated(_load(run, "info"))
-    if "logger" in info:  # MLXP
-        info = {key: _clock(value) if key.endswith("_time") else value for key, value in info.items()}
-    return info, _undated(_load(run, "config"))
+    try:
+        info = _undated(_load(run, "info"))
+        if "logger" in info:  # MLXP
+            info = {
+                key: _clock(value) if str(key).endswith("_time") else value
+                for key, value in info.items()
+            }
+        return info, _undated(_load(run, "config"))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
 
 
 def noted_job_id(run: str) -> str | None:
@@ -129,7 +144,7 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
         }
     try:
         listed = listed_keys(metrics, Path(run, ".keys", "metrics.yaml"))
-    except (OSError, ValueError, TypeError):  # no list of keys, and rows that are no rows
+    except OSError:  # no list of keys, and rows that may not be read
         return {}
     return {name: sorted(keys) for name, keys in listed.items()}
 
@@ -147,7 +162,7 @@ def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any
 def _undated(value: Any) -> Any:
     """Gives a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
     if isinstance(value, dict):
-        return {key: _undated(item) for key, item in value.items()}
+        return {_undated(key): _undated(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_undated(item) for item in value]
     return value.isoformat() if isinstance(value, date) else value

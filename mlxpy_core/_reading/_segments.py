@@ -2,7 +2,7 @@
 
 Every row names its run by number and by the stamp of its info.yaml, and counts only while the run has
 that stamp. So the files need no order and no lock: two processes that add the same rows at once do no
-harm. Deleting files loses nothing.
+harm. Deleting files loses nothing. Only files that this user has written are read.
 """
 
 import contextlib
@@ -92,6 +92,8 @@ class SegmentStore:
             table = table.combine_chunks().replace_schema_metadata(_FORMAT)
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
+            if not _is_mine(path):  # a file system that gives all files to one user
+                raise OSError("what is kept here would not be read")
 
     def tidy(self, segments: Sequence[Segment], valid: Sequence[Ints]) -> None:
         """Merges what has become too many files, or files of mostly stale rows.
@@ -119,6 +121,8 @@ class SegmentStore:
 
     def _open(self, path: Path) -> Segment | None:
         try:
+            if not _is_mine(path):
+                return None
             with pa.memory_map(str(path)) as source:
                 table = pa.ipc.open_file(source).read_all()
             if table.schema.metadata == _FORMAT:
@@ -143,6 +147,11 @@ class SegmentStore:
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
                     leftover.unlink()
+
+
+def _is_mine(path: Path) -> bool:
+    # Another's may say anything of the runs, and offsets that point nowhere crash whoever follows them.
+    return os.stat(path).st_uid == os.getuid()
 
 
 def _arrow_files(directory: Path) -> list[Path]:

@@ -65,13 +65,18 @@ def find_installed_scheduler(name: str) -> Scheduler | None:
     return of_plugins[name]() if name in of_plugins else None
 
 
-def _class_of(name: str) -> type[Scheduler]:
+def known_schedulers() -> dict[str, type[Scheduler]]:
+    """Gives the schedulers of plugins and the built-in ones, by all their names."""
     of_plugins = _schedulers_of_plugins()
-    known = {
+    return {
         **{found.__name__: found for found in of_plugins.values()},
         **of_plugins,
         **BUILT_IN_SCHEDULERS,
     }
+
+
+def _class_of(name: str) -> type[Scheduler]:
+    known = known_schedulers()
     if name in known:
         return known[name]
     if name in plugin_names():

@@ -13,6 +13,15 @@ from ._scheduler import Scheduler
 _WARNING_S = 120  # submitit's signal_delay_s
 
 
+class ShellLine(str):
+    """A command as the user wrote it for the shell; it is not quoted, and not evaluated before the job.
+
+    Its script changes to the working directory first, so that set-up commands may change it again.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class ScriptOptions:
     """What the user says about scripts.
@@ -57,7 +66,8 @@ class ScriptOptions:
         for directive in self.directives:
             if "\n" in directive:
                 raise MlxpyError(f"a directive is one line, not {directive!r}")
-        if not self.shell_path.startswith("/") or re.search(r"\s", self.shell_path):
+        # An argument may follow, as in "/bin/bash -l".
+        if not self.shell_path.startswith("/") or re.search(r"[^\S ]", self.shell_path):
             raise MlxpyError(f"shell_path={self.shell_path!r} is no absolute path of a shell")
 
 
@@ -77,19 +87,22 @@ def job_script(
         options: what the user says about scripts.
         run: the run's directory; log.stdout and log.stderr are there.
         work_dir: where the command runs.
-        command: the words of the command, quoted here.
+        command: the words of the command, quoted here; or a `ShellLine`.
         environment: variables that the command gets; a path of folders starts with these.
     """
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
+    change_directory = f"cd {_quoted(work_dir)} || exit 1"
+    written_by_user = isinstance(command, ShellLine)
     # A job that comes back writes on where it was.
     redirection = f"exec >> {_quoted(run / 'log.stdout')} 2>> {_quoted(run / 'log.stderr')}"
     lines = [
         *_head(scheduler, options, f"{run.parent.name}/{run.name}", output or []),
         *([redirection] if output is None else []),
         *(["exec 2>&1"] if options.stderr_to_stdout else []),
+        *([change_directory] if written_by_user else []),
         *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
         *(_export(name, value) for name, value in (environment or {}).items()),
-        f"cd {_quoted(work_dir)} || exit 1",
+        *([] if written_by_user else [change_directory]),
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),
     ]
@@ -232,6 +245,8 @@ def _export(name: str, value: str) -> str:
 
 def _wrapped(command: Sequence[str]) -> str:
     """Writes a command with its program on the first line and an argument on each other."""
+    if isinstance(command, ShellLine):
+        return command
     words = list(map(shlex.quote, command))
     arguments = next((i for i, word in enumerate(command) if i and "=" in word), len(words))
     return " \\\n    ".join([" ".join(words[:arguments]), *words[arguments:]])

@@ -17,7 +17,7 @@ from mlxpy_core._yaml import dump_yaml, load_yaml
 
 from ._find import scheduler_name
 from ._scheduler import Scheduler, SubmissionError
-from ._script import ScriptOptions, array_script, job_script
+from ._script import ScriptOptions, ShellLine, array_script, job_script
 
 _NOTE = "job.yaml"
 
@@ -30,7 +30,7 @@ class Job:
         directory: the run's directory, which exists.
         config: the task's config as plain data.
         launch: how the run was started.
-        command: the words of the command that the job runs.
+        command: the words of the command that the job runs, or a `ShellLine`.
         options: what the user says about its script.
         environment: variables that the command gets.
         earlier: what info.yaml says of a run that is submitted again; empty for a new one.
@@ -203,7 +203,8 @@ def _link(link: Path, target: Path) -> None:
 
 def _write_script(path: Path, text: str) -> None:
     write_whole(path, text)
-    path.chmod(path.stat().st_mode | 0o111)
+    mode = path.stat().st_mode
+    path.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
@@ -224,7 +225,7 @@ def _note(job: Job, job_id: str) -> None:
     """Notes which job a run is, and what makes it: info.yaml is the job's from now on."""
     noted = {
         "scheduler_job_id": job_id,
-        "command": list(job.command),
+        "command": str(job.command) if isinstance(job.command, ShellLine) else list(job.command),
         "environment": dict(job.environment),
         "options": {name: _plain(value) for name, value in asdict(job.options).items()},
     }
@@ -254,10 +255,14 @@ def noted_job(directory: RunDirectory, info: Mapping[str, Any], *, config: dict[
             directory,
             config=config,
             launch=Launch.of_info(info),
-            command=[str(word) for word in noted["command"]],
+            command=_command(noted["command"]),
             options=ScriptOptions(**options),
             environment={str(name): str(value) for name, value in noted["environment"].items()},
             earlier=info,
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None
+
+
+def _command(noted: Any) -> Sequence[str]:
+    return ShellLine(noted) if isinstance(noted, str) else [str(word) for word in noted]

@@ -1,0 +1,149 @@
+"""A script of jobs, read line by line and never run: what its directives, set-up and jobs are."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from mlxpy_core._errors import MlxpyError
+
+_PYTHON = re.compile(r"(?:.*/)?python[0-9.]*")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", flags=re.DOTALL)
+# What starts another program, whose name comes after options; those of the second kind with `run`.
+_STARTERS = {"env", "exec", "mpiexec", "mpirun", "nice", "nohup", "srun", "time"}
+_RUNNERS = {"conda", "mamba", "micromamba", "poetry", "uv"}
+_LOOPS = {"case", "for", "if", "select", "until", "while"}
+_KEYWORDS = {"!", "do", "else", "then", "{"}
+_QUOTED = {
+    "'": re.compile(r"'[^']*'"),
+    '"': re.compile(r'"(?:[^"\\]|\\.)*"', flags=re.DOTALL),
+    "`": re.compile(r"`(?:[^`\\]|\\.)*`", flags=re.DOTALL),
+}
+
+Words = list[str]
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """What a script says.
+
+    Attributes:
+        shell: what its first line names.
+        directives: the directives of each scheduler, without what a directive's line starts with.
+        setup: the lines before the first job, as they were written.
+        jobs: the lines that start a Python program, as they were written.
+    """
+
+    shell: str = "/bin/bash"
+    directives: dict[str, list[str]] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+
+
+def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
+    """Reads a script.
+
+    Args:
+        text: the script.
+        directives: how lines for schedulers start.
+
+    Raises:
+        MlxpyError: there is no job, a quote is never closed, or something is no line of a job file.
+    """
+    if "\r" in text or "\0" in text:
+        raise MlxpyError("it has line ends of Windows or is no text: save it with those of Unix")
+    shell = text.partition("\n")[0][2:].strip() if text.startswith("#!") else JobFile.shell
+    found = JobFile(shell)
+    for number, line, commands in _logical_lines(text):
+        option = _directive(line, directives)
+        if option:
+            found.directives.setdefault(option[0], []).append(option[1])
+        elif not any(commands):
+            continue
+        elif any(map(_starts_python, commands)):
+            if commands[0][:1] and commands[0][0] in _LOOPS:
+                raise MlxpyError(f"line {number} is a loop or a choice: write a line for each job")
+            found.jobs.append(line)
+        elif found.jobs:
+            raise MlxpyError(
+                f"line {number} ({line.splitlines()[0][:40]!r}) comes after the first job but starts no "
+                "Python program: put what sets jobs up before them"
+            )
+        else:
+            found.setup.append(line)
+    if not found.jobs:
+        raise MlxpyError("no line starts a Python program, as python main.py does")
+    return found
+
+
+def _directive(line: str, directives: Collection[str]) -> tuple[str, str] | None:
+    for directive in directives:
+        option = line.removeprefix(directive)
+        if option != line and re.match(r"[\s-]|$", option):
+            return directive, option.strip()
+    return None
+
+
+def _starts_python(words: Words) -> bool:
+    left = list(words)
+    while left and (left[0] in _KEYWORDS or _ASSIGNMENT.fullmatch(left[0])):
+        left.pop(0)
+    if not left:
+        return False
+    if left[0] in _STARTERS or (left[0] in _RUNNERS and left[1:2] == ["run"]):
+        return any(_PYTHON.fullmatch(_unquoted(word)) for word in left[1:])
+    return bool(_PYTHON.fullmatch(_unquoted(left[0])))
+
+
+def _unquoted(word: str) -> str:
+    return re.sub(r"['\"]", "", word)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str, list[Words]]]:
+    """Gives each line, with its number and the words of its commands; quotes and backslashes join."""
+    start, number = 0, 1
+    while start < len(text):
+        end, commands = _read_line(text, start, number)
+        yield number, text[start:end], commands
+        number += text.count("\n", start, end + 1)
+        start = end + 1
+
+
+def _read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
+    """Finds the end of the line that starts at `start`, and the words of its commands."""
+    commands: list[Words] = [[]]
+    word, depth, at = "", 0, start
+    while at < len(text) and (text[at] != "\n" or depth):
+        here, size = text[at], 1
+        if here == "\\":
+            size = 2
+            word += "" if text[at + 1 : at + 2] == "\n" else text[at : at + 2]
+        elif here in _QUOTED:
+            quoted = _QUOTED[here].match(text, at)
+            if not quoted:
+                raise MlxpyError(f"line {number}: the quote {here} is never closed")
+            size = len(quoted[0])
+            word += quoted[0]
+        elif text.startswith("$(", at):
+            size, depth = 2, depth + 1
+            word += "$("
+        elif depth:
+            depth += {"(": 1, ")": -1}.get(here, 0)
+            word += here
+        elif here == "#" and not word:  # a comment, whose quotes are none
+            size = (text.find("\n", at) if "\n" in text[at:] else len(text)) - at
+        elif text.startswith("<<", at):
+            if not text.startswith("<<<", at):
+                raise MlxpyError(f"line {number}: a here-document (<<) cannot be in a script of jobs")
+            size = 3
+            word += "<<<"
+        elif here.isspace() or here in ";&|()":
+            commands[-1].extend([word] if word else [])
+            word = ""
+            commands.extend([[]] if here in ";&|()" else [])
+        else:
+            word += here
+        at += size
+    if depth:
+        raise MlxpyError(f"line {number}: the parenthesis of $( is never closed")
+    commands[-1].extend([word] if word else [])
+    return min(at, len(text)), commands

@@ -1,0 +1,137 @@
+"""The command ``mlxpysub``: submits each line of a script that starts a Python program as a run."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from mlxpy_core._directories import RunDirectory, next_run_directory, take_run_directory
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._info import Launch
+from mlxpy_core._scheduling import (
+    Grouping,
+    Job,
+    LocalScheduler,
+    Scheduler,
+    ScriptOptions,
+    ShellLine,
+    find_scheduler,
+    known_schedulers,
+    print_plan,
+    submit_jobs,
+)
+
+from ._arguments import logs_option
+from ._job_file import JobFile, parse_job_file
+
+RUN_VARIABLE = "MLXPY_RUN_DIRECTORY"
+"""The variable that tells a program its run."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("script", type=click.Path(path_type=Path))
+@logs_option
+@click.option("--scheduler", metavar="NAME", help="The scheduler, if not that of the directives.")
+@click.option("--dry-run", is_flag=True, help="Print the first script, and make nothing.")
+@click.version_option(package_name="mlxpy")
+def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None:
+    """Submits the lines of SCRIPT that start a Python program, each as a job and a run.
+
+    The scheduler's directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what
+    stands before the first job (module load, source, export, cd) is run before each.
+    """
+    try:
+        _submit(script, logs, scheduler, dry_run=dry_run)
+    except MlxpyError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> None:
+    chosen = find_scheduler(name) if name else None
+    by_directive = _schedulers_by_directive()
+    own = {chosen.directive} if chosen and _has_directives(chosen) else set()
+    try:
+        file = parse_job_file(_read(script), sorted({*by_directive, *own}))
+        scheduler = _scheduler_of(file, chosen, by_directive)
+    except MlxpyError as error:
+        raise MlxpyError(f"{str(script)!r} cannot be submitted: {error}") from error
+    options = _options(file, scheduler)
+    directories = _free_directories(logs) if dry_run else _new_directories(logs)
+    launch = replace(Launch.of_this_process(), current_file_path=None)
+    jobs = [
+        Job(
+            directory,
+            config={},
+            launch=replace(launch, cmd=line),
+            command=ShellLine(line),
+            options=options,
+            environment={RUN_VARIABLE: str(directory.path)},
+        )
+        for line, directory in zip(file.jobs, directories, strict=False)
+    ]
+    if dry_run:
+        print_plan(scheduler, jobs, Grouping())
+        return
+    submit_jobs(scheduler, jobs)
+    count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+    if isinstance(scheduler, LocalScheduler):
+        scheduler.finish()
+        click.echo(f"Ran {count} on this machine.")
+    else:
+        click.echo(f"Submitted {count} to the cluster queue!")
+
+
+def _read(script: Path) -> str:
+    try:
+        return script.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise StorageError("it cannot be read", error) from error
+    except UnicodeDecodeError as error:
+        raise MlxpyError("it is no text in UTF-8") from error
+
+
+def _has_directives(scheduler: Scheduler | type[Scheduler]) -> bool:
+    return scheduler.directive != Scheduler.directive
+
+
+def _schedulers_by_directive() -> dict[str, type[Scheduler]]:
+    # A built-in one comes last: a plugin that reads the same directives is asked for by --scheduler.
+    return {found.directive: found for found in known_schedulers().values() if _has_directives(found)}
+
+
+def _scheduler_of(
+    file: JobFile, chosen: Scheduler | None, by_directive: dict[str, type[Scheduler]]
+) -> Scheduler:
+    """Gives the scheduler whose directives the script has, or the chosen one if it can read them."""
+    there = sorted(file.directives)
+    if len(there) > 1:
+        raise MlxpyError(f"it has directives of several schedulers, {' and '.join(there)}")
+    if chosen:
+        if there and _has_directives(chosen) and there != [chosen.directive]:
+            raise MlxpyError(f"{type(chosen).__name__} does not read its directives, {there[0]}")
+        return chosen
+    if not there:
+        known = ", ".join(sorted(by_directive))
+        raise MlxpyError(f"it has no directives of a scheduler ({known}): give --scheduler NAME")
+    return find_scheduler(by_directive[there[0]].__name__)
+
+
+def _options(file: JobFile, scheduler: Scheduler) -> ScriptOptions:
+    # On this machine directives mean nothing.
+    return ScriptOptions(
+        option_cmd=tuple(file.directives.get(scheduler.directive, ())),
+        shell_path=file.shell,
+        setup=tuple(file.setup),
+    )
+
+
+def _new_directories(logs: Path) -> Iterator[RunDirectory]:
+    while True:
+        yield take_run_directory(logs)
+
+
+def _free_directories(logs: Path) -> Iterator[RunDirectory]:
+    for log_id in itertools.count(next_run_directory(logs).log_id):
+        yield RunDirectory(logs / str(log_id))
