@@ -94,8 +94,13 @@ _JOB_VARIABLES = (
     ("LSB_JOBID", "LSB_JOBINDEX"),
     ("JOB_ID", "SGE_TASK_ID"),
 )
-# Where the id is that of the whole array: how the scheduler names a task.
-_TASK_NAMES = {"LSB_JOBID": "{id}[{index}]", "JOB_ID": "{id}.{index}"}
+# How the scheduler names a task of an array whose id is the whole array's. Slurm's tasks have ids of
+# their own, by which scancel does not know them.
+_TASK_NAMES = {
+    "LSB_JOBID": "{id}[{index}]",
+    "JOB_ID": "{id}.{index}",
+    "SLURM_JOB_ID": "{array}_{index}",
+}
 
 
 def submitted_info(
@@ -204,7 +209,9 @@ def job_of_this_process() -> tuple[str | None, int | None]:
         # Outside of arrays Grid Engine's index is a word, and LSF's is 0.
         if not index.isdecimal() or (id_variable == "LSB_JOBID" and int(index) == 0):
             return job_id, None
-        return _TASK_NAMES.get(id_variable, "{id}").format(id=job_id, index=index), int(index)
+        array = os.environ.get("SLURM_ARRAY_JOB_ID", job_id)
+        name = _TASK_NAMES.get(id_variable, "{id}").format(id=job_id, array=array, index=index)
+        return name, int(index)
     return None, None
 
 

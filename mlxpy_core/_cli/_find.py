@@ -29,7 +29,10 @@ def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
     numbers = named_numbers(logs, words)
     click.get_current_context().with_resource(_warnings_as_lines())
     _leave_pandas_out()
-    found = Reader(logs).search(" ".join(words) if numbers is None else "")
+    reader = Reader(logs)
+    for trouble in reader.troubles:
+        click.echo(f"mlxpy: {trouble}", err=True)
+    found = reader.search(" ".join(words) if numbers is None else "")
     if numbers is None or not len(found):
         return found
     wanted = set(numbers)

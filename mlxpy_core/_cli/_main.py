@@ -9,7 +9,9 @@ import click
 from mlxpy_core._errors import MlxpyError
 
 # In the order of `mlxpy --help`. The module `_cli/_<name>.py` holds the click command `command`.
-_COMMANDS: tuple[str, ...] = ("ls", "show", "logs", "diff", "export", "plot")
+_COMMANDS = (
+    "ls", "show", "logs", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot", "clean",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

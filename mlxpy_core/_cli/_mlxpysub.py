@@ -10,6 +10,7 @@ import click
 from mlxpy_core._directories import RunDirectory, next_run_directory, take_run_directory
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._info import Launch
+from mlxpy_core._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._scheduling import (
     Grouping,
     Job,
@@ -25,9 +26,6 @@ from mlxpy_core._scheduling import (
 
 from ._arguments import logs_option
 from ._job_file import JobFile, parse_job_file
-
-RUN_VARIABLE = "MLXPY_RUN_DIRECTORY"
-"""The variable that tells a program its run."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -67,7 +65,7 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
             launch=replace(launch, cmd=line),
             command=ShellLine(line),
             options=options,
-            environment={RUN_VARIABLE: str(directory.path)},
+            environment={RUN_DIRECTORY_VARIABLE: str(directory.path)},
         )
         for line, directory in zip(file.jobs, directories, strict=False)
     ]

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
@@ -13,7 +12,6 @@ from mlxpy_core._info import Status, is_final, noted_job_id, read_info
 from mlxpy_core._process import lives_here, noted_process
 
 from ._find import find_scheduler
-from ._scheduler import Scheduler
 from ._settling import LOCAL, settle
 
 
@@ -86,14 +84,8 @@ def cancel(plan: Cancellation) -> None:
     refusals = []
     for name, jobs in plan.jobs.items():
         try:
-            scheduler = find_scheduler(name)
-            _cancel(scheduler, list(jobs))
+            find_scheduler(name).cancel(list(jobs))
         except MlxpyError as error:  # noqa: PERF203  # each scheduler may refuse for itself
             refusals.append(str(error))
     if refusals:
         raise MlxpyError("; ".join(refusals))
-
-
-def _cancel(scheduler: Scheduler, job_ids: list[str]) -> None:
-    now = scheduler.current_ids(job_ids)
-    scheduler.call(scheduler.cancel_command([now[job_id] for job_id in job_ids]), Path("/"))

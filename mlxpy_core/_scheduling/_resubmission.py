@@ -20,12 +20,13 @@ class Resubmission:
 
     Attributes:
         jobs: the runs to be submitted, by the scheduler's name.
-        here: runs that were started without a scheduler, to be started on this machine, and their info.
+        here: the other runs, to be started on this machine: what their info.yaml holds, and the job of
+            those that a launcher started here.
         left: why other runs are left alone, a sentence each.
     """
 
     jobs: dict[str, list[Job]] = field(default_factory=dict)
-    here: dict[RunDirectory, dict[str, Any]] = field(default_factory=dict)
+    here: dict[RunDirectory, tuple[dict[str, Any], Job | None]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
 
@@ -46,9 +47,10 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             plan.left.append(reason)
             continue
         scheduler = info["scheduler"]
+        job = noted_job(run, info, config=_config(run))
         if not scheduler or scheduler["name"] == LOCAL:
-            plan.here[run] = info
-        elif job := noted_job(run, info, config=_config(run)):
+            plan.here[run] = (info, job)
+        elif job:
             plan.jobs.setdefault(scheduler["name"], []).append(job)
         else:
             plan.left.append(f"there is no note of how run {run.log_id} was submitted")

@@ -145,6 +145,15 @@ class Scheduler(ABC):
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         """Gives the words of the command that cancels jobs."""
 
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancels jobs; they may take a while to end.
+
+        Raises:
+            SubmissionError: the scheduler refused.
+        """
+        now = self.current_ids(job_ids)
+        self.call(self.cancel_command([now[job_id] for job_id in job_ids]), Path("/"))
+
     def pause(self, seconds: float) -> None:
         """Lets time pass until something may have become of a job."""
         time.sleep(seconds)
@@ -156,6 +165,7 @@ class Scheduler(ABC):
         *,
         stdin: Path | str = os.devnull,
         harmless: str = "",
+        harmful: str = "",
     ) -> str:
         """Runs a command of the scheduler in a directory and gives what it printed.
 
@@ -164,6 +174,7 @@ class Scheduler(ABC):
             directory: where it runs.
             stdin: the file that it reads.
             harmless: a pattern; a command all of whose complaints it matches has not failed.
+            harmful: a pattern; a command has failed if it matches a complaint, whatever its exit code.
 
         Raises:
             SubmissionError: there is no such command, it failed, or it does not answer.
@@ -193,7 +204,7 @@ class Scheduler(ABC):
         complaints = done.stderr.splitlines()
         if harmless and complaints and all(re.search(harmless, line) for line in complaints):
             return done.stdout
-        if done.returncode:
+        if done.returncode or (harmful and re.search(harmful, done.stderr)):
             words = " ".join((done.stderr + " " + done.stdout).split())
             raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")
         return done.stdout

@@ -90,6 +90,11 @@ class SLURMScheduler(Scheduler):
             words[by_array] = words[own] = word
         return {job_id: _status(words[job_id]) for job_id in job_ids if job_id in words}
 
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
+        ended = r"already completing or completed"
+        self.call(self.cancel_command(job_ids), Path("/"), harmless=ended, harmful="error:")
+
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["scancel", *job_ids]
 

@@ -1,6 +1,6 @@
 """The version manager: runs come from a copy of a commit."""
 
-from ._again import CodeOfRun, code_of_run
+from ._again import CodeOfRun, code_of_run, keeps_commit
 from ._restart import (
     current_copy,
     job_environment,
@@ -22,6 +22,7 @@ __all__ = [
     "current_copy",
     "find_version_manager",
     "job_environment",
+    "keeps_commit",
     "missing_in_copy",
     "original_place",
     "record_launch",

@@ -77,6 +77,18 @@ def code_of_run(
     )
 
 
+def keeps_commit(directory: Path, commit: str) -> bool:
+    """Tells whether the repository of a directory has a commit."""
+    from ._git import GitError
+    from ._repository import find_repository
+
+    try:
+        repository = find_repository(directory)
+        return repository is not None and bool(repository.git("cat-file", "-t", commit))
+    except GitError:
+        return False
+
+
 def _copy(version: Mapping[str, Any]) -> Path:
     """Gives the copy of a run's commit, which is made if it is not there."""
     from ._copy import link_into, safe_copy  # git is needed only where the copy is gone

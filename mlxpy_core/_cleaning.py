@@ -1,0 +1,128 @@
+"""Finds what no run needs: copies of code, frozen configs, directories that never became runs."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ._directories import RunDirectory, is_run_name
+from ._errors import StorageError
+from ._info import is_final, read_info
+
+_FROZEN = re.compile(r"\.configs/(\w+)")
+# A younger directory may be on its way to become a run, or to be used by one.
+_SETTLED_S = 3600
+
+
+@dataclass
+class Leftovers:
+    """What can be removed.
+
+    Attributes:
+        copies: copies of commits that can be made again, whose runs have all ended.
+        configs: frozen configs that no run's script names.
+        empty: directories of runs that hold nothing.
+        kept: why other copies are kept, a sentence each.
+    """
+
+    copies: list[Path] = field(default_factory=list)
+    configs: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.copies or self.configs or self.empty)
+
+
+def find_leftovers(logs: Path) -> Leftovers:
+    """Looks at all runs of a directory, whose words have been settled.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    try:
+        runs = [RunDirectory(logs / name) for name in os.listdir(logs) if is_run_name(name)]
+    except OSError as error:
+        raise StorageError(f"cannot read the runs in {logs}", error) from error
+    found = Leftovers()
+    found.empty = sorted(run.path for run in runs if _is_empty(run.path))
+    _add_copies(found, runs)
+    named = {name for run in runs for name in _frozen_configs(run)}
+    for path in sorted((logs / ".configs").glob("*")):
+        if path.is_dir() and path.name not in named and _age_s(path) > _SETTLED_S:
+            found.configs.append(path)
+    return found
+
+
+def remove(leftovers: Leftovers) -> None:
+    """Removes what was found.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    for path in (*leftovers.copies, *leftovers.configs):
+        # Under another name first: half a copy must not be taken for a whole one.
+        doomed = path.with_name(f".tmp-removed-{os.getpid()}-{path.name}")
+        try:
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}", error) from error
+    for path in leftovers.empty:
+        try:
+            path.rmdir()
+        except OSError as error:  # noqa: PERF203  # as above
+            raise StorageError(f"cannot remove {path}", error) from error
+
+
+def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
+    needed: set[str] = set()
+    versions: dict[str, tuple[str, str]] = {}
+    for run in runs:
+        info = read_info(run)
+        version = (info or {}).get("version_manager")
+        if not info or not isinstance(version, dict) or not version.get("safe_copy"):
+            continue
+        copy = str(version["safe_copy"])
+        versions[copy] = (str(version["repo_path"]), str(version["commit_hash"]))
+        if not is_final(info):
+            needed.add(copy)
+    for copy, (repository, commit) in sorted(versions.items()):
+        path = Path(copy)
+        # What a run says is its copy is one only where a copy would be.
+        if path.name != commit or not (path / ".git").is_dir():
+            continue
+        if copy in needed:
+            found.kept.append(f"{copy} is in use")
+        elif not _has_commit(Path(repository), commit):
+            found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
+        else:
+            found.copies.append(path)
+
+
+def _has_commit(repository: Path, commit: str) -> bool:
+    from ._versioning import keeps_commit  # git is called only where there are copies
+
+    return repository.is_dir() and keeps_commit(repository, commit)
+
+
+def _frozen_configs(run: RunDirectory) -> list[str]:
+    try:
+        text = (run.path / "script.sh").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return _FROZEN.findall(text)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not os.listdir(path) and _age_s(path) > _SETTLED_S
+    except OSError:
+        return False
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime

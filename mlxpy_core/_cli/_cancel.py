@@ -1,0 +1,68 @@
+"""``mlxpy cancel``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlxpy_core._directories import RunDirectory
+
+from ._arguments import logs_option, runs_argument, yes_option
+from ._asking import agreed, say_left
+
+
+@click.command()
+@runs_argument(required=True)
+@logs_option
+@yes_option
+def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
+    """Stops runs that wait in a queue or are running.
+
+    It says what it will do, and asks. A run that is stopped while it waits is INTERRUPTED; one that runs
+    has the time that its scheduler gives it to say so itself.
+
+    \b
+    Examples:
+      mlxpy cancel 12
+      mlxpy cancel 12-20 --yes
+      mlxpy cancel "info.status == 'SUBMITTED' & config.optimizer.lr > 0.1"
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._scheduling import cancel, plan_cancellation, run_names
+
+    from ._find import need_runs
+
+    found = need_runs(logs, runs)
+    chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    plan = plan_cancellation(chosen)
+    say_left(plan.left)
+    if not plan.runs:
+        click.echo("Nothing to cancel.")
+        return
+    job_ids = [job_id for jobs in plan.jobs.values() for job_id in jobs]
+    for name, jobs in plan.jobs.items():
+        ids = sorted(run.log_id for runs in jobs.values() for run in runs)
+        click.echo(f"{run_names(ids).capitalize()}: {len(jobs)} job{'s' * (len(jobs) != 1)} of {name}.")
+    for run, process_id in plan.processes.items():
+        click.echo(f"Run {run.log_id}: process {process_id} of this machine.")
+    if plan.waiting:
+        ids = [run.log_id for run in plan.waiting]
+        click.echo(f"{run_names(ids).capitalize()}: not started yet, on this machine.")
+    if others := _others(logs, job_ids, chosen):
+        click.echo(f"{run_names(others).capitalize()} will end, too: they share these jobs.")
+    if agreed("Cancel?", yes=yes):
+        cancel(plan)
+        click.echo(f"Cancelled {run_names(sorted(run.log_id for run in plan.runs))}.")
+
+
+def _others(logs: Path, job_ids: Sequence[str], chosen: Sequence[RunDirectory]) -> list[int]:
+    """Finds the runs that share a job with the chosen ones."""
+    from ._find import find_runs
+
+    listed = ", ".join(f"'{job_id}'" for job_id in job_ids)
+    if not listed:
+        return []
+    sharing = find_runs(logs, [f"info.scheduler.scheduler_job_id in [{listed}]"])
+    numbers = {run.log_id for run in chosen}
+    going_on = ("SUBMITTED", "RUNNING")
+    pairs = zip(sharing["info.log_id"], sharing["info.status"], strict=True)
+    return [log_id for log_id, status in pairs if log_id not in numbers and status in going_on]

@@ -1,0 +1,45 @@
+"""``mlxpy clean``."""
+
+from pathlib import Path
+
+import click
+
+from ._arguments import logs_option, yes_option
+from ._asking import agreed
+
+
+@click.command()
+@logs_option
+@yes_option
+def command(logs: Path, yes: bool) -> None:
+    """Removes what no run needs: copies of code, frozen configs, directories that never became runs.
+
+    It says what it will remove, and asks. A copy goes when all runs of it have ended; mlxpy rerun and
+    resubmit make it again from its commit. Runs in other directories are not looked at.
+
+    \b
+    Examples:
+      mlxpy clean
+      mlxpy clean --logs /scratch/logs --yes
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._cleaning import find_leftovers, remove
+
+    from ._find import find_runs
+
+    find_runs(logs, ())  # settles the runs' words
+    found = find_leftovers(logs)
+    for sentence in found.kept:
+        click.echo(f"Kept: {sentence}.", err=True)
+    if not found:
+        click.echo("Nothing to remove.")
+        return
+    for what, paths in (
+        ("a copy of code", found.copies),
+        ("a frozen config", found.configs),
+        ("an empty run directory", found.empty),
+    ):
+        for path in paths:
+            click.echo(f"{path} ({what})")
+    if agreed("Remove?", yes=yes):
+        remove(found)
+        click.echo(f"Removed {len(found.copies) + len(found.configs) + len(found.empty)}.")

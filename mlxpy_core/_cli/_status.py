@@ -1,0 +1,65 @@
+"""``mlxpy status``."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._arguments import json_option, logs_option, print_json, runs_argument
+
+_SHOWN = {
+    "id": "info.log_id",
+    "status": "info.status",
+    "scheduler": "info.scheduler.name",
+    "job": "info.scheduler.scheduler_job_id",
+    "host": "info.hostname",
+    "start": "info.start_time",
+    "signal": "info.signal",
+}
+_OPEN = ("SUBMITTED", "RUNNING")
+
+
+@click.command()
+@runs_argument(required=False)
+@logs_option
+@json_option
+def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
+    """Tells what became of runs, as their scheduler and this machine know it now.
+
+    A run that died without a word says RUNNING until somebody looks: this command, any other that lists
+    runs, or a Reader. What cannot be found out is told on standard error.
+
+    \b
+    Examples:
+      mlxpy status
+      mlxpy status 12-20
+      mlxpy status "config.optimizer.lr == 0.1" --json
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from ._find import find_runs, no_runs
+
+    found = find_runs(logs, runs)
+    if not len(found):
+        if as_json:
+            print_json([])
+        click.echo(f"mlxpy: {no_runs(logs, runs)}", err=True)
+        return
+    known = set(found.keys())
+    table = {name: list(found[field]) for name, field in _SHOWN.items() if field in known}
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    if as_json:
+        print_json([{name: row.get(name) for name in _SHOWN} for row in rows])
+        return
+    counts = Counter(row["status"] for row in rows)
+    click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
+    going_on = [row for row in rows if row["status"] in _OPEN]
+    if going_on:
+        from ._table import print_table
+
+        names = [name for name in table if any(row[name] not in (None, "") for row in going_on)]
+        print_table({name: [_cell(row[name]) for row in going_on] for name in names}, ())
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else value
