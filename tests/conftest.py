@@ -1,5 +1,6 @@
 """What the tests share: real programs, run as a user runs them, and what they leave behind."""
 
+import fcntl
 import functools
 import os
 import resource
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Container, Iterator
@@ -277,6 +279,14 @@ def app(project: Project) -> Project:
     project.write("main.py", APP)
     project.write("conf/config.yaml", CONFIG)
     return project
+
+
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Keeps the tests of other processes from the same thing."""
+    with open(Path(tempfile.gettempdir(), f"mlxpy-tests-{what}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:

@@ -110,7 +110,7 @@ def test_nothing_is_written_that_the_user_has_not_set() -> None:
 def test_slurm_does_what_the_options_say(app: Project) -> None:
     need_cluster("slurm")
     app.run(
-        "main.py", *SLURM, "lr=1", "hydra.launcher.timeout_min=7", "hydra.launcher.partition=low",
+        "main.py", *SLURM, "lr=1", "hydra.launcher.timeout_min=7", "hydra.launcher.partition=high",
         "hydra.launcher.name=a_name", "hydra.launcher.cpus_per_task=2", "hydra.launcher.comment='two words'",
         "hydra.launcher.stderr_to_stdout=true", "hydra.launcher.setup=['echo set up']",
     )  # fmt: skip
@@ -120,7 +120,7 @@ def test_slurm_does_what_the_options_say(app: Project) -> None:
     ).stdout
     for words in (
         "TimeLimit=00:07:00",
-        "Partition=low",
+        "Partition=high",
         "JobName=a_name",
         "NumCPUs=2",
         "Comment=two words",

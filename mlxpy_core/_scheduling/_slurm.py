@@ -16,7 +16,11 @@ class SLURMScheduler(Scheduler):
     directive = "#SBATCH"
     job_variable = "SLURM_JOB_ID"
     restart_count = "SLURM_RESTART_COUNT"
-    requeue = 'scontrol requeue "$SLURM_JOB_ID"'
+    # Not by its own id: that of one task is the id of its whole array, all of which would come back.
+    requeue = (
+        'scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}'
+        '${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"'
+    )
     warning = r"^--signal\b"
     array_index = "SLURM_ARRAY_TASK_ID"
     first_index = 0

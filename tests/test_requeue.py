@@ -1,0 +1,254 @@
+"""Runs that are killed, cancelled, put back and submitted again, and have one history all the same."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Project, need_cluster, wait_until
+
+from mlxpy_core import RunDirectory
+from mlxpy_core._info import is_final, read_info
+from mlxpy_core._scheduling import settle_runs
+
+# Logs rows, checkpoints every few, and resumes; only some ask whether they are to stop.
+TRAINING = """
+import sys, time
+import hydra
+import mlxpy
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    logger = mlxpy.get_logger()
+    try:
+        state = logger.load_checkpoint()
+    except FileNotFoundError:
+        state = {"step": 0, "value": cfg.seed}
+    for step in range(state["step"], cfg.steps):
+        if cfg.listens and logger.should_stop:
+            return
+        state = {"step": step + 1, "value": state["value"] * 48271 % 2147483647}
+        logger.log_metrics({"step": step, "value": state["value"]}, "train")
+        if step % 10 == 0:
+            logger.log_metrics({"score": state["value"] / 7}, "eval")
+        if step % 7 == 0:
+            logger.log_checkpoint(state)
+        time.sleep(cfg.pause)
+    # Nobody ends before all blows have fallen.
+    while len(mlxpy.current_run().info["attempts"]) <= cfg.blows:
+        if cfg.listens and logger.should_stop:
+            return
+        time.sleep(0.05)
+
+main()
+"""
+RUNS, ROUNDS, STEPS = 8, 4, 120
+SIGNAL_BATCH = ["scancel", "--signal=USR2", "--batch"]
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What happens to a run that is running.
+
+    Attributes:
+        strike: does it, given the run's info.
+        comes_back: whether the job is put back into the queue by itself.
+    """
+
+    strike: Callable[[dict[str, Any]], object]
+    comes_back: bool
+
+
+def kill(number: signal.Signals) -> Callable[[dict[str, Any]], object]:
+    return lambda info: os.kill(info["process_id"], number)
+
+
+def command(*words: str) -> Callable[[dict[str, Any]], object]:
+    return lambda info: subprocess.run(
+        [*words, info["scheduler"]["scheduler_job_id"]], check=True, capture_output=True
+    )
+
+
+DEATHS = [Blow(kill(signal.SIGKILL), comes_back=False), Blow(kill(signal.SIGTERM), comes_back=False)]
+BLOWS = {
+    "slurm": [
+        *DEATHS,
+        Blow(command("scontrol", "requeue"), comes_back=True),
+        Blow(command(*SIGNAL_BATCH), comes_back=True),
+    ],
+    "oar": [*DEATHS, Blow(command("oardel", "--checkpoint"), comes_back=True)],
+}
+
+
+def rows(run: RunDirectory) -> int:
+    try:
+        return (run.metrics / "train.json").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def info_of(run: RunDirectory) -> dict[str, Any]:
+    return read_info(run) or {"status": "unreadable", "attempts": []}
+
+
+def settled(runs: list[RunDirectory]) -> bool:
+    settle_runs(runs)
+    return all(is_final(info_of(run)) for run in runs)
+
+
+def mlxpy(*words: str, cwd: Path) -> str:
+    command = Path(sys.executable).with_name("mlxpy")
+    done = subprocess.run([command, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", list(BLOWS))
+def test_30_blows_leave_one_history(project: Project, name: str) -> None:
+    need_cluster(name)
+    chance = random.Random(name)
+    project.write("main.py", TRAINING)
+    seeds = ",".join(str(seed) for seed in range(1, RUNS // 2 + 1))
+    settings = [
+        f"+steps={STEPS}",
+        f"+seed={seeds}",
+        "+listens=true,false",
+        "hydra.launcher.requeue=true",
+    ]
+    blown = [f"+blows={ROUNDS}", "+pause=0.03"]
+    project.run("main.py", "-m", f"hydra/launcher=mlxp_{name}", *blown, *settings)
+    runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in range(1, RUNS + 1)]
+    left = dict.fromkeys(runs, ROUNDS)
+    blows = 0
+    again: list[RunDirectory] = []
+    end = time.monotonic() + 240
+    while any(left.values()):
+        assert time.monotonic() < end, left
+        for run in [run for run, rounds in left.items() if rounds]:
+            info = info_of(run)
+            attempt = ROUNDS - left[run] + 1
+            if info["status"] != "RUNNING" or len(info["attempts"]) != attempt:
+                continue
+            if rows(run) < chance.randrange(STEPS * attempt // (ROUNDS + 2)):
+                continue
+            blow = chance.choice(BLOWS[name])
+            blow.strike(info)
+            left[run] -= 1
+            blows += 1
+            if not blow.comes_back:
+                again.append(run)
+        if again and settled(again):
+            mlxpy("resubmit", *(str(run.log_id) for run in again), cwd=project.path)
+            again = []
+    assert blows == RUNS * ROUNDS
+    if again:
+        wait_until(lambda: settled(again))
+        mlxpy("resubmit", *(str(run.log_id) for run in again), cwd=project.path)
+    wait_until(lambda: project.statuses() == ["COMPLETE"] * RUNS, 180)
+    undisturbed = Project(project.path / "undisturbed")
+    undisturbed.write("main.py", TRAINING)
+    undisturbed.run(
+        "main.py", "-m", "hydra/callbacks=mlxp_logger", "+blows=0", "+pause=0", *settings[:3]
+    )
+    for run in runs:
+        assert len(info_of(run)["attempts"]) == ROUNDS + 1
+        for log in ("train", "eval"):
+            expected = undisturbed.file(run.log_id, f"metrics/{log}.json").read_bytes()
+            assert (run.metrics / f"{log}.json").read_bytes() == expected
+
+
+TIME_LIMITS = {
+    "slurm": ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"],
+    "oar": [
+        "hydra.launcher.option_cmd=['-l core=1,walltime=0:0:40']",
+        "hydra.launcher.signal_delay_s=25",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", list(TIME_LIMITS))
+def test_a_job_whose_time_is_nearly_up_puts_itself_back(project: Project, name: str) -> None:
+    need_cluster(name)
+    project.write("main.py", TRAINING)
+    settings = ["+steps=20", "+seed=1", "+listens=true", "+pause=0.03"]
+    requeue = [f"hydra/launcher=mlxp_{name}", "hydra.launcher.requeue=true", *TIME_LIMITS[name]]
+    project.run("main.py", "-m", *requeue, "+blows=1", *settings)
+    (run,) = (RunDirectory(project.path / "logs" / str(log_id)) for log_id in project.run_ids())
+    wait_until(lambda: info_of(run)["status"] == "COMPLETE", 180)
+    attempts = info_of(run)["attempts"]
+    assert [(one["status"], one["signal"]) for one in attempts] == [
+        ("INTERRUPTED", "SIGUSR2"),
+        ("COMPLETE", None),
+    ]
+    same_job = attempts[0]["job_id"] == attempts[1]["job_id"]
+    assert same_job is (name == "slurm")  # OAR has it come back as another one
+    assert rows(run) == 20
+
+
+def test_a_job_that_somebody_stops_stays_away(project: Project) -> None:
+    need_cluster("slurm")
+    project.write("main.py", TRAINING)
+    settings = ["+steps=20", "+seed=1", "+listens=true", "+pause=0.03", "+blows=1"]
+    project.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "hydra.launcher.requeue=true", *settings)
+    run = RunDirectory(project.path / "logs" / "1")
+    wait_until(lambda: info_of(run)["status"] == "RUNNING")
+    mlxpy("cancel", "1", "--yes", cwd=project.path)
+    wait_until(lambda: settled([run]))
+    info = info_of(run)
+    assert (info["status"], info["signal"], len(info["attempts"])) == ("INTERRUPTED", "SIGTERM", 1)
+
+
+def test_a_scheduler_without_requeue_says_so(project: Project) -> None:
+    project.write("main.py", TRAINING)
+    command = [
+        "-m",
+        "hydra/launcher=mlxp_pbs",
+        "hydra.launcher.requeue=true",
+        "hydra.launcher.dry_run=true",
+    ]
+    done = project.run("main.py", *command, exit_code=1)
+    assert done.stderr == ("mlxpy: jobs of PBSScheduler cannot put themselves back: leave requeue out\n")
+    done = project.run("main.py", *command[:-1], "hydra.launcher.requeue=true", exit_code=1)
+    assert (
+        "cannot put themselves back: leave requeue out (nothing was submitted; run 1 failed)"
+        in done.stderr
+    )
+
+
+def test_a_run_whose_lost_node_lives_is_not_written_by_two(project: Project) -> None:
+    """Its job starts again elsewhere while the old process goes on; a job's id stands for its host here."""
+    project.write(
+        "main.py",
+        """
+        import os, sys
+        import mlxpy
+        logger = mlxpy.Logger("logs", forced_log_id=1)
+        for step in range(2):
+            logger.log_metrics({"step": step, "by": os.getpid()}, "train")
+            print("logged", flush=True)
+            sys.stdin.readline()
+        logger.log_checkpoint("state")
+        """,
+    )
+    job: dict[str, Any] = {"env": {"MLXPY_JOB_ID": "7"}, "stdin": subprocess.PIPE}
+    with project.start("main.py", **job) as old:
+        assert old.stdout.readline() == "logged\n"
+        with project.start("main.py", **job) as new:
+            assert new.stdout.readline() == "logged\n"
+            _, complaint = old.communicate("\n\n", timeout=60)
+            new.communicate("\n\n", timeout=60)
+    assert "another attempt at run 1" in complaint
+    assert old.returncode == 1
+    assert new.returncode == 0
+    logged = [json.loads(line) for line in project.file(1, "metrics/train.json").open()]
+    assert [(row["step"], row["by"]) for row in logged] == [(0, old.pid), (0, new.pid), (1, new.pid)]
+    assert [attempt["status"] for attempt in project.info()["attempts"]] == ["KILLED", "COMPLETE"]
+    assert project.info()["process_id"] == new.pid

@@ -1,0 +1,206 @@
+"""Every way to end, on this machine and on real clusters, and the word that the run has afterwards.
+
+Besides the cases of the table, other tests hold: a program that `sys.exit`\\s or raises in a script
+(test_run), a job that Grid Engine ends (test_clusters), jobs whose launcher is stopped (test_waiting).
+"""
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from conftest import CLUSTERS, Project, need_cluster, one_at_a_time, wait_until
+
+from mlxpy_core import Reader, RunDirectory
+from mlxpy_core._info import is_final, noted_job_id, read_info
+from mlxpy_core._scheduling import settle_runs
+
+APP = """
+import os, resource, signal, sys, time
+import hydra
+import mlxpy
+
+def fill_the_memory(limit):
+    if limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    held = []
+    while True:
+        held.append(bytearray(10 * 2**20))
+        time.sleep(0.02)
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    mlxpy.get_logger().log_metrics({"a": 1}, "train")
+    ends = {
+        "return": lambda: None,
+        "raise": lambda: 1 / 0,
+        "exit": lambda: sys.exit(3),
+        "Ctrl-C": lambda: os.kill(os.getpid(), signal.SIGINT),
+        "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
+        "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "memory": lambda: fill_the_memory(cfg.get("limit")),
+        "wait": lambda: time.sleep(600),
+        "wait once": lambda: len(mlxpy.current_run().info["attempts"]) > 1 or time.sleep(600),
+    }
+    ends[cfg.end]()
+    time.sleep(0 if cfg.end in ("return", "wait once") else 10)
+
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to end.
+
+    Attributes:
+        engine: where: local, or a cluster's name.
+        name: what happens.
+        end: what the program does.
+        word: what the run says afterwards.
+        options: more words of the command.
+        event: what happens to the job from outside, given its id, once the run says `during`.
+        during: the word at which it happens.
+        before: what happens first.
+        attempts: the words of the run's attempts.
+    """
+
+    engine: str
+    name: str
+    word: str
+    end: str = "wait"
+    options: tuple[str, ...] = ()
+    event: Callable[[str], None] | None = None
+    during: str = "RUNNING"
+    before: Callable[[], None] | None = None
+    attempts: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.engine}-{self.name}"
+
+
+def call(command: str) -> None:
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+
+
+def directives(*words: str) -> tuple[str, ...]:
+    return (f"hydra.launcher.option_cmd=[{','.join(map(repr, words))}]",)
+
+
+def close_the_node(job_id: str) -> None:
+    call("scontrol update NodeName=n2 State=DOWN Reason=test")
+    # It may have come back by itself.
+    subprocess.run(["scontrol", "update", "NodeName=n2", "State=RESUME"], capture_output=True)
+
+
+def take_the_nodes_place(job_id: str) -> None:
+    call("sbatch --partition=urgent --exclusive --wait --output=/dev/null --wrap=true")
+
+
+def take_the_core(job_id: str) -> None:
+    call("oarsub -l core=1,walltime=0:1:0 -p core=7 -O /dev/null -E /dev/null true")
+
+
+NO_DIRECTORY = ("hydra.launcher.shell_config_cmd='rm -r \"$OLD\"'",)
+NO_SHELL = ("hydra.launcher.shell_path=/no/such/shell",)
+EVERYWHERE = [
+    ("it returns", "return", "COMPLETE"),
+    ("exception", "raise", "FAILED"),
+    ("sys.exit(3)", "exit", "FAILED"),
+    ("Ctrl-C", "Ctrl-C", "INTERRUPTED"),
+    ("SIGTERM", "SIGTERM", "INTERRUPTED"),
+    ("SIGKILL", "SIGKILL", "KILLED"),
+]
+BESTEFFORT = ("-t besteffort", "-l core=1,walltime=0:5:0", "-p core=7")
+TABLE = [
+    *(
+        Case(engine, name, word, end)
+        for engine in ("local", "slurm", "oar")
+        for name, end, word in EVERYWHERE
+    ),
+    Case("local", "no memory left", "FAILED", "memory", ("+limit=2000000000",)),
+    Case("slurm", "out of memory", "KILLED", "memory", directives("--mem=300")),
+    Case("slurm", "time limit", "INTERRUPTED", options=directives("--time=1")),
+    Case("slurm", "cancelled while it runs", "INTERRUPTED", event=lambda i: call(f"scancel {i}")),
+    Case(
+        "slurm", "cancelled while it waits", "INTERRUPTED", options=directives("--hold"),
+        event=lambda i: call(f"scancel {i}"), during="SUBMITTED", attempts=(),
+    ),
+    Case(
+        "slurm", "its node is closed", "INTERRUPTED", event=close_the_node,
+        options=directives("--partition=fragile", "--no-requeue"),
+    ),
+    Case(
+        "slurm", "its node is closed, and it comes back", "COMPLETE", "wait once", event=close_the_node,
+        options=directives("--partition=fragile", "--requeue"), attempts=("INTERRUPTED", "COMPLETE"),
+    ),
+    Case(
+        "slurm", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_nodes_place,
+        options=directives("--partition=fragile", "--requeue"), attempts=("INTERRUPTED", "COMPLETE"),
+    ),
+    Case("oar", "time limit", "KILLED", options=directives("-l core=1,walltime=0:0:20")),
+    Case("oar", "cancelled while it runs", "KILLED", event=lambda i: call(f"oardel {i}")),
+    Case(
+        "oar", "cancelled while it waits", "INTERRUPTED", options=directives("-p core=6"),
+        before=lambda: call("oarsub -l walltime=0:1:0 -p core=6 -O /dev/null -E /dev/null 'sleep 40'"),
+        event=lambda i: call(f"oardel {i}"), during="SUBMITTED", attempts=(),
+    ),
+    Case("oar", "it is preempted", "KILLED", event=take_the_core, options=directives(*BESTEFFORT)),
+    Case(
+        "oar", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_core,
+        options=directives(*BESTEFFORT, "-t idempotent"), attempts=("KILLED", "COMPLETE"),
+    ),
+    *(
+        Case(engine, name, "FAILED", options=options, attempts=())
+        for engine in ("slurm", "oar")
+        for name, options in (("no such directory", NO_DIRECTORY), ("no such interpreter", NO_SHELL))
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TABLE, ids=str)
+def test_the_word_is_true(project: Project, case: Case) -> None:
+    # What takes a node or a core from others does it to one test at a time.
+    shared = {"fragile": "n2", "core=7": "core7"}
+    places = [place for word, place in shared.items() if word in str(case.options)]
+    with ExitStack() as alone:
+        for place in places:
+            alone.enter_context(one_at_a_time(place))
+        check(project, case)
+
+
+def check(project: Project, case: Case) -> None:
+    work = Project(project.path / "work")
+    work.write("main.py", APP)
+    logs = f"parent_log_dir={project.path}/logs"
+    ending = [f"+end={case.end!r}", *(word.replace("$OLD", str(work.path)) for word in case.options)]
+    if case.engine == "local":
+        callback = ["hydra/callbacks=mlxp_logger", f"hydra.callbacks.mlxp_logger.{logs}"]
+        work.run("main.py", *callback, *ending, exit_code=None)
+    else:
+        need_cluster(case.engine)
+        if case.before:
+            case.before()
+        launcher = f"hydra/launcher={CLUSTERS[case.engine].launcher}"
+        work.run("main.py", "-m", launcher, f"hydra.launcher.{logs}", *ending)
+    run = RunDirectory(project.path / "logs" / "1")
+    if case.event:
+        wait_until(lambda: project.statuses() == [case.during])
+        job_id = noted_job_id(run, project.info())
+        assert job_id
+        case.event(job_id)
+
+    def final() -> Any:
+        settle_runs([run])
+        info = read_info(run)
+        return info if info and is_final(info) else None
+
+    wait_until(final, 150)
+    info = final()
+    assert info["status"] == case.word
+    words = (case.word,) if case.attempts is None else case.attempts
+    assert tuple(attempt["status"] for attempt in info["attempts"]) == words
+    assert list(Reader(project.path / "logs").search()["info.status"]) == [case.word]
