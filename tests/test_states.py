@@ -96,6 +96,23 @@ def close_the_node(job_id: str) -> None:
     subprocess.run(["scontrol", "update", "NodeName=n2", "State=RESUME"], capture_output=True)
 
 
+def lose_the_node(job_id: str) -> None:
+    daemon = "slurmd -N n2"
+    raw_id = subprocess.run(
+        ["squeue", "-h", "-j", job_id, "-o", "%A"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    step = subprocess.run(
+        ["pgrep", "-f", rf"^slurmstepd: \[{raw_id}\."], check=True, capture_output=True, text=True
+    ).stdout.split()[0]
+    shell = subprocess.run(["pgrep", "-P", step], check=True, capture_output=True, text=True).stdout
+    call(f"pkill -KILL -f '^{daemon}$'")
+    try:
+        call(f"kill -KILL {step}")
+        call(f"pkill -KILL -P {shell.strip()}")  # the program; its shell ends with it
+    finally:
+        call(daemon)  # it comes back, and knows nothing of the job
+
+
 def take_the_nodes_place(job_id: str) -> None:
     call("sbatch --partition=urgent --exclusive --wait --output=/dev/null --wrap=true")
 
@@ -136,6 +153,10 @@ TABLE = [
     Case(
         "slurm", "its node is closed, and it comes back", "COMPLETE", "wait once", event=close_the_node,
         options=directives("--partition=fragile", "--requeue"), attempts=("INTERRUPTED", "COMPLETE"),
+    ),
+    Case(
+        "slurm", "its node is lost, and it comes back", "COMPLETE", "wait once", event=lose_the_node,
+        options=directives("--partition=fragile", "--requeue"), attempts=("KILLED", "COMPLETE"),
     ),
     Case(
         "slurm", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_nodes_place,
