@@ -1,4 +1,4 @@
-"""Finds what no run needs: copies of code, frozen configs, directories that never became runs."""
+"""Finds what no run needs: copies of code, frozen configs, directories of arrays and of no runs."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from ._directories import RunDirectory, is_run_name
 from ._errors import StorageError
 from ._info import is_final, read_info
 
+_ARRAY = re.compile(r"array(\.\d+)?")
 _FROZEN = re.compile(r"\.configs/(\w+)")
 # A younger directory may be on its way to become a run, or to be used by one.
 _SETTLED_S = 3600
@@ -24,17 +25,19 @@ class Leftovers:
     Attributes:
         copies: copies of commits that can be made again, whose runs have all ended.
         configs: frozen configs that no run's script names.
+        arrays: directories of arrays, which hold links to the output of runs that have all ended.
         empty: directories of runs that hold nothing.
         kept: why other copies are kept, a sentence each.
     """
 
     copies: list[Path] = field(default_factory=list)
     configs: list[Path] = field(default_factory=list)
+    arrays: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.copies or self.configs or self.empty)
+        return bool(self.copies or self.configs or self.arrays or self.empty)
 
 
 def find_leftovers(logs: Path) -> Leftovers:
@@ -49,6 +52,7 @@ def find_leftovers(logs: Path) -> Leftovers:
         raise StorageError(f"cannot read the runs in {logs}", error) from error
     found = Leftovers()
     found.empty = sorted(run.path for run in runs if _is_empty(run.path))
+    found.arrays = [path for run in runs for path in _arrays(run) if _is_over(path)]
     _add_copies(found, runs)
     named = {name for run in runs for name in _frozen_configs(run)}
     for path in sorted((logs / ".configs").glob("*")):
@@ -63,7 +67,7 @@ def remove(leftovers: Leftovers) -> None:
     Raises:
         StorageError: the file system refused.
     """
-    for path in (*leftovers.copies, *leftovers.configs):
+    for path in (*leftovers.copies, *leftovers.configs, *leftovers.arrays):
         # Under another name first: half a copy must not be taken for a whole one.
         doomed = path.with_name(f".tmp-removed-{os.getpid()}-{path.name}")
         try:
@@ -115,6 +119,33 @@ def _frozen_configs(run: RunDirectory) -> list[str]:
     except OSError:
         return []
     return _FROZEN.findall(text)
+
+
+def _arrays(run: RunDirectory) -> list[Path]:
+    try:
+        with os.scandir(run.path) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if _ARRAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def _is_over(array: Path) -> bool:
+    """Tells whether there is nothing but the script and links to files of runs that have ended."""
+    # Each submission makes another one. Where a scheduler writes words of its own there, they stay.
+    try:
+        links = [path for path in array.iterdir() if path.name != "script.sh"]
+    except OSError:  # another user's
+        return False
+    if not links or not all(path.is_symlink() for path in links):
+        return False
+    names = {path.readlink().parent.name for path in links}
+    runs = [RunDirectory(array.parent.parent / name) for name in names if is_run_name(name)]
+    infos = [read_info(run) for run in runs if run.path.exists()]
+    return all(info is not None and is_final(info) for info in infos)
 
 
 def _is_empty(path: Path) -> bool:

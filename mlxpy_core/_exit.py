@@ -1,9 +1,13 @@
 """The end of a process whose run nobody has ended."""
 
 import atexit
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
+
+_watching: "list[ExitWatch]" = []
+_registered_in: int | None = None  # which process; a fork may begin without what was registered
 
 
 class ExitWatch:
@@ -26,14 +30,20 @@ class ExitWatch:
 
     def start(self) -> None:
         """Begins to watch."""
-        atexit.register(self._at_exit)
+        global _registered_in
+        # Once, and not for each run: atexit frees nothing that is unregistered, before Python 3.14.
+        if _registered_in != os.getpid():
+            atexit.register(_end_all)
+            _registered_in = os.getpid()
+        _watching.append(self)
         if self._listen:
             self._exit = sys.exit
             sys.exit = self._note_exit
 
     def stop(self) -> None:
         """Ends watching: the run has ended."""
-        atexit.unregister(self._at_exit)
+        if self in _watching:
+            _watching.remove(self)
         if sys.exit == self._note_exit:
             sys.exit = self._exit
 
@@ -41,8 +51,14 @@ class ExitWatch:
         self._asked = SystemExit(code)
         self._exit(code)
 
-    def _at_exit(self) -> None:
+    def at_exit(self) -> None:
+        """Ends the run, as the process does."""
         # At a prompt last_value is any earlier mistake, not what ends the process.
         interactive = hasattr(sys, "ps1")
         uncaught = None if interactive else getattr(sys, "last_value", None)
         self._end(uncaught or self._asked)
+
+
+def _end_all() -> None:
+    for watch in reversed(_watching.copy()):
+        watch.at_exit()

@@ -108,6 +108,29 @@ def test_a_with_block_sees_every_ending(project: Project, ending: str, status: s
     assert project.info()["status"] == status
 
 
+def test_runs_that_have_ended_leave_nothing_to_be_done_at_exit(project: Project) -> None:
+    program = """
+        import atexit, os, sys
+        import mlxpy
+
+        mlxpy.Logger("logs").close()
+        places = atexit._ncallbacks()
+        for _ in range(3):
+            mlxpy.Logger("logs").close()
+        assert atexit._ncallbacks() == places
+        if os.fork() == 0:
+            atexit._clear()  # as multiprocessing does
+            mlxpy.Logger("logs")
+            sys.exit(3)
+        os.wait()
+        mlxpy.Logger("logs")
+    """
+    project.write("script.py", program)
+    project.run("script.py")
+    statuses = [project.info(log_id)["status"] for log_id in range(1, 7)]
+    assert statuses == [*["COMPLETE"] * 4, "FAILED", "COMPLETE"]
+
+
 @pytest.mark.parametrize(
     ("environment", "ending", "exit_code", "status"),
     [

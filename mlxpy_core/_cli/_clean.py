@@ -12,7 +12,7 @@ from ._asking import agreed
 @logs_option
 @yes_option
 def command(logs: Path, yes: bool) -> None:
-    """Removes what no run needs: copies of code, frozen configs, directories that never became runs.
+    """Removes what no run needs: copies of code, frozen configs, directories of arrays and of no runs.
 
     It says what it will remove, and asks. A copy goes when all runs of it have ended; mlxpy rerun and
     resubmit make it again from its commit. Runs in other directories are not looked at.
@@ -33,13 +33,15 @@ def command(logs: Path, yes: bool) -> None:
     if not found:
         click.echo("Nothing to remove.")
         return
-    for what, paths in (
+    kinds = (
         ("a copy of code", found.copies),
         ("a frozen config", found.configs),
+        ("the links of an array that has ended", found.arrays),
         ("an empty run directory", found.empty),
-    ):
+    )
+    for what, paths in kinds:
         for path in paths:
             click.echo(f"{path} ({what})")
     if agreed("Remove?", yes=yes):
         remove(found)
-        click.echo(f"Removed {len(found.copies) + len(found.configs) + len(found.empty)}.")
+        click.echo(f"Removed {sum(len(paths) for _, paths in kinds)}.")
