@@ -110,3 +110,19 @@ def test_what_comes_after_the_runs_last_word(tmp_path: Path) -> None:
         return True
 
     assert b"".join(islice(follow(path, 0, ended), 2)) == b"a line\nthrough tee\n"
+
+
+def test_a_run_that_died_without_a_word_is_not_followed_for_ever(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("main.py", """
+        import os, signal, mlxpy
+        mlxpy.Logger(log_streams_to_file=True)
+        print("printed", flush=True)
+        input()
+    """)  # fmt: skip
+    with project.start("main.py", stdin=subprocess.PIPE) as dies:
+        assert dies.stdout.readline() == "printed\n"
+        dies.kill()
+    assert project.statuses() == ["RUNNING"]
+    assert "printed" in run(tmp_path / "logs", "logs", "1", "-f").stdout
+    assert project.statuses() == ["KILLED"]

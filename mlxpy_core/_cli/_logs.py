@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError, StorageError
 
 from ._arguments import choose_run, logs_option, run_argument
+
+_ASK_S = 5.0
 
 
 @click.command()
@@ -56,8 +59,19 @@ def command(
 
 def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
     from mlxpy_core._info import ENDED, read_status
+    from mlxpy_core._scheduling import settle_runs
 
     from ._follow import follow
+
+    asked = time.monotonic()
+
+    def ended() -> bool:
+        nonlocal asked
+        # One that died without a word would be followed for ever.
+        if time.monotonic() - asked > _ASK_S:
+            settle_runs([directory])
+            asked = time.monotonic()
+        return read_status(directory) in ENDED
 
     if not path.exists():
         missing = _no_file(directory, path)
@@ -66,7 +80,7 @@ def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
         click.echo(f"mlxpy: {missing}: waiting for it", err=True)
     out = sys.stdout.buffer
     start = _beginning(path, lines) if path.exists() else 0
-    for part in follow(path, start, lambda: read_status(directory) in ENDED):
+    for part in follow(path, start, ended):
         out.write(part)
         out.flush()
 

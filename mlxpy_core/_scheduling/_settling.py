@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._directories import RunDirectory
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._files import write_whole
 from mlxpy_core._info import Status, is_final, noted_job_id, read_info, set_status
 from mlxpy_core._process import died_here, lives_here, noted_process
@@ -24,6 +24,7 @@ from mlxpy_core._yaml import dump_yaml, load_yaml
 
 from ._find import find_installed_scheduler, find_scheduler
 from ._scheduler import Scheduler
+from ._submission import run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
@@ -39,10 +40,12 @@ class Findings:
     Attributes:
         words: the word of each run whose info.yaml can be read.
         troubles: a sentence for each scheduler that could not be asked, and what else is not known.
+        unwritten: runs whose word cannot be written, as those of other users, and why.
     """
 
     words: dict[RunDirectory, Status] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    unwritten: dict[RunDirectory, str] = field(default_factory=dict)
 
 
 def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None) -> Findings:
@@ -72,6 +75,10 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
             of_schedulers.setdefault(key, {})[run] = info
     for (name, cluster), infos in of_schedulers.items():
         _ask(findings, name, cluster, infos, patience_s)
+    if findings.unwritten:
+        names = run_names([run.log_id for run in findings.unwritten])
+        reason = next(iter(findings.unwritten.values()))
+        findings.troubles.append(f"what became of {names} cannot be written down: {reason}")
     return findings
 
 
@@ -154,8 +161,8 @@ def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
             return  # what its program says is the word
         else:
             status = settle(run, job)
-    except MlxpyError as error:  # another user's
-        findings.troubles.append(str(error))
+    except StorageError as error:
+        findings.unwritten[run] = str(error)
         return
     if status:
         findings.words[run] = status
