@@ -17,7 +17,6 @@ from mlxpy_core import Reader, load_yaml
 # The second restart has another port. Besides, pipes by which the workers wait for each other.
 AGENT = """
     import os, signal, subprocess, sys
-
     size, restarts, port = map(int, sys.argv[1:4])
     for restart in range(restarts + 1):
         pipes = [os.pipe() for _ in range(size + 1)]
@@ -71,20 +70,17 @@ PROGRAMS = {
     "callback": """
         import hydra, logging, mlxpy
         from work import rank, work
-
         @hydra.main(version_base="1.3", config_path=None)
         def main(config):
             for line in range(20):
                 print(f"rank {rank} value {config.get('x', 0)} line {line}")
             logging.getLogger("a").info(f"rank {rank}")
             work(mlxpy.get_logger(), config.get("x", 0))
-
         main()
     """,
     "decorator": """
         import mlxpy
         from work import work
-
         @mlxpy.launch()
         def main(ctx):
             work(ctx.logger)
@@ -170,7 +166,6 @@ def test_a_sweep_has_a_run_for_each_job_with_the_output_of_all(ranks: Ranks) -> 
 SLOW = """
     import sys
     from work import rank, work
-
     if rank == 0:
         print("here", flush=True)
         if not sys.stdin.readline():
@@ -243,8 +238,8 @@ def test_srun(ranks: Ranks, how: str) -> None:
 TRAINING = """
     import os, signal, mlxpy
     from work import barrier, rank, restart
-
     logger = mlxpy.Logger("logs")
+    assert mlxpy.current_run().attempt == restart + 1
     first = 0
     try:
         first = logger.load_checkpoint("last")
@@ -290,7 +285,6 @@ def test_workers_started_again_continue_the_history_of_each_rank(ranks: Ranks) -
 ENDS = """
     import os, signal, sys, mlxpy
     from work import barrier, rank
-
     logger = mlxpy.Logger("logs")
     logger.log_metrics({"step": 0}, "train")
     barrier()
@@ -325,7 +319,11 @@ def test_what_other_ranks_do_after_rank_0(ranks: Ranks) -> None:
     assert [found[:][f"rank{rank}/train.step"][0].tolist() for rank in (1, 2, 3)] == [[0, 1]] * 3
     assert found[0]["rank1/more.late"] == [True]
     assert found[0]["train.step"] == [0]
-    # From now on they come from the cache.
+    # A rank that is killed cannot say that it has logged more.
+    with ranks.file(1, "metrics/.ranks/2/train.json").open("a") as file:
+        file.write('{"step": 2}\n')
+    assert Reader(logs).search()[:]["rank2/train.step"][0].tolist() == [0, 1, 2]
+    # What has not changed comes from the cache.
     path = ranks.file(1, "metrics/.ranks/1/train.json")
     stamp = path.stat().st_mtime_ns
     path.write_text(path.read_text().replace("1", "7"))
