@@ -24,11 +24,13 @@ class Mark:
 
     Attributes:
         attempt: the attempt of the run that wrote it, from 1.
-        positions: length in bytes of each metrics file, by log name.
+        time: when that was, in seconds since 1970.
+        positions: length in bytes of each metrics file, by rank and log name.
     """
 
     attempt: int
-    positions: Positions
+    time: float
+    positions: dict[int, Positions]
 
 
 def write_checkpoint(obj: Any, mark: Mark, path: Path, newest: Path | None) -> None:
@@ -62,7 +64,16 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
     return obj, mark
 
 
+def checkpoints_of_rank(folder: Path, rank: int) -> Path:
+    """Gives the folder of the checkpoints that one rank wrote, below that of all."""
+    return folder / ".ranks" / str(rank) if rank else folder
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Finds the checkpoint that was written last below `folder`."""
-    files = [path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith(".")]
+    """Finds the checkpoint that was written last below `folder`; other ranks' are below hidden ones."""
+    files = [
+        path
+        for path in folder.rglob(f"*{SUFFIX}")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)

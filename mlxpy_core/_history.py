@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ._files import whole_file
-from ._metrics import cut_torn_line, metrics_files
+from ._metrics import cut_torn_line, metrics_files, metrics_of_rank, other_ranks
 
 Positions = dict[str, int]
 """Length in bytes of each metrics file by log name."""
@@ -20,11 +20,17 @@ def measure(metrics: Path) -> Positions:
     return {name: path.stat().st_size for name, path in metrics_files(metrics).items()}
 
 
+def measure_ranks(metrics: Path, rank: int) -> dict[int, Positions]:
+    """Gives the lengths that a checkpoint of a rank remembers: rank 0's those of all ranks' files."""
+    ranks = [rank] if rank else [0, *other_ranks(metrics)]
+    return {one: measure(metrics_of_rank(metrics, one)) for one in ranks}
+
+
 class History:
-    """The metrics files of one run as one attempt sees them.
+    """The metrics files of one rank of a run as one attempt sees them.
 
     Args:
-        metrics: the run's ``metrics`` directory.
+        metrics: where they are.
         attempt: the number of this attempt, from 1.
         contested: whether a process of an earlier attempt may still live somewhere; what it goes on to
             log is then lost, because its files are replaced by copies.
@@ -32,6 +38,8 @@ class History:
 
     def __init__(self, metrics: Path, attempt: int, *, contested: bool = False) -> None:
         self._metrics = metrics
+        while os.path.exists(metrics / ".aside" / str(attempt)):
+            attempt += 1  # other ranks than 0 can only guess which attempt this is
         self._aside = metrics / ".aside" / str(attempt)
         for path in metrics_files(metrics).values():
             if contested:

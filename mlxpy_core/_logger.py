@@ -1,6 +1,7 @@
 """The user's logger: metrics, artifacts and checkpoints of one run."""
 
 import pickle
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,12 +11,20 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore, Load, Save
-from ._checkpoints import TYPE_NAME, Mark, newest_checkpoint, read_checkpoint, write_checkpoint
+from ._checkpoints import (
+    TYPE_NAME,
+    Mark,
+    checkpoints_of_rank,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from ._config import plain_config
 from ._errors import MlxpyError, RunEndedError, UnstorableValueError
 from ._files import whole_file
-from ._history import measure
+from ._history import measure_ranks
 from ._info import Launch, relative_to_launch
+from ._names import check_unlinked
 from ._placement import place_run
 from ._process import rank_of_this_process
 from ._run import Run, current_run
@@ -181,6 +190,12 @@ class Logger:
         It takes the place of an earlier checkpoint of the same name and remembers which metrics had
         been logged before it.
 
+        Of several processes of one run, rank 0's checkpoint is the run's: it remembers the metrics of
+        all ranks, as they are at that moment, and each rank's `load_checkpoint` finds it. Have the ranks
+        wait for each other first (a barrier), so that each has logged the same steps. A checkpoint of
+        another rank is that rank's own: it lies at ``artifacts/Checkpoint/.ranks/<rank>/``, remembers
+        that rank's metrics, and only that rank finds it.
+
         Args:
             obj: any object that pickles.
             log_name: the checkpoint's name.
@@ -190,9 +205,10 @@ class Logger:
             StorageError: the file system refused.
         """
         self._check_running(log_name)
-        path = self._artifacts.path(log_name, _CHECKPOINT)
-        mark = Mark(self._run.attempt, measure(self._run.metrics_directory))
-        newest = newest_checkpoint(self._run.directory.artifacts / TYPE_NAME)
+        run = self._run
+        path = self._checkpoint_path(log_name, run.rank)
+        mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
+        newest = newest_checkpoint(checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank))
         with whole_file(path) as temporary:
             try:
                 write_checkpoint(obj, mark, temporary, newest)
@@ -208,6 +224,9 @@ class Logger:
         the metrics read as if the run had never been interrupted. Once this attempt has resumed and
         logged a row, loading another checkpoint moves nothing.
 
+        Of several processes of one run each moves its own rows, so each is to call it. Another rank than
+        0 gets its own checkpoint if it has written one (of this name), otherwise rank 0's.
+
         Args:
             log_name: the checkpoint's name; None for the one that was written last.
 
@@ -216,18 +235,41 @@ class Logger:
                 of earlier attempts are moved aside: it starts anew.
             MlxpyError: the file cannot be loaded.
         """
-        folder = self._run.directory.artifacts / TYPE_NAME
-        newest = newest_checkpoint(folder)
+        run = self._run
+        folder = run.directory.artifacts / TYPE_NAME
+        ranks = (run.rank, 0) if run.rank else (0,)
+        all_newest = [newest_checkpoint(checkpoints_of_rank(folder, rank)) for rank in ranks]
+        newest = next(filter(None, all_newest), None)
         if newest is None:
             self._resume_at({})
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint in {folder}")
-        path = newest if log_name is None else self._artifacts.path(log_name, _CHECKPOINT)
-        if not path.is_file():
+        paths = (
+            [self._checkpoint_path(log_name, rank) for rank in ranks]
+            if log_name is not None
+            else [newest]
+        )
+        path = next(filter(Path.is_file, paths), None)
+        if path is None:
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint {log_name!r} in {folder}")
         obj, mark = read_checkpoint(path)
-        if mark is not None and mark.attempt < self._run.attempt:
-            self._resume_at(mark.positions)
+        if mark is not None and self._is_earlier(mark):
+            self._resume_at(mark.positions.get(run.rank, {}))
         return obj
+
+    def _checkpoint_path(self, name: str, rank: int) -> Path:
+        path = self._artifacts.path(name, _CHECKPOINT)
+        if rank:
+            folder = self._run.directory.artifacts / TYPE_NAME
+            path = checkpoints_of_rank(folder, rank) / path.relative_to(folder)
+            check_unlinked(path.parent, self._run.directory.path, f"checkpoint {name!r}")
+        return path
+
+    def _is_earlier(self, mark: Mark) -> bool:
+        """Tells whether an earlier attempt wrote a checkpoint."""
+        if self._run.rank:
+            # Which attempt this is, it can only guess; of an earlier one no process lives.
+            return mark.time < self._run.started
+        return mark.attempt < self._run.attempt
 
     def _resume_at(self, positions: dict[str, int]) -> None:
         metrics = self._run.metrics
@@ -235,9 +277,7 @@ class Logger:
             return
         self._resumed = True
         metrics.release()
-        # A checkpoint knows how long the metrics files of rank 0 were.
-        if self._run.rank == 0:
-            self._run.history.resume_at(positions)
+        self._run.history.resume_at(positions)
 
     def _check_running(self, name: str) -> None:
         if self._run.ended:

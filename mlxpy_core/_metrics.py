@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ._directories import is_run_name
 from ._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
 from ._files import write_whole
 from ._names import check_name, check_unlinked, is_unicode
@@ -21,6 +23,9 @@ RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
 _PLAIN = frozenset({bool, float, int, str, type(None)})
 _OPEN_FILES = 64
 _SUFFIX = ".json"
+_RANKS = ".ranks"
+# How the reader names the logs of the other ranks.
+_OF_RANK = re.compile(r"rank([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
 
 
 class _Log:
@@ -101,6 +106,10 @@ class MetricsWriter:
             )
         if len(self._logs) >= _OPEN_FILES:
             os.close(self._logs.pop(next(iter(self._logs))).descriptor)
+        if re.match(r"rank\d+/", log_name):
+            raise InvalidNameError(
+                f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
+            )
         path = self._directory / (log_name + _SUFFIX)
         check_unlinked(path, self._keys_file.parent.parent, f"log_name {log_name!r}")
         try:
@@ -132,6 +141,59 @@ def metrics_files(directory: Path) -> dict[str, Path]:
         and path.is_file()
         and not path.is_symlink()
     }
+
+
+def metrics_of_rank(metrics: Path, rank: int) -> Path:
+    """Gives the directory of one rank's metrics files below a run's ``metrics``."""
+    return metrics / _RANKS / str(rank) if rank else metrics
+
+
+def keys_of_rank(keys: Path, rank: int) -> Path:
+    """Gives the file below a run's ``.keys`` that lists which keys the logs of one rank hold."""
+    return keys / (f"metrics.rank{rank}.yaml" if rank else "metrics.yaml")
+
+
+def other_ranks(metrics: Path) -> list[int]:
+    """Lists the ranks besides 0 that have logged something."""
+    try:
+        with os.scandir(metrics / _RANKS) as entries:
+            return sorted(
+                int(entry.name)
+                for entry in entries
+                if is_run_name(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def file_of_log(metrics: Path, log_name: str) -> Path:
+    """Gives the metrics file of a log by the name that the reader has for it."""
+    if of_rank := _OF_RANK.fullmatch(log_name):
+        metrics, log_name = metrics_of_rank(metrics, int(of_rank[1])), of_rank[2]
+    return metrics / (log_name + _SUFFIX)
+
+
+def is_of_other_rank(log_name: str) -> bool:
+    """Tells whether the reader's name for a log is one of another rank than 0."""
+    return _OF_RANK.fullmatch(log_name) is not None
+
+
+def files_of_all_ranks(metrics: Path) -> dict[str, Path]:
+    """Lists the metrics files of a run by the reader's names for the logs."""
+    files = metrics_files(metrics)
+    for rank in other_ranks(metrics):
+        of_rank = metrics_files(metrics_of_rank(metrics, rank))
+        files.update({f"rank{rank}/{name}": path for name, path in of_rank.items()})
+    return files
+
+
+def keys_of_all_ranks(metrics: Path, keys: Path) -> dict[str, set[str]]:
+    """Reads which keys each log of a run holds, by the reader's names for the logs."""
+    listed = listed_keys(metrics, keys_of_rank(keys, 0))
+    for rank in other_ranks(metrics):
+        of_rank = listed_keys(metrics_of_rank(metrics, rank), keys_of_rank(keys, rank))
+        listed.update({f"rank{rank}/{name}": found for name, found in of_rank.items()})
+    return listed
 
 
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:

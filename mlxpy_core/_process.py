@@ -1,8 +1,8 @@
 """Which process runs a job, and whether it still lives."""
 
 import os
-import re
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,20 @@ def processes_of_this_run() -> int:
     return _rank_and_size()[1]
 
 
+def started_by_srun() -> bool:
+    """Tells whether it is ``srun`` that says which rank this process has."""
+    return not _has_several(_RANK_VARIABLES[0][1]) and _has_several(_RANK_VARIABLES[1][1])
+
+
 def _rank_and_size() -> tuple[int, int]:
     for rank, size in _RANK_VARIABLES:
-        if (processes := int(os.environ.get(size, 1))) > 1:
-            return int(os.environ.get(rank, 0)), processes
+        if _has_several(size):
+            return int(os.environ.get(rank, 0)), int(os.environ[size])
     return 0, 1
+
+
+def _has_several(size: str) -> bool:
+    return int(os.environ.get(size, 1)) > 1
 
 
 def lives_here(process: dict[str, Any]) -> bool:
@@ -120,12 +129,11 @@ def _process_namespace() -> str | None:
 def start_of_parent() -> float:
     """Gives the time at which this process's parent started, in seconds since 1970; 0 if unknown."""
     ticks = _start_ticks(os.getppid())
-    try:
-        boot = re.search(r"^btime (\d+)$", (_PROC / "stat").read_text(), flags=re.MULTILINE)
-    except OSError:
-        boot = None
-    # Whole seconds, both.
-    return int(boot[1]) + ticks // os.sysconf("SC_CLK_TCK") if boot and ticks is not None else 0
+    if ticks is None:
+        return 0
+    # The kernel's own btime is in whole seconds, and two launches may be closer together.
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _boot_id() -> str | None:

@@ -1,7 +1,9 @@
 """A run in this process: it starts, it is the current one, it ends with a true word."""
 
+import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,17 @@ from ._errors import MlxpyError, StorageError
 from ._exit import ExitWatch
 from ._files import remove_temporary_files, write_whole
 from ._history import History
-from ._info import Launch, Status, begin_attempt, job_of_this_process, set_status, status_of
-from ._metrics import MetricsWriter
+from ._info import (
+    ENDED,
+    Launch,
+    Status,
+    begin_attempt,
+    job_of_this_process,
+    read_status,
+    set_status,
+    status_of,
+)
+from ._metrics import MetricsWriter, keys_of_rank, metrics_of_rank
 from ._plugins import call_plugins
 from ._process import died_here, lives_here, processes_of_this_run
 from ._signals import SignalWatch
@@ -45,7 +56,7 @@ class Run:
         settings: what mlxpy.yaml holds.
         standalone: whether no face ends the run.
         rank: the number of this process among those of the run; only 0 writes metadata.
-        metrics_directory: where this process's metrics files are.
+        started: when this process started it, in seconds since 1970.
         metrics: writes the metrics files.
         history: the metrics files as earlier attempts left them.
         logger: the user's logger of this run, once there is one.
@@ -66,14 +77,14 @@ class Run:
     ) -> None:
         self.directory = directory
         self.rank = rank
-        self.metrics_directory = directory.metrics / f".ranks/{rank}" if rank else directory.metrics
+        self.started = time.time()
         self.info = info
         self.config = config
         self.settings = settings
         self.standalone = standalone
-        self.history = History(self.metrics_directory, self.attempt, contested=contested)
-        keys_file = f"metrics.rank{rank}.yaml" if rank else "metrics.yaml"
-        self.metrics = MetricsWriter(self.metrics_directory, directory.keys / keys_file)
+        metrics = metrics_of_rank(directory.metrics, rank)
+        self.history = History(metrics, self.attempt, contested=contested)
+        self.metrics = MetricsWriter(metrics, keys_of_rank(directory.keys, rank))
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
         self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))
@@ -118,8 +129,11 @@ class Run:
         """
         global _current
         earlier = _read_info(directory)
-        contested = rank == 0 and _settle_last_attempt(earlier, directory)
-        info = begin_attempt(earlier, directory, launch)
+        # Who else may still write, only rank 0 can tell.
+        contested = rank > 0 or _settle_last_attempt(earlier, directory)
+        info = earlier
+        if rank == 0 or not _is_begun(earlier):
+            info = begin_attempt(earlier, directory, launch)
         try:
             if earlier and rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
@@ -281,6 +295,10 @@ class Run:
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
+            if ended and read_status(self.directory) in ENDED:
+                # Rank 0 was faster: readers that have looked since look again.
+                with contextlib.suppress(OSError):
+                    os.utime(self.directory.info)
             return
         if self.superseded:
             print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
@@ -320,6 +338,12 @@ def _read_info(directory: RunDirectory) -> dict[str, Any]:
             "mend it or move it away"
         )
     return info
+
+
+def _is_begun(info: dict[str, Any]) -> bool:
+    """Tells whether rank 0 has begun its attempt already, for all that can be seen from here."""
+    last = info["attempts"][-1] if info.get("attempts") else {}
+    return last.get("status") == Status.RUNNING.value and not died_here(last)
 
 
 def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> bool:

@@ -17,7 +17,7 @@ from ._directories import RunDirectory
 from ._errors import StorageError
 from ._files import read_bytes, write_whole
 from ._flatten import flatten
-from ._metrics import listed_keys
+from ._metrics import keys_of_all_ranks
 from ._names import is_unicode
 
 Stamp = tuple[int, int]
@@ -110,7 +110,7 @@ def write_summary(
         fields: dict[str, Any] = {}
         flatten(info, "info", fields)
         flatten(config, "config", fields)
-        keys = listed_keys(directory.metrics, directory.keys / "metrics.yaml") if ended else {}
+        keys = keys_of_all_ranks(directory.metrics, directory.keys) if ended else {}
         summary = {
             "version": _VERSION,
             "info_file": stamp_of(directory.info),

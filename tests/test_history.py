@@ -14,6 +14,7 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Logger, UnstorableValueError
+from mlxpy_core._history import History
 
 # Logs rows, checkpoints every few, and resumes: the state decides every value that is logged.
 TRAINING = """
@@ -146,6 +147,14 @@ def test_the_furthest_checkpoint_that_is_loaded_before_the_first_row_counts(
     assert rows(second) == [1, 2, 3]
     aside = Path(second.log_dir, "metrics", ".aside", "2", "train.json")
     assert aside.read_text() == '{"a": 4}\n'
+
+
+def test_what_was_moved_aside_stays_where_the_attempt_is_only_guessed(tmp_path: Path) -> None:
+    for value in ("1", "2"):
+        (tmp_path / "train.json").write_text(f'{{"a": {value}}}\n')
+        History(tmp_path, attempt=2).resume_at({})
+    aside = sorted(tmp_path.glob(".aside/*/train.json"))
+    assert [path.read_text() for path in aside] == ['{"a": 1}\n', '{"a": 2}\n']
 
 
 def test_the_newest_checkpoint_is_the_one_written_last(in_directory: Path) -> None:

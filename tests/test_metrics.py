@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import InvalidNameError, RunEndedError, StorageError, UnstorableValueError, load_yaml
-from mlxpy_core._metrics import MetricsWriter
+from mlxpy_core._metrics import MetricsWriter, file_of_log
 
 
 @pytest.fixture
@@ -210,3 +210,14 @@ def test_nothing_is_logged_after_the_end(writer: MetricsWriter) -> None:
     writer.close()
     with pytest.raises(RunEndedError, match="the run has ended"):
         writer.write({"a": 2}, "train")
+
+
+def test_names_by_which_the_reader_has_other_ranks_logs(writer: MetricsWriter, tmp_path: Path) -> None:
+    for name in ("rank0/train", "rank1/train", "rank12/a/b"):
+        with pytest.raises(InvalidNameError, match="reserved"):
+            writer.write({"a": 1}, name)
+    names = ("rank1", "ranks/train", "a/rank1/train", "rank/1")
+    for name in names:
+        writer.write({"a": 1}, name)
+    for name in names:
+        assert file_of_log(tmp_path / "metrics", name).read_text() == '{"a": 1}\n'

@@ -9,7 +9,7 @@ import click
 from mlxpy_core._artifacts import list_artifacts
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._metrics import metrics_files
+from mlxpy_core._metrics import files_of_all_ranks
 from mlxpy_core._yaml import dump_yaml
 
 from ._arguments import choose_run, json_option, logs_option, print_json, run_argument
@@ -29,7 +29,7 @@ def command(run: str, logs: Path, as_json: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     directory = choose_run(logs, run)
     info, config = _read(directory)
-    metrics = {name: _summary(path) for name, path in metrics_files(directory.metrics).items()}
+    metrics = {name: _summary(path) for name, path in files_of_all_ranks(directory.metrics).items()}
     artifacts = [
         "/".join(filter(None, (type_name, folder, name)))
         for type_name, folders in list_artifacts(directory.artifacts).items()

@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mlxpy_core._metrics import file_of_log, is_of_other_rank
 from mlxpy_core._names import is_unicode
+from mlxpy_core._summary import stamp_of
 
 from ._cache_place import CachePlace
 from ._catalog import Catalog, UnreadableRunWarning, current_places
@@ -85,7 +87,7 @@ class MetricColumns:
         at = np.array([position])
         if self._log(log).covers(at):
             return self.series(log, key, at)[0]
-        rows = read_rows(self._catalog.run_path(position) / "metrics" / f"{log}.json", [])
+        rows = read_rows(file_of_log(self._catalog.run_path(position) / "metrics", log), [])
         numbers = [number for number, row in enumerate(rows) if key in row]
         values = _objects([rows[number][key] for number in numbers])
         return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
@@ -131,6 +133,10 @@ class _Log:
         self._catalog = catalog
         self._store = SegmentStore(cache.readable, cache.writable)
         self._segments: list[Segment] = []
+        self._stamps = (catalog.changed, catalog.sizes)
+        if is_of_other_rank(name):
+            # Other ranks may go on for a while when rank 0 has ended the run.
+            self._stamps = _stamps_of([self._path(position) for position in range(len(catalog))])
         # Where the row of each run is, by its position in the catalog; -1 while it has none.
         self._segment_of = np.full(len(catalog), -1)
         self._row_of = np.full(len(catalog), -1)
@@ -164,7 +170,7 @@ class _Log:
 
     def _add(self, segment: Segment) -> Ints:
         catalog = self._catalog
-        places = current_places(segment, catalog.log_ids, catalog.changed, catalog.sizes)
+        places = current_places(segment, catalog.log_ids, *self._stamps)
         rows = np.flatnonzero(places >= 0)
         rows = rows[catalog.ended[places[rows]] & (self._segment_of[places[rows]] < 0)]
         self._segment_of[places[rows]] = len(self._segments)
@@ -172,18 +178,20 @@ class _Log:
         self._segments.append(segment)
         return rows
 
+    def _path(self, position: int) -> Path:
+        return file_of_log(self._catalog.run_path(position) / "metrics", self._name)
+
     def _read(self, positions: Ints) -> Iterator[pa.Table]:
         """Parses the runs' files; in batches, so that memory and what a kill loses are bounded."""
         batch = _Batch()
         damaged: list[str] = []
         for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
-            path = self._catalog.run_path(position) / "metrics" / f"{self._name}.json"
-            batch.add(position, read_rows(path, damaged))
+            batch.add(position, read_rows(self._path(position), damaged))
             if batch.full:
-                yield batch.table(self._catalog)
+                yield batch.table(self._catalog.log_ids, *self._stamps)
                 batch = _Batch()
         if batch.positions:
-            yield batch.table(self._catalog)
+            yield batch.table(self._catalog.log_ids, *self._stamps)
         if damaged:
             more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
             warnings.warn(
@@ -218,12 +226,12 @@ class _Batch:
                 numbers = [number for number, row in enumerate(rows) if key in row]
                 self._put(f"{key}:{ROWS}", index, pa.array(numbers, pa.int64()))
 
-    def table(self, catalog: Catalog) -> pa.Table:
+    def table(self, log_ids: Ints, changed: Ints, sizes: Ints) -> pa.Table:
         positions = np.array(self.positions, dtype=np.int64)
         columns = {
-            LOG_ID: pa.array(catalog.log_ids[positions]),
-            CHANGED: pa.array(catalog.changed[positions]),
-            SIZE: pa.array(catalog.sizes[positions]),
+            LOG_ID: pa.array(log_ids[positions]),
+            CHANGED: pa.array(changed[positions]),
+            SIZE: pa.array(sizes[positions]),
         }
         for name, cells in self._cells.items():
             columns[name] = _list_array(cells, len(positions))
@@ -232,6 +240,15 @@ class _Batch:
     def _put(self, column: str, index: int, cell: pa.Array) -> None:
         self._cells.setdefault(column, {})[index] = cell
         self._bytes += cell.nbytes
+
+
+def _stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
+    """Gives the halves of the files' stamps; 0 where there is none."""
+    stamps = np.zeros((2, len(paths)), dtype=np.int64)
+    for position, path in enumerate(paths):
+        with contextlib.suppress(OSError):
+            stamps[:, position] = stamp_of(path)
+    return stamps[0], stamps[1]
 
 
 def read_rows(path: Path, damaged: list[str]) -> list[Row]:

@@ -18,7 +18,7 @@ import yaml
 from mlxpy_core._files import read_bytes
 from mlxpy_core._flatten import flatten
 from mlxpy_core._info import ENDED, Status
-from mlxpy_core._metrics import listed_keys
+from mlxpy_core._metrics import keys_of_all_ranks
 from mlxpy_core._summary import Stamp, Summary, lazy_names, read_summary
 from mlxpy_core._yaml import load_yaml
 
@@ -143,7 +143,7 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
             for path, content in _listings(metrics / ".keys", "*.yaml")
         }
     try:
-        listed = listed_keys(metrics, Path(run, ".keys", "metrics.yaml"))
+        listed = keys_of_all_ranks(metrics, Path(run, ".keys"))
     except OSError:  # no list of keys, and rows that may not be read
         return {}
     return {name: sorted(keys) for name, keys in listed.items()}
