@@ -135,7 +135,15 @@ def _with_overrides(words: Sequence[str], overrides: Sequence[str]) -> list[str]
     changed = {key for word in overrides if (key := _key(word))}
     first = _first_argument(words)
     kept = [word for word in words[first:] if "=" not in word or _key(word) not in changed]
-    return [*words[:first], *kept, *overrides]
+    replaced = {_key(word): word for word in words[first:] if word not in kept}
+    return [*words[:first], *kept, *(_as_added(word, replaced) for word in overrides)]
+
+
+def _as_added(override: str, replaced: Mapping[str | None, str]) -> str:
+    """Adds the sign of what an override replaces: what had to be added to the config has to be again."""
+    earlier = replaced.get(_key(override), "")
+    sign = earlier[: len(earlier) - len(earlier.lstrip("+"))]
+    return sign + override if "=" in override and override[0] not in "+~" else override
 
 
 def _key(word: str) -> str | None:

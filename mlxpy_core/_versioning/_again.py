@@ -102,6 +102,8 @@ def _copy(version: Mapping[str, Any]) -> Path:
     repository = find_repository(root) if root.is_dir() else None
     if repository is None:
         raise MlxpyError(f"the code is gone: there is no repository {root}, and no copy of {commit}")
+    if not keeps_commit(root, commit):
+        raise MlxpyError(f"the code is gone: {root} has no commit {commit}, and there is no copy of it")
     copy = safe_copy(repository, commit, parent)
     link_into(copy, repository.root, list(version.get("link", [])))
     return copy
