@@ -94,6 +94,8 @@ class LocalScheduler(Scheduler):
         if job.cancelled():
             return Status.INTERRUPTED
         exit_code = 1 if job.exception() else job.result()  # an exception: it could not be started
+        if exit_code == -signal.SIGTERM:  # asked to end
+            return Status.INTERRUPTED
         return Status.KILLED if exit_code < 0 else Status.FAILED if exit_code else Status.COMPLETE
 
 
