@@ -1,9 +1,8 @@
 """``mlxpy rerun``: runs are made again from their directories, when their code has long moved on."""
 
+import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 
 import pexpect
 import pytest
-from conftest import Cluster, GitProject, Project, ended, wait_until
+from conftest import MLXPY, Cluster, GitProject, Project, ended, wait_until
 
-MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 RULE = "def step(x, noise, lr):\n    return x - lr * (x - noise) * {factor}\n"
 MAIN = """
@@ -58,23 +56,9 @@ def app(repository: GitProject) -> GitProject:
     return repository
 
 
-def mlxpy(project: Project, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:
-    """Runs the command in a project: standard output and error."""
-    done = subprocess.run(
-        [MLXPY, *words],
-        cwd=options.pop("cwd", project.path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        **options,
-    )
-    assert done.returncode == exit_code, done.stdout + done.stderr
-    return done.stdout, done.stderr
-
-
 def rerun(project: Project, *words: str, exit_code: int = 0, **options: Any) -> tuple[int, str]:
     """Makes a run again: the new run's number, and what was said on standard error."""
-    _, errors = mlxpy(project, "rerun", *words, exit_code=exit_code, **options)
+    _, errors = project.mlxpy("rerun", *words, exit_code=exit_code, **options)
     found = re.search(r"^Run (\d+) makes run (\d+) again\.$", errors, flags=re.MULTILINE)
     assert found, errors
     assert found[2] == words[0]
@@ -138,7 +122,7 @@ def test_queued_runs_come_out_the_same(app: GitProject, cluster: Cluster) -> Non
     move_on(app)
     shutil.rmtree(app.copies()[0])
     for log_id in ("1", "2"):
-        output, _ = mlxpy(app, "rerun", log_id)
+        output, _ = app.mlxpy("rerun", log_id)
         assert output == "Submitted 1 job to the cluster queue!\n"
     here, _ = rerun(app, "3", "--here")
     assert app.info(here)["scheduler"] is None
@@ -164,7 +148,7 @@ def test_a_copy_that_is_gone_comes_back_and_then_not(app: GitProject, tmp_path: 
     assert app.info(again)["work_dir"] == app.info(1)["work_dir"]
     shutil.move(app.path / "logs", tmp_path / "logs")
     shutil.rmtree(app.path)
-    _, errors = mlxpy(app, "rerun", "1", exit_code=1, cwd=tmp_path)
+    _, errors = app.mlxpy("rerun", "1", exit_code=1, cwd=tmp_path)
     commit = re.escape(Path(app.path).name)
     assert re.fullmatch(
         rf"Error: the code is gone: there is no repository \S+/{commit}, and no copy of \w{{40}}\n",
@@ -179,7 +163,7 @@ def test_a_commit_that_is_gone(app: GitProject) -> None:
     shutil.rmtree(app.path / ".git")
     GitProject(app.path)
     app.commit("of another history")
-    _, errors = mlxpy(app, "rerun", "1", exit_code=1)
+    _, errors = app.mlxpy("rerun", "1", exit_code=1)
     assert errors.startswith(f"Error: the code is gone: {app.path} has no commit")
     assert errors.count("\n") == 1
     assert app.run_ids() == [1]
@@ -308,9 +292,37 @@ def test_a_launched_program_in_a_queue(app: GitProject, cluster: Cluster) -> Non
     app.run("main.py", "+mlxpy.use_version_manager=True", *queue, "lr=0.3", "seed=1,2")
     wait_until(lambda: ended(app))
     move_on(app)
-    mlxpy(app, "rerun", "2")
+    app.mlxpy("rerun", "2")
     wait_until(lambda: len(app.statuses()) == 3 and ended(app))
     assert metrics(app, 3) == metrics(app, 2)
+
+
+def test_the_line_of_a_shell_script(app: GitProject) -> None:
+    lines = "factor=1\npython main.py hydra/callbacks=mlxp_logger seed=$((factor + 1)) 'lr=0.5'\n"
+    app.write("jobs.sh", f"#!/bin/bash\n{lines}")
+    path = {"PATH": f"{Path(MLXPY).parent}:{os.environ['PATH']}"}  # python is this one
+    mlxpysub = str(Path(MLXPY).with_name("mlxpysub"))
+    done = app.run(mlxpysub, "jobs.sh", "--scheduler", "LocalScheduler", env=path)
+    assert "Ran 1 job" in done.stdout
+    assert app.yaml(1, "config")["seed"] == 2
+    new, _ = rerun(app, "1", env=path)
+    assert metrics(app, new) == metrics(app, 1)
+    new, _ = rerun(app, "1", "start=5", env=path)
+    assert app.yaml(new, "config") == {**app.yaml(1, "config"), "start": 5}
+
+
+def test_what_sets_a_job_up_sets_it_up_again(app: GitProject, cluster: Cluster) -> None:
+    app.write("main.py", MAIN.replace("    x =", '    assert os.environ["SET"] == "up"\n    x =', 1))
+    options = ["env_cmd='export SET=up'", "cleanup_cmd='touch cleaned'"]
+    options += ["requeue=true", "signal_delay_s=60"] if cluster.launcher == "mlxp_slurm" else []
+    chosen = [f"hydra.launcher.{option}" for option in options]
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", *chosen)
+    wait_until(lambda: (app.path / "cleaned").exists())
+    assert app.statuses() == ["COMPLETE"]
+    (app.path / "cleaned").unlink()
+    new, _ = rerun(app, "1", "--here")
+    assert metrics(app, new) == metrics(app, 1)
+    assert (app.path / "cleaned").exists()
 
 
 def test_a_script_without_hydra(app: GitProject) -> None:
