@@ -155,12 +155,13 @@ def test_only_what_has_ended_is_submitted(app: GitProject) -> None:
     assert app.statuses()[2] == "FAILED"
 
 
-def test_what_waits_is_not_submitted_again(app: GitProject, cluster: Cluster) -> None:
+def test_what_waits_is_not_submitted_again_and_keeps_its_copy(app: GitProject, cluster: Cluster) -> None:
     held = "-h" if cluster.launcher == "mlxp_sge" else "--hold"
-    app.run(
-        "main.py", "-m", f"hydra/launcher={cluster.launcher}", f'hydra.launcher.option_cmd=["{held}"]'
-    )
+    hold = [f"hydra/launcher={cluster.launcher}", f'hydra.launcher.option_cmd=["{held}"]']
+    app.run("main.py", "-m", GIT, *hold)
     try:
+        in_use = f"Kept: {app.copies()[0]} is in use.\n"
+        assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", in_use)
         refused = "Left alone: run 1 is SUBMITTED: cancel it first.\n"
         assert app.mlxpy("resubmit", "1") == ("Nothing to submit.\n", refused)
     finally:

@@ -13,7 +13,8 @@ import pexpect
 import pytest
 from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 
-from mlxpy_core import Reader, dump_yaml
+from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
+from mlxpy_core._scheduling import _settling, settle
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
@@ -219,6 +220,16 @@ def test_runs_that_wait_for_their_launcher_never_start(app: Project) -> None:
     assert app.info(2)["attempts"] == []
 
 
+def test_runs_that_wait_for_a_job_to_share(app: Project) -> None:
+    with launcher(app, "lr=1,2,3,4", "seconds=600", "hydra.launcher.runs_per_job=2") as process:
+        wait_until(lambda: app.statuses() == ["RUNNING"] * 2 + ["SUBMITTED"] * 2)
+        app.mlxpy("cancel", "1-3", "--yes")
+        wait_until(lambda: app.statuses() == ["INTERRUPTED"] * 3 + ["RUNNING"])
+        process.terminate()
+        process.communicate(timeout=60)
+    assert [len(app.info(log_id)["attempts"]) for log_id in (1, 2, 3, 4)] == [1, 1, 0, 1]
+
+
 def test_a_script_whose_program_has_not_started(app: Project) -> None:
     # Its shell is busy with the user's own set-up.
     slow = "hydra.launcher.env_cmd='touch up; sleep 600'"
@@ -244,6 +255,20 @@ def test_what_a_dead_launcher_was_to_start(app: Project) -> None:
     assert found_out(app) == ["RUNNING", "FAILED"]  # its script lives on
     os.kill(app.info()["process_id"], signal.SIGKILL)
     wait_until(lambda: found_out(app) == ["KILLED", "FAILED"])
+
+
+def test_a_last_word_between_two_looks(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(app) as process:
+
+        def ends(attempt: dict[str, Any]) -> bool:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+            return False
+
+        # Nothing else hits so short a time.
+        monkeypatch.setattr(_settling, "lives_here", ends)
+        assert settle(RunDirectory(app.path / "logs/1"), None) is Status.INTERRUPTED
+    assert app.statuses() == ["INTERRUPTED"]
 
 
 def test_jobs_killed_on_their_node(app: Project, cluster: Cluster) -> None:

@@ -352,3 +352,4 @@ def test_a_program_that_makes_no_run_any_more(app: GitProject) -> None:
     (app.path / "plain.py").unlink()
     rerun(app, "1", exit_code=2)  # Python's
     assert app.statuses() == ["COMPLETE", "FAILED", "FAILED"]
+    assert app.mlxpy("status") == ("1 COMPLETE, 2 FAILED\n", "")
