@@ -13,6 +13,7 @@ from ._errors import StorageError
 from ._info import is_final, read_info
 
 _ARRAY = re.compile(r"array(\.\d+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FROZEN = re.compile(r"\.configs/(\w+)")
 # A younger directory may be on its way to become a run, or to be used by one.
 _SETTLED_S = 3600
@@ -23,7 +24,8 @@ class Leftovers:
     """What can be removed.
 
     Attributes:
-        copies: copies of commits that can be made again, whose runs have all ended.
+        copies: copies of commits that can be made again and hold nothing else, and whose runs have all
+            ended.
         configs: frozen configs that no run's script names.
         arrays: directories of arrays, which hold links to the output of runs that have all ended.
         empty: directories of runs that hold nothing.
@@ -91,18 +93,21 @@ def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
         if not info or not isinstance(version, dict) or not version.get("safe_copy"):
             continue
         copy = str(version["safe_copy"])
-        versions[copy] = (str(version["repo_path"]), str(version["commit_hash"]))
+        versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
         if not is_final(info):
             needed.add(copy)
     for copy, (repository, commit) in sorted(versions.items()):
         path = Path(copy)
         # What a run says is its copy is one only where a copy would be.
-        if path.name != commit or not (path / ".git").is_dir():
+        if not _COMMIT.fullmatch(commit) or path.name != commit or not (path / ".git").is_dir():
             continue
         if copy in needed:
             found.kept.append(f"{copy} is in use")
         elif not _has_commit(Path(repository), commit):
             found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
+        elif written := _written_into(path):
+            more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+            found.kept.append(f"{copy} holds what its commit does not: {written[0]}{more}")
         else:
             found.copies.append(path)
 
@@ -111,6 +116,12 @@ def _has_commit(repository: Path, commit: str) -> bool:
     from ._versioning import keeps_commit  # git is called only where there are copies
 
     return repository.is_dir() and keeps_commit(repository, commit)
+
+
+def _written_into(copy: Path) -> list[str]:
+    from ._versioning import written_into  # as above
+
+    return written_into(copy)
 
 
 def _frozen_configs(run: RunDirectory) -> list[str]:

@@ -275,7 +275,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
             job_id = noted["scheduler_job_id"]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
             return None
-    return str(job_id)
+    return None if job_id is None else str(job_id)
 
 
 def status_of(error: BaseException | None) -> Status:

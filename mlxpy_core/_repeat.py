@@ -16,7 +16,7 @@ from ._errors import MlxpyError
 from ._files import write_whole
 from ._info import Launch, submitted_info
 from ._placement import RUN_DIRECTORY_VARIABLE
-from ._scheduling import Job
+from ._scheduling import LOCAL, Job, ShellLine, find_scheduler, write_script
 from ._versioning import CodeOfRun, code_of_run
 from ._yaml import dump_yaml, load_yaml
 
@@ -44,9 +44,12 @@ def code_again(
     Raises:
         MlxpyError: the code is gone.
     """
-    words = list(job.command) if job else words_of_run(info)
     recorded = dict(job.environment) if job else _recorded_environment(run)
-    return code_of_run(info, _with_overrides(words, overrides), recorded)
+    if job and isinstance(job.command, ShellLine):  # nothing is known of its words
+        words = [" ".join([job.command, *map(shlex.quote, overrides)])]
+    else:
+        words = _with_overrides(list(job.command) if job else words_of_run(info), overrides)
+    return code_of_run(info, words, recorded)
 
 
 def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
@@ -58,11 +61,12 @@ def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
         new: the new run's directory.
     """
     launch = replace(job.launch, work_dir=code.directory, version_manager=code.version_manager)
+    words = _renumbered(code.words, job.directory, new)
     return replace(
         job,
         directory=new,
         launch=launch,
-        command=_renumbered(code.words, job.directory, new),
+        command=ShellLine(words[0]) if isinstance(job.command, ShellLine) else words,
         environment={**job.environment, **code.environment, RUN_DIRECTORY_VARIABLE: str(new.path)},
         earlier={},
     )
@@ -74,13 +78,14 @@ def announce_run(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) ->
     write_whole(new.info, dump_yaml({**submitted_info(new, launch, "", ""), "scheduler": None}))
 
 
-def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory) -> int:
+def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | None = None) -> int:
     """Runs a program on this machine to its end, at this terminal.
 
     Args:
         run: the run that it is.
         code: its code and its command.
         old: the run that the command was made for.
+        job: the job that this was submitted as, if it was: its script sets up and cleans up.
 
     Returns:
         Its exit status; minus the signal's number if a signal ended it.
@@ -88,7 +93,10 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory) -> int:
     Raises:
         MlxpyError: it cannot be started.
     """
-    words = _renumbered(code.words, old, run)
+    if job:
+        words = [str(write_script(_for_here(repeated_job(job, code, run)), find_scheduler(LOCAL)))]
+    else:
+        words = _renumbered(code.words, old, run)
     variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "PWD": code.directory}
     # Ctrl-C is the program's; this process waits for what it makes of it.
     earlier = signal.signal(signal.SIGINT, lambda *_: None)
@@ -100,6 +108,12 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory) -> int:
         raise MlxpyError(f"cannot start {shlex.join(words)} in {code.directory}: {reason}") from error
     finally:
         signal.signal(signal.SIGINT, earlier)
+
+
+def _for_here(job: Job) -> Job:
+    """Leaves out what means something to a cluster only."""
+    options = replace(job.options, directives=(), option_cmd=(), start_by=(), requeue=False, warn_s=None)
+    return replace(job, options=options)
 
 
 def words_of_run(info: Mapping[str, Any]) -> list[str]:
@@ -135,7 +149,15 @@ def _with_overrides(words: Sequence[str], overrides: Sequence[str]) -> list[str]
     changed = {key for word in overrides if (key := _key(word))}
     first = _first_argument(words)
     kept = [word for word in words[first:] if "=" not in word or _key(word) not in changed]
-    return [*words[:first], *kept, *overrides]
+    replaced = {_key(word): word for word in words[first:] if word not in kept}
+    return [*words[:first], *kept, *(_as_added(word, replaced) for word in overrides)]
+
+
+def _as_added(override: str, replaced: Mapping[str | None, str]) -> str:
+    """Adds the sign of what an override replaces: what had to be added to the config has to be again."""
+    earlier = replaced.get(_key(override), "")
+    sign = earlier[: len(earlier) - len(earlier.lstrip("+"))]
+    return sign + override if "=" in override and override[0] not in "+~" else override
 
 
 def _key(word: str) -> str | None:

@@ -28,6 +28,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
+MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 
 # Under nohup it is ignored, also by the programs that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -74,6 +75,21 @@ class Project:
             stdout, stderr = process.communicate(timeout=120)
         assert exit_code is None or process.returncode == exit_code, stdout + stderr
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+    def mlxpy(self, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:
+        """Runs the command ``mlxpy`` here, without a terminal: standard output and error."""
+        options = {"cwd": self.path, **options}
+        options["env"] = {**os.environ, **options.pop("env", {})}
+        done = subprocess.run(
+            [MLXPY, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return done.stdout, done.stderr
 
     def run_ids(self, logs: str = "logs") -> list[int]:
         return sorted(int(path.name) for path in (self.path / logs).glob("[0-9]*"))

@@ -377,7 +377,7 @@ class TestAll:
     @pytest.mark.parametrize(
         ("typed", "expected"),
         [
-            ("s", {"show"}),
+            ("sh", {"show"}),
             ("show ", {"1", "2", "3"}),
             ("show 2", {"2"}),
             ("ls 1 ", {"1", "2", "3"}),

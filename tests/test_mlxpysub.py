@@ -64,7 +64,7 @@ def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
     done = mlxpysub(jobs, "jobs.sh", "--scheduler", "queues.Queue")
     assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
     assert jobs.statuses() == ["SUBMITTED"] * 2
-    assert jobs.info(1)["scheduler"]["name"] == "Queue"
+    assert jobs.info(1)["scheduler"]["name"] == "queues.Queue"
     assert jobs.info(2)["cmd"] == "A=3 python3 main.py 'a b'   # it's the last"
     assert jobs.info(2)["work_dir"] == str(jobs.path)
     assert jobs.file(1, "array/script.sh").exists()

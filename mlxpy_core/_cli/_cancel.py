@@ -1,6 +1,6 @@
 """``mlxpy cancel``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -38,31 +38,35 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     if not plan.runs:
         click.echo("Nothing to cancel.")
         return
-    job_ids = [job_id for jobs in plan.jobs.values() for job_id in jobs]
     for name, jobs in plan.jobs.items():
         ids = sorted(run.log_id for runs in jobs.values() for run in runs)
         click.echo(f"{run_names(ids).capitalize()}: {len(jobs)} job{'s' * (len(jobs) != 1)} of {name}.")
-    for run, process_id in plan.processes.items():
+    for run, process_id in (*plan.processes.items(), *plan.scripts.items()):
         click.echo(f"Run {run.log_id}: process {process_id} of this machine.")
     if plan.waiting:
         ids = [run.log_id for run in plan.waiting]
         click.echo(f"{run_names(ids).capitalize()}: not started yet, on this machine.")
-    if others := _others(logs, job_ids, chosen):
+    others = [other for name, jobs in plan.jobs.items() for other in _others(logs, name, jobs, chosen)]
+    if others:
         click.echo(f"{run_names(others).capitalize()} will end, too: they share these jobs.")
     if agreed("Cancel?", yes=yes):
         cancel(plan)
         click.echo(f"Cancelled {run_names(sorted(run.log_id for run in plan.runs))}.")
 
 
-def _others(logs: Path, job_ids: Sequence[str], chosen: Sequence[RunDirectory]) -> list[int]:
-    """Finds the runs that share a job with the chosen ones."""
+def _others(
+    logs: Path, scheduler: str, job_ids: Iterable[str], chosen: Sequence[RunDirectory]
+) -> list[int]:
+    """Finds the runs that share jobs of a scheduler with the chosen ones."""
     from ._find import find_runs
 
-    listed = ", ".join(f"'{job_id}'" for job_id in job_ids)
-    if not listed:
-        return []
-    sharing = find_runs(logs, [f"info.scheduler.scheduler_job_id in [{listed}]"])
     numbers = {run.log_id for run in chosen}
-    going_on = ("SUBMITTED", "RUNNING")
-    pairs = zip(sharing["info.log_id"], sharing["info.status"], strict=True)
-    return [log_id for log_id, status in pairs if log_id not in numbers and status in going_on]
+    listed = ", ".join(f"'{job_id}'" for job_id in job_ids)
+    sharing = find_runs(
+        logs,
+        [
+            f"info.scheduler.name == '{scheduler}' & info.scheduler.scheduler_job_id in [{listed}]",
+            "& info.status in ['SUBMITTED', 'RUNNING']",
+        ],
+    )
+    return [log_id for log_id in sharing["info.log_id"] if log_id not in numbers] if len(sharing) else []

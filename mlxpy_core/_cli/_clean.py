@@ -14,8 +14,8 @@ from ._asking import agreed
 def command(logs: Path, yes: bool) -> None:
     """Removes what no run needs: copies of code, frozen configs, directories of arrays and of no runs.
 
-    It says what it will remove, and asks. A copy goes when all runs of it have ended; mlxpy rerun and
-    resubmit make it again from its commit. Runs in other directories are not looked at.
+    It says what it will remove, and asks. A copy goes when its runs have all ended, if it holds nothing
+    but its commit; mlxpy rerun and resubmit make it again. Runs in other directories are not looked at.
 
     \b
     Examples:

@@ -10,7 +10,9 @@ import click
 
 from mlxpy_core._directories import RunDirectory, take_run_directory
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._files import write_whole
 from mlxpy_core._info import Status, read_info
+from mlxpy_core._yaml import dump_yaml
 
 from ._arguments import choose_run, logs_option, run_argument
 
@@ -35,7 +37,7 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
       mlxpy rerun 12 --here
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._repeat import announce_run, code_again, repeated_job, run_here
-    from mlxpy_core._scheduling import find_scheduler, noted_job, settle, submit_jobs
+    from mlxpy_core._scheduling import LOCAL, find_scheduler, noted_job, settle, submit_jobs
 
     old = choose_run(logs, run)
     info = read_info(old)
@@ -48,16 +50,19 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
         click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
     new = take_run_directory(logs)
     click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
-    name = (info["scheduler"] or {}).get("name", "LocalScheduler")
-    if job and name != "LocalScheduler" and not here:
+    name = (info["scheduler"] or {}).get("name", LOCAL)
+    if job and name != LOCAL and not here:
         submit_jobs(find_scheduler(name), [repeated_job(job, code, new)])
         click.echo("Submitted 1 job to the cluster queue!")
         return
     announce_run(info, code, new)
-    exit_code = run_here(new, code, old)
+    exit_code = run_here(new, code, old, job)
     if settle(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run
-    _say_differences(old, new)
+    if new.config.exists():
+        _say_differences(old, new)
+    else:
+        write_whole(new.config, dump_yaml({}))  # without one nobody can list the run
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
 

@@ -45,7 +45,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
     for run, (info, local_job) in plan.here.items():
         code = code_again(run, info, local_job)
         click.echo(f"Run {run.log_id} goes on, here.", err=True)
-        failed = run_here(run, code, run) != 0 or failed
+        failed = run_here(run, code, run, local_job) != 0 or failed
     if not plan.jobs and not plan.here:
         click.echo("Nothing to submit.")
     if failed:

@@ -1,7 +1,7 @@
 """``mlxpy status``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ _SHOWN = {
     "scheduler": "info.scheduler.name",
     "job": "info.scheduler.scheduler_job_id",
     "host": "info.hostname",
+    "date": "info.start_date",
     "start": "info.start_time",
     "signal": "info.signal",
 }
@@ -47,9 +48,9 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
         return
     known = set(found.keys())
     table = {name: list(found[field]) for name, field in _SHOWN.items() if field in known}
-    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    rows = [_row(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     if as_json:
-        print_json([{name: row.get(name) for name in _SHOWN} for row in rows])
+        print_json(rows)
         return
     counts = Counter(row["status"] for row in rows)
     click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
@@ -57,9 +58,15 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
     if going_on:
         from ._table import print_table
 
-        names = [name for name in table if any(row[name] not in (None, "") for row in going_on)]
-        print_table({name: [_cell(row[name]) for row in going_on] for name in names}, ())
+        names = [name for name in rows[0] if any(row[name] is not None for row in going_on)]
+        print_table({name: [_cell(name, row[name]) for row in going_on] for name in names}, ())
 
 
-def _cell(value: Any) -> Any:
-    return "" if value is None else value
+def _row(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    row = {**dict.fromkeys(_SHOWN), **dict(values)}
+    date = row.pop("date")
+    return {**row, "start": f"{date}T{row['start']}" if date and row["start"] else None}
+
+
+def _cell(name: str, value: Any) -> Any:
+    return value[:19].replace("T", " ") if name == "start" and value else value

@@ -112,9 +112,10 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def noted_job_id(run: str) -> str | None:
     """Gives what the submitter learned after the queue had taken the run."""
     try:
-        return str(load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"])
+        job_id = load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None
+    return None if job_id is None else str(job_id)
 
 
 def _load(run: str, name: str) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from ._plan import print_plan
 from ._resubmission import Resubmission, plan_resubmission
 from ._scheduler import Scheduler, SubmissionError
 from ._script import ScriptOptions, ShellLine
-from ._settling import Findings, settle, settle_runs
+from ._settling import LOCAL, Findings, settle, settle_runs
 from ._sge import SGEScheduler
 from ._slurm import SLURMScheduler
-from ._submission import Grouping, Job, noted_job, run_names, submit_jobs
+from ._submission import Grouping, Job, noted_job, run_names, submit_jobs, write_script
 from ._waiting import wait_for_runs
 
 __all__ = [
     "BUILT_IN_SCHEDULERS",
+    "LOCAL",
     "Cancellation",
     "Findings",
     "Grouping",
@@ -45,4 +46,5 @@ __all__ = [
     "settle_runs",
     "submit_jobs",
     "wait_for_runs",
+    "write_script",
 ]

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._info import Status, is_final, noted_job_id, read_info
+from mlxpy_core._info import Status, is_final, read_info
 from mlxpy_core._process import lives_here, noted_process
 
-from ._find import find_scheduler
-from ._settling import LOCAL, settle
+from ._settling import LOCAL, job_id_of, scheduler_of, settle
 
 
 @dataclass
@@ -22,12 +21,14 @@ class Cancellation:
     Attributes:
         jobs: the runs of each job to be cancelled, by the scheduler's name and the job's id.
         processes: the process of each run that runs on this machine outside of a cluster.
+        scripts: the process of each script that has been started here and whose program has not.
         waiting: runs that wait for a launcher on this machine.
         left: why other runs are left alone, a sentence each.
     """
 
     jobs: dict[str, dict[str, list[RunDirectory]]] = field(default_factory=dict)
     processes: dict[RunDirectory, int] = field(default_factory=dict)
+    scripts: dict[RunDirectory, int] = field(default_factory=dict)
     waiting: list[RunDirectory] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -35,7 +36,7 @@ class Cancellation:
     def runs(self) -> list[RunDirectory]:
         """The runs that are stopped."""
         of_jobs = [run for jobs in self.jobs.values() for runs in jobs.values() for run in runs]
-        return [*of_jobs, *self.processes, *self.waiting]
+        return [*of_jobs, *self.processes, *self.scripts, *self.waiting]
 
 
 def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
@@ -48,7 +49,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
             continue
         status, scheduler = Status(info["status"]), info["scheduler"]
         attempt = info["attempts"][-1] if info["attempts"] else {}
-        job_id = noted_job_id(run, info)
+        job_id = job_id_of(run, info)
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
         elif scheduler and scheduler["name"] != LOCAL and not scheduler.get("job_ended", True):
@@ -59,7 +60,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
         elif status is Status.SUBMITTED:
             script = noted_process(run)
             if script and lives_here(script):
-                plan.processes[run] = script["process_id"]
+                plan.scripts[run] = script["process_id"]
             else:
                 plan.waiting.append(run)
         elif lives_here(attempt):
@@ -75,17 +76,23 @@ def cancel(plan: Cancellation) -> None:
     Raises:
         MlxpyError: a scheduler refused, or there is none here; other runs were stopped.
     """
-    for run, process_id in plan.processes.items():
+    for process_id in plan.processes.values():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGTERM)
-        settle(run, Status.INTERRUPTED)  # what has not started; what has, says so itself
-    for run in plan.waiting:
+            os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
+    for process_id in plan.scripts.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
+    for run in (*plan.scripts, *plan.waiting):
         settle(run, Status.INTERRUPTED)
     refusals = []
     for name, jobs in plan.jobs.items():
+        scheduler = scheduler_of(name, [run for runs in jobs.values() for run in runs])
+        if scheduler is None:
+            refusals.append(f"there is no scheduler {name!r} here")
+            continue
         try:
-            find_scheduler(name).cancel(list(jobs))
-        except MlxpyError as error:  # noqa: PERF203  # each scheduler may refuse for itself
+            scheduler.cancel(list(jobs))
+        except MlxpyError as error:  # each scheduler may refuse for itself
             refusals.append(str(error))
     if refusals:
         raise MlxpyError("; ".join(refusals))

@@ -24,6 +24,7 @@ class LocalScheduler(Scheduler):
     """
 
     job_variable = "MLXPY_JOB_ID"
+    puts_back = False
 
     def __init__(self, n_jobs: int = 1) -> None:
         if n_jobs == 0 or n_jobs < -1:
@@ -94,6 +95,8 @@ class LocalScheduler(Scheduler):
         if job.cancelled():
             return Status.INTERRUPTED
         exit_code = 1 if job.exception() else job.result()  # an exception: it could not be started
+        if exit_code == -signal.SIGTERM:  # asked to end
+            return Status.INTERRUPTED
         return Status.KILLED if exit_code < 0 else Status.FAILED if exit_code else Status.COMPLETE
 
 

@@ -30,6 +30,8 @@ class Scheduler(ABC):
         requeue: the shell command by which a job puts itself back; empty: there is none.
         warning: a pattern of directives that ask for a signal before the job's time is up.
         forgets: whether it forgets jobs that have ended; one that does not knows all that it ever took.
+        puts_back: whether it may start a job again; where it never does, a run that says INTERRUPTED
+            before its job has started was cancelled.
         patience_s: how many seconds it is given to answer.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
@@ -44,6 +46,7 @@ class Scheduler(ABC):
     requeue: ClassVar[str] = ""
     warning: ClassVar[str] = ""
     forgets: ClassVar[bool] = True
+    puts_back: ClassVar[bool] = True
     patience_s: float = 120
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0

@@ -175,6 +175,8 @@ def array_script(
             f"exec {redirected.partition(' ')[0] if linked else redirected}",
         ]
     else:
+        ended = ["COMPLETE"] if scheduler.puts_back else ["COMPLETE", "INTERRUPTED"]
+        words = " ".join(f"-e 'status: {word}'" for word in ended)
         lines += [
             "processes=",
             "started=0",
@@ -182,8 +184,8 @@ def array_script(
             f"    [ $started -lt {runs_per_task} ] || break",
             "    started=$((started + 1))",
             f"    run={_quoted(parent)}/$id",
-            # The job was put back for the sake of another run.
-            """    if grep -qsx 'status: COMPLETE' "$run/metadata/info.yaml"; then continue; fi""",
+            # The job was put back for the sake of another run, or this one was cancelled meanwhile.
+            f"""    if grep -qsx {words} "$run/metadata/info.yaml"; then continue; fi""",
             f"    {redirected} &",
             '    processes="$processes $!"',
             "done",

@@ -104,6 +104,8 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
     if status is Status.RUNNING:
         if _lives_here(info):
             return Status.RUNNING
+        if read_info(directory) != info:  # its last word came between the two looks
+            return settle(directory, job)
         set_status(info, Status.KILLED)
     elif status is Status.SUBMITTED:
         _end_unstarted(info, job)
@@ -120,13 +122,12 @@ def _ask(
     infos: Mapping[RunDirectory, dict[str, Any]],
     patience_s: float | None,
 ) -> None:
-    scheduler = _scheduler(name, infos)
+    scheduler = scheduler_of(name, infos)
     if scheduler is None:
         findings.troubles.append(f"there is no scheduler {name!r} here to ask")
         return
     scheduler.patience_s = patience_s or scheduler.patience_s
-    job_ids = {run: noted_job_id(run, info) for run, info in infos.items()}
-    known = {run: job_id for run, job_id in job_ids.items() if job_id and _JOB_ID.fullmatch(job_id)}
+    known = {run: job_id for run, info in infos.items() if (job_id := job_id_of(run, info))}
     if lost := sorted(run.log_id for run in infos.keys() - known.keys() if died_submitting(infos[run])):
         ids = " ".join(map(str, lost))
         findings.troubles.append(
@@ -181,7 +182,14 @@ def _put_back(directory: RunDirectory) -> Status | None:
     return Status.SUBMITTED
 
 
-def _scheduler(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
+def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Gives the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
+    job_id = noted_job_id(run, info)
+    return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
+
+
+def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
+    """Gives the scheduler that runs name as theirs; None if there is none here."""
     if scheduler := find_installed_scheduler(name):
         return scheduler
     try:

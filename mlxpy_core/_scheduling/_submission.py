@@ -123,7 +123,9 @@ def submit_jobs(
         names = run_names([job.directory.log_id for job in left])
         if isinstance(error, KeyboardInterrupt):
             raise SubmissionError(f"interrupted ({done} submitted; {names} will not run)") from error
-        raise SubmissionError(f"{error} ({done} submitted; {names} failed)") from error
+        # Those of one command have all been submitted before, or none has.
+        became = "as before" if left[0].earlier else "failed"
+        raise SubmissionError(f"{error} ({done} submitted; {names} {became})") from error
     return job_ids
 
 
@@ -153,12 +155,24 @@ def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> di
 def _prepare(job: Job, scheduler: Scheduler) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
-    if job.earlier:
-        (directory.keys / _NOTE).unlink(missing_ok=True)  # of its last job
-    else:
+    if not job.earlier:
         write_whole(directory.config, dump_yaml(job.config))
-    _write_script(directory.path / "script.sh", job.script(scheduler))
+    # What it takes to submit the run again, should this process die before the queue has taken it.
+    directory.keys.mkdir(exist_ok=True)
+    (directory.keys / _NOTE).write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
+    write_script(job, scheduler)
     write_whole(directory.info, dump_yaml(_info(job, scheduler)))
+
+
+def write_script(job: Job, scheduler: Scheduler) -> Path:
+    """Writes the script of a job into its run's directory.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = job.directory.path / "script.sh"
+    _write_script(path, job.script(scheduler))
+    return path
 
 
 def _info(job: Job, scheduler: Scheduler) -> dict[str, Any]:
@@ -223,14 +237,18 @@ def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> No
 
 def _note(job: Job, job_id: str) -> None:
     """Notes which job a run is, and what makes it: info.yaml is the job's from now on."""
+    with contextlib.suppress(MlxpyError):
+        write_whole(job.directory.keys / _NOTE, _noted(job, job_id))
+
+
+def _noted(job: Job, job_id: str | None) -> str:
     noted = {
         "scheduler_job_id": job_id,
         "command": str(job.command) if isinstance(job.command, ShellLine) else list(job.command),
         "environment": dict(job.environment),
         "options": {name: _plain(value) for name, value in asdict(job.options).items()},
     }
-    with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.keys / _NOTE, dump_yaml(noted))
+    return dump_yaml(noted)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The version manager: runs come from a copy of a commit."""
 
-from ._again import CodeOfRun, code_of_run, keeps_commit
+from ._again import CodeOfRun, code_of_run, keeps_commit, written_into
 from ._restart import (
     current_copy,
     job_environment,
@@ -30,4 +30,5 @@ __all__ = [
     "requirements_of",
     "restart",
     "runs_from_copy",
+    "written_into",
 ]

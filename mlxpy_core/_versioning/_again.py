@@ -89,6 +89,23 @@ def keeps_commit(directory: Path, commit: str) -> bool:
         return False
 
 
+def written_into(copy: Path) -> list[str]:
+    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
+
+    Raises:
+        MlxpyError: git cannot look.
+    """
+    from ._repository import find_repository
+
+    repository = find_repository(copy)
+    if repository is None or repository.root != copy.resolve():
+        return [".git"]
+    # What git ignores may be results, too. Links were put there for the program.
+    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
+    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
+    return [*(change.path for change in repository.work_tree().changes), *found]
+
+
 def _copy(version: Mapping[str, Any]) -> Path:
     """Gives the copy of a run's commit, which is made if it is not there."""
     from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
@@ -102,6 +119,8 @@ def _copy(version: Mapping[str, Any]) -> Path:
     repository = find_repository(root) if root.is_dir() else None
     if repository is None:
         raise MlxpyError(f"the code is gone: there is no repository {root}, and no copy of {commit}")
+    if not keeps_commit(root, commit):
+        raise MlxpyError(f"the code is gone: {root} has no commit {commit}, and there is no copy of it")
     copy = safe_copy(repository, commit, parent)
     link_into(copy, repository.root, list(version.get("link", [])))
     return copy

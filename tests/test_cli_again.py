@@ -1,0 +1,300 @@
+"""``mlxpy resubmit`` and ``mlxpy clean``, on runs that were interrupted and on what runs leave behind."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from conftest import MLXPY, Cluster, GitProject, Project, wait_until
+
+from mlxpy_core import dump_yaml, load_yaml
+
+LOGGER = "hydra/callbacks=mlxp_logger"
+GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
+# Stops where it is told to, once: as if it had been killed there.
+MAIN = """
+import os
+import signal
+import time
+from pathlib import Path
+import hydra
+import mlxpy
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    logger = mlxpy.get_logger()
+    try:
+        epoch, x = logger.load_checkpoint()
+    except FileNotFoundError:
+        epoch, x = 0, cfg.start
+    while epoch < 10:
+        x = (x * 1103515245 + 12345) % 2**31
+        logger.log_metrics({"epoch": epoch, "x": x}, "train")
+        epoch += 1
+        if epoch % 3 == 0:
+            logger.log_checkpoint((epoch, x))
+        if epoch == cfg.stop and mlxpy.current_run().attempt == 1:
+            if cfg.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+    if cfg.fail:
+        raise ValueError("as asked")
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = "{start: 1, stop: 0, how: kill, fail: false}\n"
+
+
+@pytest.fixture
+def app(repository: GitProject) -> GitProject:
+    repository.write("main.py", MAIN)
+    repository.write("conf/config.yaml", CONFIG)
+    repository.write(".gitignore", "__pycache__\nlogs\n.workdir\nmultirun\n")
+    repository.commit()
+    return repository
+
+
+def found_out(app: Project) -> list[str]:
+    return [row["status"] for row in json.loads(app.mlxpy("status", "--json")[0])]
+
+
+def history(app: Project, log_id: int) -> list[Any]:
+    lines = app.file(log_id, "metrics/train.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def undisturbed(start: int) -> list[Any]:
+    rows, x = [], start
+    for epoch in range(10):
+        x = (x * 1103515245 + 12345) % 2**31
+        rows.append({"epoch": epoch, "x": x})
+    return rows
+
+
+# Runs go on.
+
+
+@pytest.mark.parametrize("callbacks", [LOGGER, GIT])
+def test_runs_of_this_machine_go_on(app: GitProject, callbacks: str) -> None:
+    app.run("main.py", callbacks, "stop=8", exit_code=-signal.SIGKILL)
+    app.run("main.py", callbacks, "start=2", "stop=2", exit_code=-signal.SIGKILL)
+    app.run("main.py", "-m", callbacks, "start=3,4", "stop=7", exit_code=-signal.SIGKILL)
+    assert len(history(app, 1)) == 8
+    _, errors = app.mlxpy("resubmit", "1-3")
+    assert errors == "".join(f"Run {log_id} goes on, here.\n" for log_id in (1, 2, 3))
+    assert app.run_ids() == [1, 2, 3]
+    for log_id in (1, 2, 3):
+        assert history(app, log_id) == undisturbed(log_id)
+        info = app.info(log_id)
+        assert [attempt["status"] for attempt in info["attempts"]] == ["KILLED", "COMPLETE"]
+        assert info["status"] == "COMPLETE"
+        assert (info["version_manager"] is None) is (callbacks == LOGGER)
+        assert info["work_dir"] == str(app.copies()[0] if callbacks == GIT else app.path)
+
+
+def test_runs_of_a_local_launcher_go_on(app: GitProject) -> None:
+    words = [
+        "hydra/launcher=mlxp_local",
+        "hydra.launcher.n_jobs=2",
+        "hydra.launcher.env_cmd='export SET=1'",
+    ]
+    app.write("main.py", MAIN.replace("    while", '    assert os.environ["SET"] == "1"\n    while', 1))
+    app.run("main.py", "-m", GIT, *words, "start=1,2", "stop=5", exit_code=1)
+    assert app.statuses() == ["KILLED"] * 2
+    app.mlxpy("resubmit", "info.status == 'KILLED'")
+    assert [history(app, log_id) for log_id in (1, 2)] == [undisturbed(1), undisturbed(2)]
+    assert app.statuses() == ["COMPLETE"] * 2
+
+
+def test_jobs_go_on(app: GitProject, cluster: Cluster) -> None:
+    app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "start=1,2", "stop=5")
+    app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "start=3", "stop=4", "how=wait")
+    checkpoint = app.file(3, "artifacts/Checkpoint/checkpoint.pkl")
+    wait_until(lambda: checkpoint.exists() and len(history(app, 3)) == 4)
+    _, errors = app.mlxpy("resubmit", "3", exit_code=0)
+    assert errors == "Left alone: run 3 is RUNNING: cancel it first.\n"
+    app.mlxpy("cancel", "3", "--yes")
+    wait_until(lambda: not {"SUBMITTED", "RUNNING"} & set(found_out(app)))
+    wait_until(lambda: found_out(app)[:2] == ["KILLED"] * 2)
+    shutil.rmtree(app.copies()[0])
+    assert app.mlxpy("resubmit", "1-3")[0] == "Submitted 3 jobs to the cluster queue!\n"
+    assert app.file(1, "array/script.sh").exists()
+    wait_until(lambda: app.statuses() == ["COMPLETE"] * 3)
+    assert app.run_ids() == [1, 2, 3]
+    for log_id in (1, 2, 3):
+        assert history(app, log_id) == undisturbed(log_id)
+        info = app.info(log_id)
+        assert len(info["attempts"]) == 2
+        assert info["attempts"][0]["job_id"] != info["attempts"][1]["job_id"]
+
+
+def test_only_what_has_ended_is_submitted(app: GitProject) -> None:
+    app.run("main.py", LOGGER)
+    assert app.mlxpy("resubmit", "1") == (
+        "Nothing to submit.\n",
+        "Left alone: run 1 is COMPLETE (--complete submits it, too).\n",
+    )
+    assert len(app.info()["attempts"]) == 1
+    with app.start("main.py", LOGGER, "stop=4", "how=wait") as process:
+        wait_until(lambda: app.statuses()[1:] == ["RUNNING"])
+        refused = "Left alone: run 2 is RUNNING: cancel it first.\n"
+        assert app.mlxpy("resubmit", "2") == ("Nothing to submit.\n", refused)
+        process.kill()
+    app.mlxpy("resubmit", "1-2", "--complete")
+    assert [len(app.info(log_id)["attempts"]) for log_id in (1, 2)] == [2, 2]
+    assert app.statuses() == ["COMPLETE"] * 2
+    app.run("main.py", LOGGER, "fail=true", exit_code=1)
+    app.mlxpy("resubmit", "3", exit_code=1)
+    assert app.statuses()[2] == "FAILED"
+
+
+def test_what_waits_is_not_submitted_again_and_keeps_its_copy(app: GitProject, cluster: Cluster) -> None:
+    held = "-h" if cluster.launcher == "mlxp_sge" else "--hold"
+    hold = [f"hydra/launcher={cluster.launcher}", f'hydra.launcher.option_cmd=["{held}"]']
+    app.run("main.py", "-m", GIT, *hold)
+    try:
+        in_use = f"Kept: {app.copies()[0]} is in use.\n"
+        assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", in_use)
+        refused = "Left alone: run 1 is SUBMITTED: cancel it first.\n"
+        assert app.mlxpy("resubmit", "1") == ("Nothing to submit.\n", refused)
+    finally:
+        app.mlxpy("cancel", "1", "--yes")
+    wait_until(lambda: found_out(app) == ["INTERRUPTED"])
+
+
+def test_a_scheduler_that_refuses_changes_nothing(app: GitProject, cluster: Cluster) -> None:
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "stop=5")
+    wait_until(lambda: found_out(app) == ["KILLED"])
+    note = app.file(1, ".keys/job.yaml")
+    noted = load_yaml(note.read_text())
+    good = noted["options"]["option_cmd"]
+    noted["options"]["option_cmd"] = [cluster.refused]
+    note.write_text(dump_yaml(noted))
+    before = app.info()
+    _, errors = app.mlxpy("resubmit", "1", exit_code=1)
+    assert re.search(cluster.words, errors)
+    assert "(nothing was submitted; run 1 as before)" in errors
+    assert app.info() == before
+    noted = load_yaml(note.read_text())
+    noted["options"]["option_cmd"] = good
+    note.write_text(dump_yaml(noted))
+    app.mlxpy("resubmit", "1")
+    wait_until(lambda: app.statuses() == ["COMPLETE"])
+    assert history(app, 1) == undisturbed(1)
+
+
+def test_a_submission_that_was_broken_off(app: GitProject, cluster: Cluster, tmp_path: Path) -> None:
+    # Its client dies with the process that submits, before the queue has the job.
+    client = {"mlxp_slurm": "sbatch", "mlxp_oar": "oarsub", "mlxp_sge": "qsub"}[cluster.launcher]
+    (tmp_path / "bin").mkdir()
+    deadly = tmp_path / "bin" / client
+    deadly.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    deadly.chmod(0o755)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    launcher = f"hydra/launcher={cluster.launcher}"
+    app.run("main.py", "-m", launcher, exit_code=-signal.SIGKILL, env={"PATH": path})
+    output, errors = app.mlxpy("status")
+    assert output.startswith("1 SUBMITTED\n")
+    assert "if they are not in the queue, mlxpy resubmit 1" in errors
+    assert app.mlxpy("resubmit", "1")[0] == "Submitted 1 job to the cluster queue!\n"
+    wait_until(lambda: app.statuses() == ["COMPLETE"])
+    assert history(app, 1) == undisturbed(1)
+
+
+# What no run needs is removed.
+
+
+def age(path: Path) -> None:
+    long_ago = time.time() - 7200
+    os.utime(path, (long_ago, long_ago))
+
+
+def test_copies_go_when_their_runs_have_ended(app: GitProject) -> None:
+    app.run("main.py", GIT)
+    app.write("main.py", f"# another version\n{MAIN}")
+    (first,) = app.copies()
+    with app.start("main.py", GIT, "stop=4", "how=wait") as process:
+        wait_until(lambda: app.statuses()[1:] == ["RUNNING"])
+        (second,) = set(app.copies()) - {first}
+        output, errors = app.mlxpy("clean", "--yes")
+        assert output == f"{first} (a copy of code)\nRemoved 1.\n"
+        assert errors == f"Kept: {second} is in use.\n"
+        assert app.copies() == [second]
+        process.kill()
+    assert app.mlxpy("clean", "--yes")[0].startswith(f"{second} (a copy of code)\n")
+    assert app.copies() == []
+    assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
+    app.mlxpy("rerun", "1")
+    assert app.copies() == [first]
+    assert history(app, 3) == undisturbed(1)
+
+
+def test_copies_that_hold_more_than_their_commit_stay(app: GitProject) -> None:
+    app.write(".gitignore", "__pycache__\nlogs\n.workdir\nresults\ndata\n")
+    app.write("data/set.csv", "")
+    app.commit()
+    app.run("main.py", GIT, "hydra.callbacks.mlxp_git.link=[data]")
+    (copy,) = app.copies()
+    results = copy / "results/table.csv"  # which git ignores
+    results.parent.mkdir()
+    results.write_text("")
+    assert app.mlxpy("clean", "--yes") == (
+        "Nothing to remove.\n",
+        f"Kept: {copy} holds what its commit does not: results/table.csv.\n",
+    )
+    results.unlink()
+    (copy / "main.py").write_text("")
+    assert "does not: main.py." in app.mlxpy("clean", "--yes")[1]
+    (copy / "main.py").write_text(MAIN.lstrip())
+    shutil.move(app.path / ".git", app.path / ".gone")
+    assert f"{copy} is all that is left of commit {copy.name[:12]}" in app.mlxpy("clean", "--yes")[1]
+    shutil.move(app.path / ".gone", app.path / ".git")
+    app.mlxpy("clean", "--yes")
+    assert not copy.exists()
+    assert (app.path / "data/set.csv").exists()
+
+
+def test_what_is_no_copy_is_not_removed(app: GitProject, tmp_path: Path) -> None:
+    app.run("main.py", GIT)
+    info = app.info()
+    other = GitProject(tmp_path / "main")  # as a branch of the repository is called
+    other.commit()
+    info["version_manager"] |= {"safe_copy": str(other.path), "commit_hash": "main"}
+    app.file(1, "metadata/info.yaml").write_text(dump_yaml(info))
+    assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
+    assert other.path.exists()
+
+
+def test_frozen_configs_and_empty_directories(app: GitProject) -> None:
+    app.run("main.py", "-m", "hydra/launcher=mlxp_local")
+    logs = app.path / "logs"
+    (named,) = (path for path in (logs / ".configs").iterdir() if path.is_dir())
+    old, young = logs / ".configs/0123abcd", logs / ".configs/4567cdef"
+    for path in (old, young, logs / "2", logs / "3", logs / "notes"):
+        path.mkdir()
+    (old / "config.yaml").write_text("")
+    for path in (named, old, logs / "2", logs / "notes"):
+        age(path)
+    expected = f"{old} (a frozen config)\n{logs}/2 (an empty run directory)\n"
+    _, errors = app.mlxpy("clean", exit_code=1)
+    assert errors == "Error: nothing was done: nobody is at the terminal to agree; add --yes\n"
+    for answer in "ny":
+        terminal = pexpect.spawn(MLXPY, ["clean"], cwd=str(app.path), encoding="utf-8", timeout=60)
+        terminal.expect(r"Remove\? \[y/N\]: ")
+        assert terminal.before.replace("\r\n", "\n") == expected
+        assert old.exists()
+        terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+    assert not old.exists()
+    left = {path.name for path in logs.iterdir()}
+    assert {"1", "3", "notes", ".configs"} <= left
+    assert "2" not in left
+    assert named.exists()
+    assert young.exists()

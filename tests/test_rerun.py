@@ -1,0 +1,355 @@
+"""``mlxpy rerun``: runs are made again from their directories, when their code has long moved on."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from conftest import MLXPY, Cluster, GitProject, Project, ended, wait_until
+
+GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
+RULE = "def step(x, noise, lr):\n    return x - lr * (x - noise) * {factor}\n"
+MAIN = """
+import os
+import random
+import signal
+import sys
+import time
+import hydra
+import mlxpy
+from rule import step
+
+def train(cfg, logger):
+    random.seed(cfg.seed)
+    x = cfg.start
+    for epoch in range(20):
+        x = step(x, random.random(), cfg.lr)
+        logger.log_metrics({"epoch": epoch, "x": x, "lr": cfg.lr}, "train")
+    if cfg.wait:
+        print("waits", flush=True)
+        time.sleep(600)
+    if cfg.code:
+        sys.exit(cfg.code)
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    train(cfg, mlxpy.get_logger())
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = "{seed: 0, lr: 0.1, start: 1.5, wait: false, code: 0}\n"
+
+
+@pytest.fixture
+def app(repository: GitProject) -> GitProject:
+    repository.write("main.py", MAIN)
+    repository.write("rule.py", RULE.format(factor=1))
+    repository.write("conf/config.yaml", CONFIG)
+    repository.write(".gitignore", "__pycache__\nlogs\n.workdir\nmultirun\noutputs\n")
+    repository.commit()
+    return repository
+
+
+def rerun(project: Project, *words: str, exit_code: int = 0, **options: Any) -> tuple[int, str]:
+    """Makes a run again: the new run's number, and what was said on standard error."""
+    _, errors = project.mlxpy("rerun", *words, exit_code=exit_code, **options)
+    found = re.search(r"^Run (\d+) makes run (\d+) again\.$", errors, flags=re.MULTILINE)
+    assert found, errors
+    assert found[2] == words[0]
+    return int(found[1]), errors
+
+
+def metrics(project: Project, log_id: int) -> bytes:
+    return project.file(log_id, "metrics/train.json").read_bytes()
+
+
+def rerun_all(project: Project, log_ids: Iterable[int]) -> dict[int, int]:
+    with ThreadPoolExecutor(2) as pool:  # as many as there are processors at least
+        made = pool.map(lambda log_id: (log_id, rerun(project, str(log_id))), log_ids)
+        return {log_id: new for log_id, (new, _) in made}
+
+
+def move_on(app: GitProject) -> None:
+    """Changes the development tree as weeks of work would."""
+    app.write("rule.py", RULE.format(factor=7))
+    app.write("conf/config.yaml", CONFIG.replace("1.5", "99"))
+    app.commit()
+    (app.path / "main.py").unlink()
+    app.write("rule.py", "broken(\n")
+    app.write("new.py", "")
+
+
+def test_runs_from_dirty_trees_come_out_the_same(app: GitProject) -> None:
+    app.write("rule.py", RULE.format(factor=2))
+    app.run("main.py", "-m", GIT, "seed=1,2,3", "lr=0.1,0.2")
+    app.write("conf/config.yaml", CONFIG.replace("1.5", "2.5"))
+    app.write("rule.py", "from extra import step\n")
+    app.write("extra.py", RULE.format(factor=3))  # untracked
+    app.run(
+        "main.py", "-m", GIT, "hydra/launcher=mlxp_local", "hydra.launcher.n_jobs=2", "seed=range(6)"
+    )
+    app.write("extra.py", RULE.format(factor=4))
+    app.run("main.py", GIT, "seed=7")
+    places = ["mlxp_logger.parent_log_dir=../logs", "mlxp_git.parent_work_dir=../.workdir"]
+    places = [f"hydra.callbacks.{place}" for place in places]
+    app.run("../main.py", GIT, "lr=0.3", *places, cwd=app.path / "conf")
+    assert len(app.copies()) == 3
+    assert len({metrics(app, log_id) for log_id in range(1, 15)}) == 14
+    move_on(app)
+    before = app.state()
+    made = rerun_all(app, range(1, 15))
+    assert sorted(made.values()) == list(range(15, 29))
+    for old, new in made.items():
+        assert metrics(app, new) == metrics(app, old)
+        before_info, info = app.info(old), app.info(new)
+        assert info["status"] == "COMPLETE"
+        assert info["overrides"] == before_info["overrides"]
+        assert info["work_dir"] == before_info["work_dir"]
+        assert info["version_manager"] == before_info["version_manager"]
+    assert app.state() == before
+
+
+def test_queued_runs_come_out_the_same(app: GitProject, cluster: Cluster) -> None:
+    app.write("rule.py", RULE.format(factor=2))
+    app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "seed=1,2,3")
+    wait_until(lambda: ended(app))
+    move_on(app)
+    shutil.rmtree(app.copies()[0])
+    for log_id in ("1", "2"):
+        output, _ = app.mlxpy("rerun", log_id)
+        assert output == "Submitted 1 job to the cluster queue!\n"
+    here, _ = rerun(app, "3", "--here")
+    assert app.info(here)["scheduler"] is None
+    wait_until(lambda: ended(app))
+    assert app.run_ids() == [1, 2, 3, 4, 5, 6]
+    for log_id in (1, 2, 3):
+        assert metrics(app, log_id + 3) == metrics(app, log_id)
+    assert [app.info(log_id)["scheduler"]["name"] for log_id in (4, 5)] == [cluster.name] * 2
+    again, _ = rerun(app, "4", "lr=0.5", "--here")
+    assert app.yaml(again, "config")["lr"] == 0.5
+
+
+# What else a run may be.
+
+
+def test_a_copy_that_is_gone_comes_back_and_then_not(app: GitProject, tmp_path: Path) -> None:
+    app.run("main.py", GIT)
+    move_on(app)
+    shutil.rmtree(app.copies()[0])
+    new, _ = rerun(app, "1")
+    assert metrics(app, new) == metrics(app, 1)
+    again, _ = rerun(app, str(new), "seed=5")
+    assert app.info(again)["work_dir"] == app.info(1)["work_dir"]
+    shutil.move(app.path / "logs", tmp_path / "logs")
+    shutil.rmtree(app.path)
+    _, errors = app.mlxpy("rerun", "1", exit_code=1, cwd=tmp_path)
+    commit = re.escape(Path(app.path).name)
+    assert re.fullmatch(
+        rf"Error: the code is gone: there is no repository \S+/{commit}, and no copy of \w{{40}}\n",
+        errors,
+    )
+    assert len(list((tmp_path / "logs").glob("[0-9]*"))) == 3
+
+
+def test_a_commit_that_is_gone(app: GitProject) -> None:
+    app.run("main.py", GIT)
+    shutil.rmtree(app.copies()[0])
+    shutil.rmtree(app.path / ".git")
+    GitProject(app.path)
+    app.commit("of another history")
+    _, errors = app.mlxpy("rerun", "1", exit_code=1)
+    assert errors.startswith(f"Error: the code is gone: {app.path} has no commit")
+    assert errors.count("\n") == 1
+    assert app.run_ids() == [1]
+
+
+def test_what_may_differ_is_told(app: GitProject) -> None:
+    app.run("main.py", "hydra/callbacks=mlxp_logger", "seed=3")
+    app.write("rule.py", RULE.format(factor=2))
+    new, errors = rerun(app, "1")
+    assert (
+        "mlxpy: what may differ: there is no record of its code: "
+        f"{app.path} is used as it is now\n" in errors
+    )
+    assert metrics(app, new) != metrics(app, 1)
+    app.run("main.py", GIT, "hydra.callbacks.mlxp_git.on_dirty=ignore")
+    new, errors = rerun(app, "3")
+    commit = app.git("rev-parse", "HEAD")[:12]
+    assert (
+        "mlxpy: what may differ: uncommitted changes of its code were not kept: "
+        f"this is commit {commit}\n" in errors
+    )
+    assert metrics(app, new) == metrics(app, 3)
+
+
+def test_overrides(app: GitProject) -> None:
+    app.run("main.py", GIT, "seed=3", "+extra=1")
+    new, errors = rerun(app, "1", "seed=4", "lr=0.2", "extra=2", "+more=3")
+    assert app.yaml(new, "config") == {
+        "seed": 4, "lr": 0.2, "start": 1.5, "wait": False, "code": 0, "extra": 2, "more": 3,
+    }  # fmt: skip
+    told = [line.removeprefix("mlxpy: config.") for line in errors.splitlines() if "config." in line]
+    assert sorted(told) == [
+        "extra was 1 and is 2",
+        "lr was 0.1 and is 0.2",
+        "more was not there and is 3",
+        "seed was 3 and is 4",
+    ]
+    _, errors = rerun(app, "1")
+    assert "was" not in errors
+
+
+def test_overrides_that_hydra_refuses(app: GitProject) -> None:
+    app.run("main.py", GIT)
+    for override, words in (
+        ("nothing=1", "Could not override 'nothing'"),
+        ("lr=[1", "no viable alternative at input '[1'"),
+        ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
+    ):
+        new, errors = rerun(app, "1", override, exit_code=1)
+        assert words in errors
+        assert app.info(new)["status"] == "FAILED"
+        assert "before the program started" in app.info(new)["exception"]["message"]
+
+
+def test_the_exit_code_is_the_programs(app: GitProject) -> None:
+    app.run("main.py", GIT, "code=3", exit_code=3)
+    new, _ = rerun(app, "1", exit_code=3)
+    assert app.info(new)["status"] == "FAILED"
+
+
+def test_ctrl_c_ends_the_program_and_the_command(app: GitProject) -> None:
+    app.run("main.py", GIT)
+    terminal = pexpect.spawn(MLXPY, ["rerun", "1", "wait=true"], cwd=str(app.path), timeout=60)
+    terminal.expect("waits")
+    process_id = app.info(2)["process_id"]
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert app.info(2)["status"] == "INTERRUPTED"
+    assert not Path(f"/proc/{process_id}").exists()
+
+
+# Other ways to start a program.
+
+
+def test_a_module(app: GitProject) -> None:
+    for name in ("main.py", "rule.py"):
+        app.write(f"package/{name}", (app.path / name).read_text().replace("from rule", "from .rule"))
+    app.write("package/conf/config.yaml", CONFIG)
+    app.write("package/__init__.py", "")
+    app.run("-m", "package.main", GIT, "seed=1")
+    app.run("-m", "package.main", "-m", GIT, "seed=2,3")
+    shutil.rmtree(app.path / "package")
+    assert rerun_all(app, [1]) == {1: 4}
+    assert rerun_all(app, [3]) == {3: 5}
+    assert (metrics(app, 4), metrics(app, 5)) == (metrics(app, 1), metrics(app, 3))
+
+
+LAUNCHED = MAIN.replace(
+    """@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    train(cfg, mlxpy.get_logger())
+""",
+    """@mlxpy.launch(config_path="conf")
+def main(ctx):
+    train(ctx.config, ctx.logger)
+""",
+)
+
+
+def test_a_launched_program(app: GitProject) -> None:
+    app.write("main.py", LAUNCHED)
+    version_manager = "+mlxpy.use_version_manager=True"
+    app.run("main.py", version_manager, "lr=0.3", "+new=1")
+    app.run("main.py", version_manager, "seed=1,2")
+    local = ["+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
+    app.run("main.py", version_manager, *local, "seed=3,4", "+mlxpy.logger.log_streams_to_file=True")
+    move_on(app)
+    assert app.run_ids() == [1, 2, 3, 4, 5]
+    made = rerun_all(app, [1, 3, 5])
+    assert {old: metrics(app, new) for old, new in made.items()} == {
+        old: metrics(app, old) for old in made
+    }
+    assert app.yaml(made[1], "config")["new"] == 1
+    assert app.yaml(made[5], "mlxpy")["logger"]["log_streams_to_file"] is True
+    assert len(app.run_ids()) == 8
+    new, _ = rerun(app, "3", "+mlxpy.logger.log_streams_to_file=True", "seed=9")
+    assert app.yaml(new, "config")["seed"] == 9
+    assert app.yaml(new, "mlxpy")["logger"]["log_streams_to_file"] is True
+
+
+def test_a_launched_program_in_a_queue(app: GitProject, cluster: Cluster) -> None:
+    app.write("main.py", LAUNCHED)
+    queue = ["+mlxpy.use_scheduler=True", f"+mlxpy.scheduler.name={cluster.name}"]
+    app.run("main.py", "+mlxpy.use_version_manager=True", *queue, "lr=0.3", "seed=1,2")
+    wait_until(lambda: ended(app))
+    move_on(app)
+    app.mlxpy("rerun", "2")
+    wait_until(lambda: len(app.statuses()) == 3 and ended(app))
+    assert metrics(app, 3) == metrics(app, 2)
+
+
+def test_the_line_of_a_shell_script(app: GitProject) -> None:
+    lines = "factor=1\npython main.py hydra/callbacks=mlxp_logger seed=$((factor + 1)) 'lr=0.5'\n"
+    app.write("jobs.sh", f"#!/bin/bash\n{lines}")
+    path = {"PATH": f"{Path(MLXPY).parent}:{os.environ['PATH']}"}  # python is this one
+    mlxpysub = str(Path(MLXPY).with_name("mlxpysub"))
+    done = app.run(mlxpysub, "jobs.sh", "--scheduler", "LocalScheduler", env=path)
+    assert "Ran 1 job" in done.stdout
+    assert app.yaml(1, "config")["seed"] == 2
+    new, _ = rerun(app, "1", env=path)
+    assert metrics(app, new) == metrics(app, 1)
+    new, _ = rerun(app, "1", "start=5", env=path)
+    assert app.yaml(new, "config") == {**app.yaml(1, "config"), "start": 5}
+
+
+def test_what_sets_a_job_up_sets_it_up_again(app: GitProject, cluster: Cluster) -> None:
+    app.write("main.py", MAIN.replace("    x =", '    assert os.environ["SET"] == "up"\n    x =', 1))
+    options = ["env_cmd='export SET=up'", "cleanup_cmd='touch cleaned'"]
+    options += ["requeue=true", "signal_delay_s=60"] if cluster.launcher == "mlxp_slurm" else []
+    chosen = [f"hydra.launcher.{option}" for option in options]
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", *chosen)
+    wait_until(lambda: (app.path / "cleaned").exists())
+    assert app.statuses() == ["COMPLETE"]
+    (app.path / "cleaned").unlink()
+    new, _ = rerun(app, "1", "--here")
+    assert metrics(app, new) == metrics(app, 1)
+    assert (app.path / "cleaned").exists()
+
+
+def test_a_script_without_hydra(app: GitProject) -> None:
+    app.write(
+        "plain.py",
+        """
+        import sys
+        import mlxpy
+        with mlxpy.Logger(config={"words": sys.argv[1:]}) as logger:
+            logger.log_metrics({"x": len(sys.argv)}, "train")
+        """,
+    )
+    app.run("plain.py", "a=b c", "--flag", "it's")
+    new, errors = rerun(app, "1")
+    assert metrics(app, new) == metrics(app, 1)
+    assert app.yaml(new, "config") == {"words": ["a=b c", "--flag", "it's"]}
+    assert "what may differ: there is no record of its code" in errors
+    assert app.run_ids() == [1, 2]
+
+
+def test_a_program_that_makes_no_run_any_more(app: GitProject) -> None:
+    app.write("plain.py", "import mlxpy\nmlxpy.Logger(config={})\n")
+    app.run("plain.py")
+    app.write("plain.py", "print('nothing')\n")
+    new, _ = rerun(app, "1", exit_code=1)
+    assert app.info(new)["status"] == "FAILED"
+    (app.path / "plain.py").unlink()
+    rerun(app, "1", exit_code=2)  # Python's
+    assert app.statuses() == ["COMPLETE", "FAILED", "FAILED"]
+    assert app.mlxpy("status") == ("1 COMPLETE, 2 FAILED\n", "")
