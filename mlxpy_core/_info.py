@@ -135,7 +135,7 @@ def submitted_info(
             "cluster": cluster,
             "scheduler_job_id": None,
             "array_index": None,
-            "job_ended": False,
+            "may_come_back": True,
             "submitter": describe_process(),
         },
         "version_manager": launch.version_manager,
@@ -157,7 +157,11 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
     scheduler = earlier.get("scheduler")
     if scheduler:
         # One that runs by hand belongs to no job.
-        job = {"scheduler_job_id": job_id, "array_index": array_index, "job_ended": job_id is None}
+        job = {
+            "scheduler_job_id": job_id,
+            "array_index": array_index,
+            "may_come_back": job_id is not None,
+        }
         scheduler = {**scheduler, **job}
         scheduler.pop("submitter", None)
     attempt = {
@@ -227,6 +231,8 @@ def set_status(
         signal: the name of the signal that ended it; told if the word is INTERRUPTED.
     """
     info["status"] = info["attempts"][-1]["status"] = status.value
+    if info.get("scheduler") and status in (Status.COMPLETE, Status.FAILED):
+        info["scheduler"]["may_come_back"] = False
     told = signal if status is Status.INTERRUPTED else None
     info["signal"] = info["attempts"][-1]["signal"] = told
     now = None if status is Status.RUNNING else datetime.now().astimezone()
@@ -262,8 +268,8 @@ def is_final(info: Mapping[str, Any]) -> bool:
     """
     if Status(info["status"]) not in ENDED:
         return False
-    job_ended = (info.get("scheduler") or {}).get("job_ended", True)
-    return info["status"] != Status.INTERRUPTED.value or bool(job_ended)
+    may_come_back = (info.get("scheduler") or {}).get("may_come_back")
+    return info["status"] != Status.INTERRUPTED.value or not may_come_back
 
 
 def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:

@@ -275,7 +275,7 @@ def test_jobs_killed_on_their_node(app: Project, cluster: Cluster) -> None:
     queue(app, cluster, "fail=kill", "seconds=0")
     wait_until(lambda: found_out(app) == ["KILLED"])
     info = app.info()
-    assert info["scheduler"]["job_ended"] is True
+    assert info["scheduler"]["may_come_back"] is False
     assert rows(app)[0]["job"] == info["scheduler"]["scheduler_job_id"]
 
 
@@ -285,7 +285,7 @@ def test_an_id_that_is_none_is_not_given_to_a_scheduler(app: Project) -> None:
     wait_until(lambda: app.statuses() == ["COMPLETE"])
     info = app.info()
     info |= {"status": "RUNNING"}
-    info["scheduler"] |= {"job_ended": False, "scheduler_job_id": "--user=root"}
+    info["scheduler"] |= {"may_come_back": True, "scheduler_job_id": "--user=root"}
     app.file(1, "metadata/info.yaml").write_text(dump_yaml(info))
     assert app.mlxpy("cancel", "1", "--yes") == (
         "Nothing to cancel.\n",

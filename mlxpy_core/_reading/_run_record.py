@@ -87,8 +87,8 @@ def _fields(info: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 def _is_final(fields: Mapping[str, Any]) -> bool:
     # As `_info.is_final`, which knows the fields' meaning.
     status = fields.get("info.status")
-    comes_back = status == Status.INTERRUPTED.value and fields.get("info.scheduler.job_ended") is False
-    return str(status) in _ENDED and not comes_back
+    comes_back = fields.get("info.scheduler.may_come_back") is True
+    return str(status) in _ENDED and not (status == Status.INTERRUPTED.value and comes_back)
 
 
 def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:

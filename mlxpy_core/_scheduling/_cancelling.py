@@ -52,7 +52,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
         job_id = job_id_of(run, info)
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
-        elif scheduler and scheduler["name"] != LOCAL and not scheduler.get("job_ended", True):
+        elif scheduler and scheduler["name"] != LOCAL and scheduler.get("may_come_back"):
             if job_id is None:
                 plan.left.append(f"it is not known which job run {run.log_id} is")
             else:

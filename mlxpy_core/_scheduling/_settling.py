@@ -67,7 +67,7 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
         if is_final(info):
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
-        if scheduler["name"] == LOCAL or scheduler.get("job_ended", True):
+        if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
             if _died_here(run, info):
                 _note(findings, run, None)
         elif not _lives_here(info):
@@ -110,7 +110,7 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
     elif status is Status.SUBMITTED:
         _end_unstarted(info, job)
     if info["scheduler"]:
-        info["scheduler"]["job_ended"] = True
+        info["scheduler"]["may_come_back"] = False
     _write(directory, info)
     return Status(info["status"])
 

@@ -223,7 +223,7 @@ def _write_script(path: Path, text: str) -> None:
 
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
     info = dict(job.earlier) or _info(job, scheduler)
-    info["scheduler"]["job_ended"] = True
+    info["scheduler"]["may_come_back"] = False
     if job.earlier:
         pass
     elif isinstance(error, KeyboardInterrupt):
