@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._reading import ConfigList, Reader
 
-from ._arguments import named_numbers
+from ._arguments import named_numbers, print_json
 
 
 def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
@@ -49,6 +49,17 @@ def need_runs(logs: Path, words: Sequence[str]) -> ConfigList:
     if not len(found):
         raise MlxpyError(no_runs(logs, words))
     return found
+
+
+def runs_to_list(logs: Path, words: Sequence[str], *, as_json: bool) -> ConfigList | None:
+    """Finds runs as `find_runs` does; None where there is none, which has been said then."""
+    found = find_runs(logs, words)
+    if len(found):
+        return found
+    if as_json:
+        print_json([])
+    click.echo(f"mlxpy: {no_runs(logs, words)}", err=True)
+    return None
 
 
 def no_runs(logs: Path, words: Sequence[str]) -> str:

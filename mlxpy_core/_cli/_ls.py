@@ -46,13 +46,10 @@ def command(
       mlxpy ls "config.optimizer.lr <= 0.01 & info.status == 'COMPLETE'"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
-    from ._find import find_runs, no_runs
+    from ._find import runs_to_list
 
-    found = find_runs(logs, runs)
-    if not len(found):
-        if as_json:
-            print_json([])
-        click.echo(f"mlxpy: {no_runs(logs, runs)}", err=True)
+    found = runs_to_list(logs, runs, as_json=as_json)
+    if found is None:
         return
     found = found[-last:] if last else found
     differing = [] if columns else found.diff()

@@ -38,13 +38,10 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
       mlxpy status 12-20
       mlxpy status "config.optimizer.lr == 0.1" --json
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
-    from ._find import find_runs, no_runs
+    from ._find import runs_to_list
 
-    found = find_runs(logs, runs)
-    if not len(found):
-        if as_json:
-            print_json([])
-        click.echo(f"mlxpy: {no_runs(logs, runs)}", err=True)
+    found = runs_to_list(logs, runs, as_json=as_json)
+    if found is None:
         return
     known = set(found.keys())
     table = {name: list(found[field]) for name, field in _SHOWN.items() if field in known}
