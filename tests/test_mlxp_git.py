@@ -72,6 +72,7 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
         "repo_path": str(app.path),
         "remote": None,
         "safe_copy": str(copy),
+        "link": [],
     }
     assert any(line.startswith("hydra-core==") for line in requirements)
     assert not any(line.startswith("pytest==") for line in requirements)

@@ -237,7 +237,10 @@ def test_no_job_id(
         ({"PBS_JOBID": "3[2].server", "PBS_ARRAY_INDEX": "2"}, ("3[2].server", 2)),
         ({"LSB_JOBID": "3", "LSB_JOBINDEX": "0"}, ("3", None)),
         ({"LSB_JOBID": "3", "LSB_JOBINDEX": "2"}, ("3[2]", 2)),
-        ({"SLURM_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "0"}, ("3", 0)),
+        (
+            {"SLURM_JOB_ID": "4", "SLURM_ARRAY_JOB_ID": "3", "SLURM_ARRAY_TASK_ID": "0"},
+            ("3_0", 0),
+        ),
     ],
 )
 def test_the_job_that_a_process_belongs_to(
