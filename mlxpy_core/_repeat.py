@@ -16,6 +16,7 @@ from ._errors import MlxpyError
 from ._files import write_whole
 from ._info import Launch, submitted_info
 from ._placement import RUN_DIRECTORY_VARIABLE
+from ._process import describe_process
 from ._scheduling import LOCAL, Job, ShellLine, find_scheduler, write_script
 from ._versioning import CodeOfRun, code_of_run
 from ._yaml import dump_yaml, load_yaml
@@ -75,7 +76,9 @@ def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
 def announce_run(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) -> None:
     """Writes what is known of a run before its program starts, which itself is not told its code."""
     launch = replace(Launch.of_info(info), version_manager=code.version_manager)
-    write_whole(new.info, dump_yaml({**submitted_info(new, launch, "", ""), "scheduler": None}))
+    info = submitted_info(new, launch, "", "")
+    write_whole(new.config, dump_yaml({}))
+    write_whole(new.info, dump_yaml({**info, "scheduler": None, "submitter": describe_process()}))
 
 
 def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | None = None) -> int:

@@ -10,9 +10,7 @@ import click
 
 from mlxpy_core._directories import RunDirectory, take_run_directory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._files import write_whole
 from mlxpy_core._info import Status, read_info
-from mlxpy_core._yaml import dump_yaml
 
 from ._arguments import choose_run, logs_option, run_argument
 
@@ -59,10 +57,8 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     exit_code = run_here(new, code, old, job)
     if settle(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run
-    if new.config.exists():
+    if (read_info(new) or {}).get("attempts"):
         _say_differences(old, new)
-    else:
-        write_whole(new.config, dump_yaml({}))  # without one nobody can list the run
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
 

@@ -17,6 +17,10 @@ class LSFScheduler(Scheduler):
     array_index = "LSB_JOBINDEX"
     first_index = 1
 
+    @property
+    def cluster(self) -> str:
+        return self.named(["lsid"], r"^My cluster name is (\S+)$")
+
     def name_directives(self, name: str) -> list[str]:
         # LSF sends output by mail, or to a file at the job's end and with a report: what the program
         # writes goes to the run's own files directly.

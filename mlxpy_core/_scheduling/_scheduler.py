@@ -55,8 +55,19 @@ class Scheduler(ABC):
 
     @property
     def cluster(self) -> str:
-        """The name of the cluster that answers here; empty where clusters have no names."""
+        """The name of the cluster that answers here; empty if it has none, or does not answer.
+
+        Only where it has one can a job that the scheduler does not know be told from another cluster's.
+        """
         return ""
+
+    def named(self, command: Sequence[str], pattern: str) -> str:
+        """Gives what a pattern's group finds in the answer of a command; empty if it finds nothing."""
+        try:
+            found = re.search(pattern, self.call(command, Path("/")), flags=re.MULTILINE)
+        except SubmissionError:
+            return ""
+        return found[1] if found else ""
 
     @property
     def max_array_size(self) -> int:

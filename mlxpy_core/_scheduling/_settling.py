@@ -148,7 +148,9 @@ def _ask(
         return
     for run, job_id in known.items():
         state = states.get(job_id)
-        if state is None and not (scheduler.forgets and _age_s(infos[run]) > _UNKNOWN_S):
+        # Another cluster's jobs are not known here either, and may run.
+        forgotten = bool(cluster) and scheduler.forgets and _age_s(infos[run]) > _UNKNOWN_S
+        if state is None and not forgotten:
             continue
         _note(findings, run, state)
 
@@ -219,7 +221,7 @@ def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
 
 def died_submitting(info: Mapping[str, Any]) -> bool:
     """Tells whether the process that submitted a run, which waits, is known to have ended."""
-    submitter = (info["scheduler"] or {}).get("submitter")
+    submitter = (info["scheduler"] or info).get("submitter")
     return isinstance(submitter, dict) and died_here(submitter)
 
 
@@ -236,8 +238,7 @@ def _age_s(info: Mapping[str, Any]) -> float:
 def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
     now = datetime.now().astimezone()
     info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
-    if info["scheduler"]:
-        info["scheduler"].pop("submitter", None)
+    (info["scheduler"] or info).pop("submitter", None)
     if job is Status.INTERRUPTED:
         info["status"] = Status.INTERRUPTED.value
     elif info["attempts"]:  # it was put back, and did not start again

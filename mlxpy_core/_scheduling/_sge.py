@@ -26,6 +26,10 @@ class SGEScheduler(Scheduler):
     requeue = "exit 99"  # queue_conf(5), "forbid_reschedule"
     warning = r"^-notify\b"
 
+    @property
+    def cluster(self) -> str:
+        return self.named(["qconf", "-sss"], r"^(\S+)$")  # qconf(1): the host of the scheduler
+
     def name_directives(self, name: str) -> list[str]:
         # sge_types(5): a job's name has no slash and starts with no digit. With -cwd the output goes to
         # the script's directory where no file is given, not to the user's home.

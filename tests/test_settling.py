@@ -1,0 +1,176 @@
+"""What is concluded from what a scheduler says or does not; real ones are asked in test_states."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from conftest import Project
+
+from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
+from mlxpy_core._info import read_info
+from mlxpy_core._scheduling import LSFScheduler, Scheduler, SGEScheduler, SubmissionError, settle_runs
+
+
+class Stub(Scheduler):
+    """Says what it is told to; a real one cannot be silent, of another cluster and forgetful at will."""
+
+    here: ClassVar[str] = "c"
+    answers: ClassVar[dict[str, Status] | None] = {}
+    asked: ClassVar[list[Sequence[str]]] = []
+
+    @property
+    def cluster(self) -> str:
+        return self.here
+
+    def submit(self, script: Path) -> str:
+        raise NotImplementedError
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        raise NotImplementedError
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        self.asked.append(job_ids)
+        if self.answers is None:
+            raise SubmissionError("it is silent")
+        return self.answers
+
+
+class Remembering(Stub):
+    forgets = False
+
+
+def make_run(
+    logs: Path, status: str, *, age_s: float = 3600, cluster: str = "c", scheduler: type = Stub
+) -> RunDirectory:
+    """Makes a run whose job was started on another machine."""
+    run = RunDirectory(logs / str(len(list(logs.glob("[0-9]*"))) + 1))
+    start = datetime.now().astimezone() - timedelta(seconds=age_s)
+    attempt = {"job_id": "7", "host": "elsewhere", "start": start.isoformat(), "status": status}
+    info: dict[str, Any] = {
+        "status": status,
+        "attempts": [attempt],
+        "scheduler": {
+            "name": f"{__name__}.{scheduler.__name__}",
+            "cluster": cluster,
+            "scheduler_job_id": "7",
+            "may_come_back": True,
+        },
+    }
+    run.metadata.mkdir(parents=True)
+    run.info.write_text(dump_yaml(info))
+    run.config.write_text("{}\n")
+    return run
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("here", "c"), ("answers", {}), ("asked", [])):
+        monkeypatch.setattr(Stub, name, value)
+
+
+SUBMITTED, RUNNING, KILLED = Status.SUBMITTED, Status.RUNNING, Status.KILLED
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "word"),
+    [
+        ("RUNNING", Status.RUNNING, "RUNNING"),
+        ("RUNNING", Status.COMPLETE, "KILLED"),
+        ("RUNNING", Status.KILLED, "KILLED"),
+        ("RUNNING", Status.SUBMITTED, "SUBMITTED"),  # it was put back
+        ("INTERRUPTED", Status.SUBMITTED, "SUBMITTED"),
+        ("INTERRUPTED", Status.RUNNING, "INTERRUPTED"),
+        ("INTERRUPTED", Status.FAILED, "INTERRUPTED"),
+        ("KILLED", Status.RUNNING, "KILLED"),
+        ("COMPLETE", Status.SUBMITTED, "COMPLETE"),
+    ],
+)
+def test_what_a_scheduler_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, job: Status, word: str
+) -> None:
+    run = make_run(tmp_path, status)
+    monkeypatch.setattr(Stub, "answers", {"7": job})
+    assert settle_runs([run]).words == {run: Status(word)}
+    assert (read_info(run) or {})["status"] == word
+
+
+def test_one_that_is_interrupted_is_asked_about_until_its_job_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path, "INTERRUPTED")
+    for job, asked in ((Status.RUNNING, 1), (Status.FAILED, 2), (Status.FAILED, 2)):
+        monkeypatch.setattr(Stub, "answers", {"7": job})
+        assert list(Reader(tmp_path).search()["info.status"]) == ["INTERRUPTED"]
+        assert len(Stub.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("run", "here", "answers", "trouble"),
+    [
+        ({"age_s": 5}, "c", {}, ""),  # accounting is late
+        ({}, "other", {}, "the cluster 'c' of test_settling.Stub does not answer on this machine"),
+        ({}, "c", None, "it is silent"),
+        ({"cluster": ""}, "", {}, ""),  # it may be another cluster
+        ({"scheduler": Remembering}, "c", {}, ""),
+    ],
+)
+def test_nobody_is_called_dead_because_nothing_is_known(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: dict[str, Any],
+    here: str,
+    answers: dict[str, Status] | None,
+    trouble: str,
+) -> None:
+    made = make_run(tmp_path, "RUNNING", **run)
+    monkeypatch.setattr(Stub, "here", here)
+    monkeypatch.setattr(Stub, "answers", answers)
+    reader = Reader(tmp_path)
+    assert list(reader.search()["info.status"]) == ["RUNNING"]
+    assert reader.troubles == ([trouble] if trouble else [])
+    assert (read_info(made) or {})["status"] == "RUNNING"
+
+
+def test_a_job_that_its_cluster_has_forgotten_has_ended(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "RUNNING")
+    assert settle_runs([run]).words == {run: KILLED}
+
+
+def test_each_scheduler_is_asked_once(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, "RUNNING") for _ in range(3)]
+    settle_runs(runs)
+    assert Stub.asked == [["7"]]
+
+
+def test_words_that_cannot_be_written_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlxpy_core import StorageError
+    from mlxpy_core._scheduling import _settling
+
+    def refuse(*_: Any, **__: Any) -> None:  # root may write everywhere
+        raise StorageError("cannot write info.yaml", PermissionError(13, "Permission denied"))
+
+    runs = [make_run(tmp_path, "RUNNING") for _ in range(3)]
+    monkeypatch.setattr(_settling, "_write", refuse)
+    (trouble,) = settle_runs(runs).troubles
+    assert trouble == (
+        "what became of runs 1 to 3 cannot be written down: cannot write info.yaml: Permission denied"
+    )
+
+
+def test_clusters_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Project(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    answers = {
+        "lsid": "IBM Spectrum LSF 10.1\\n\\nMy cluster name is cluster1\\nMy master name is hosta",
+        "qconf": "node-0.example.org",
+    }
+    for name, answer in answers.items():
+        commands.write(name, f"#!/bin/sh\nprintf '{answer}\\n'").chmod(0o755)
+    assert LSFScheduler().cluster == "cluster1"
+    assert SGEScheduler().cluster == "node-0.example.org"
+    (tmp_path / "lsid").unlink()
+    assert LSFScheduler().cluster == ""
