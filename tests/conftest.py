@@ -36,7 +36,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
 BECOME_NOBODY = """
-import os, cloudpickle, importlib.metadata, mlxpy
+import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._grammar, pandas
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

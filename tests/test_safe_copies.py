@@ -72,7 +72,9 @@ def test_a_copy_that_was_killed_is_not_there_and_the_next_is_whole(
     wait_until(lambda: list(parent.glob("project/.tmp-*/*")))
     process.send_signal(number)
     process.wait(timeout=60)
-    (tmp_path / "fifo").open("w").close()  # lets the filter go, whose git may still be there
+    (tmp_path / "fifo").open("w").close()  # lets the filter go
+    # The git of the one that was killed goes on for a while, and would write what is being removed.
+    wait_until(lambda: subprocess.run(["pgrep", "-f", f"work-tree={parent}"]).returncode)
     assert not (parent / "project" / commit).exists()
     repository.git("config", "filter.slow.smudge", "cat")
     place = safe_copy(found(repository), commit, parent)
