@@ -11,6 +11,7 @@ from conftest import Project
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._info import read_info
 from mlxpy_core._scheduling import LSFScheduler, Scheduler, SGEScheduler, SubmissionError, settle_runs
+from mlxpy_core._scheduling._settling import note_cancelled
 
 
 class Stub(Scheduler):
@@ -174,3 +175,12 @@ def test_clusters_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert SGEScheduler().cluster == "node-0.example.org"
     (tmp_path / "lsid").unlink()
     assert LSFScheduler().cluster == ""
+
+
+def test_one_that_was_cancelled_while_it_waited(tmp_path: Path) -> None:
+    """Grid Engine keeps no record of such a job."""
+    run = make_run(tmp_path, "SUBMITTED", age_s=1)
+    settle_runs([run])
+    assert (read_info(run) or {})["status"] == "SUBMITTED"
+    note_cancelled(run)
+    assert settle_runs([run]).words == {run: Status.INTERRUPTED}

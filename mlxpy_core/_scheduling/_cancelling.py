@@ -11,7 +11,7 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._info import Status, is_final, read_info
 from mlxpy_core._process import lives_here, noted_process
 
-from ._settling import LOCAL, job_id_of, scheduler_of, settle
+from ._settling import LOCAL, job_id_of, note_cancelled, scheduler_of, settle
 
 
 @dataclass
@@ -92,6 +92,8 @@ def cancel(plan: Cancellation) -> None:
             continue
         try:
             scheduler.cancel(list(jobs))
+            for run in (run for runs in jobs.values() for run in runs):
+                note_cancelled(run)
         except MlxpyError as error:  # each scheduler may refuse for itself
             refusals.append(str(error))
     if refusals:

@@ -24,7 +24,7 @@ from mlxpy_core._yaml import dump_yaml, load_yaml
 
 from ._find import find_installed_scheduler, find_scheduler
 from ._scheduler import Scheduler
-from ._submission import run_names
+from ._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
@@ -108,7 +108,7 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
             return settle(directory, job)
         set_status(info, Status.KILLED)
     elif status is Status.SUBMITTED:
-        _end_unstarted(info, job)
+        _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
     _write(directory, info)
@@ -149,7 +149,8 @@ def _ask(
     for run, job_id in known.items():
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
-        forgotten = bool(cluster) and scheduler.forgets and _age_s(infos[run]) > _UNKNOWN_S
+        settled = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
+        forgotten = bool(cluster) and scheduler.forgets and settled
         if state is None and not forgotten:
             continue
         _note(findings, run, state)
@@ -182,6 +183,16 @@ def _put_back(directory: RunDirectory) -> Status | None:
         info["status"] = Status.SUBMITTED.value
         _write(directory, info, ended=False)
     return Status.SUBMITTED
+
+
+def note_cancelled(directory: RunDirectory) -> None:
+    """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
+    write_whole(directory.keys / CANCELLED, "")
+
+
+def was_cancelled(directory: RunDirectory) -> bool:
+    """Tells whether `note_cancelled` was called since the run was submitted last."""
+    return (directory.keys / CANCELLED).exists()
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from ._scheduler import Scheduler, SubmissionError
 from ._script import ScriptOptions, ShellLine, array_script, job_script
 
 _NOTE = "job.yaml"
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
         write_whole(directory.config, dump_yaml(job.config))
     # What it takes to submit the run again, should this process die before the queue has taken it.
     directory.keys.mkdir(exist_ok=True)
+    (directory.keys / CANCELLED).unlink(missing_ok=True)
     (directory.keys / _NOTE).write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
     write_script(job, scheduler)
     write_whole(directory.info, dump_yaml(_info(job, scheduler)))
