@@ -30,8 +30,10 @@ settings.load_profile("untimed")
 REPOSITORY = Path(__file__).parent.parent
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 
-# Under nohup it is ignored, also by the programs that the tests start.
+# Ignored under nohup and in the background, also by the programs that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
