@@ -24,7 +24,7 @@ from mlxpy_core import load_yaml
 from mlxpy_core._scheduling import OARScheduler, Scheduler, SGEScheduler, SLURMScheduler
 
 # How long an example takes is the machine's affair.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
