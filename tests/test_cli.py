@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,7 +179,8 @@ class TestLs:
         )
         (tmp_path / "1/metadata/config.yaml").touch()
         assert run(tmp_path, "ls").output.splitlines()[1].split() == ["1", "SUBMITTED", "-", "-"]
-        assert "2026-11-23 12:46:07" in run(MLXP_RUNS, "ls").output
+        logs = shutil.copytree(MLXP_RUNS, tmp_path / "mlxp")
+        assert "2026-11-23 12:46:07" in run(logs, "ls").output
 
     def test_how_long_a_run_goes_on(self, tmp_path: Path) -> None:
         with running(tmp_path):
@@ -250,7 +252,8 @@ class TestShow:
         assert len(re.findall(r"\n  .* to .*: COMPLETE", output)) == 2
 
     def test_runs_of_mlxp_and_runs_that_cannot_be_read(self, tmp_path: Path) -> None:
-        assert "run 1  COMPLETE" in run(MLXP_RUNS, "show", "1").output
+        logs = shutil.copytree(MLXP_RUNS, tmp_path / "mlxp")
+        assert "run 1  COMPLETE" in run(logs, "show", "1").output
         (tmp_path / "4").mkdir()
         error = run(tmp_path, "show", "4", exit_code=1).stderr
         assert error == "Error: run 4 cannot be read: info.yaml: No such file or directory\n"
