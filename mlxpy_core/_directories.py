@@ -49,6 +49,11 @@ class RunDirectory:
     def keys(self) -> Path:
         return self.path / ".keys"
 
+    @property
+    def environment(self) -> Path:
+        """The variables that have the run's program run from a copy of its code."""
+        return self.keys / "environment.yaml"
+
 
 def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
     """Makes the directory of a new run, or of the run `forced_log_id` if that is not -1.

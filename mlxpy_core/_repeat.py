@@ -21,9 +21,6 @@ from ._scheduling import LOCAL, Job, ShellLine, find_scheduler, write_script
 from ._versioning import CodeOfRun, code_of_run
 from ._yaml import dump_yaml, load_yaml
 
-# Written where a run starts from a copy of its code.
-ENVIRONMENT_FILE = "environment.yaml"
-
 _OVERRIDE = re.compile(r"[+~]*(?P<key>[\w@./:$-]+)(=|$)")
 # What shaped a sweep says nothing to one run of it.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
@@ -177,7 +174,7 @@ def _renumbered(words: Sequence[str], old: RunDirectory, new: RunDirectory) -> l
 
 def _recorded_environment(run: RunDirectory) -> dict[str, str]:
     try:
-        recorded = load_yaml((run.keys / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+        recorded = load_yaml(run.environment.read_text(encoding="utf-8"))
         return {str(name): str(value) for name, value in recorded.items()}
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}

@@ -150,7 +150,7 @@ class Run:
                 write_whole(directory.config, dump_yaml(config))
                 write_whole(directory.settings, dump_yaml(settings))
                 if environment := job_environment():  # what makes the run again needs them
-                    write_whole(directory.keys / "environment.yaml", dump_yaml(environment))
+                    write_whole(directory.environment, dump_yaml(environment))
             run._list_requirements()
             run._write_info()
         except BaseException:
