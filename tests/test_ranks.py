@@ -152,7 +152,9 @@ def test_torchrun_itself(ranks: Ranks) -> None:
 
 def test_a_sweep_has_a_run_for_each_job_with_the_output_of_all(ranks: Ranks) -> None:
     streams = "hydra.callbacks.mlxp_logger.log_streams_to_file=true"
-    ranks.run(*ranks.agent("callback.py", "-m", CALLBACK, streams, "+x=1,2"))
+    # Unbuffered, print writes the end of a line by itself: lines of several processes mix on any file.
+    buffered = {"PYTHONUNBUFFERED": ""}
+    ranks.run(*ranks.agent("callback.py", "-m", CALLBACK, streams, "+x=1,2"), env=buffered)
     assert ranks.run_ids() == [1, 2]
     for log_id in (1, 2):
         check_run(ranks, log_id, value=log_id)
