@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import Project
+from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._info import read_info
@@ -156,10 +156,33 @@ def test_words_that_cannot_be_written_are_told_once(
 
     runs = [make_run(tmp_path, "RUNNING") for _ in range(3)]
     monkeypatch.setattr(_settling, "_write", refuse)
-    (trouble,) = settle_runs(runs).troubles
-    assert trouble == (
-        "what became of runs 1 to 3 cannot be written down: cannot write info.yaml: Permission denied"
+    findings = settle_runs(runs)
+    assert findings.troubles == [
+        "what became of runs 1 to 3 is known and cannot be written: cannot write info.yaml: Permission denied"
+    ]
+    assert set(findings.words.values()) == {KILLED}
+
+
+def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
+    project.write("die.py", "import mlxpy, os; mlxpy.Logger('logs'); os.kill(os.getpid(), 9)")
+    project.run("die.py", exit_code=-9)
+    project.open_to_all()
+    project.write(
+        "read.py",
+        f"""
+        import mlxpy_core._scheduling._settling
+        from mlxpy import Reader
+        {BECOME_NOBODY.replace(chr(10), chr(10) + 8 * " ")}
+        for _ in range(2):  # no cache keeps what the run does not say
+            reader = Reader("logs")
+            print(reader.search("info.status == 'KILLED'")["info.log_id"], *reader.troubles)
+        """,
     )
+    told = project.run("read.py").stdout
+    assert told.count("[1] what became of run 1 is known and cannot be written: ") == 2
+    assert project.statuses() == ["RUNNING"]
+    assert list(Reader(project.path / "logs").search()["info.status"]) == ["KILLED"]
+    assert project.statuses() == ["KILLED"]
 
 
 def test_clusters_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ last. Runs that have not ended are read each time.
 import gc
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -152,13 +153,16 @@ class Catalog:
             yield index, np.flatnonzero(tables == index)
 
 
-def open_catalog(logs: Path, cache: CachePlace, *, refresh: bool) -> Catalog:
+def open_catalog(
+    logs: Path, cache: CachePlace, *, refresh: bool, words: Mapping[int, str] = MappingProxyType({})
+) -> Catalog:
     """Reads the runs of a directory, from the cache what has not changed.
 
     Args:
         logs: the directory of runs.
         cache: where the cache lies.
         refresh: whether to look for changes in runs that are cached.
+        words: what became of runs that say that they have not ended, by number.
 
     Raises:
         MlxpyError: the directory cannot be listed.
@@ -182,7 +186,7 @@ def open_catalog(logs: Path, cache: CachePlace, *, refresh: bool) -> Catalog:
     stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     unreadable = _without_info(logs, log_ids[~covered & ~there].tolist())
-    records = _read_all(logs, todo, unreadable)
+    records = _with_words(_read_all(logs, todo, unreadable), words)
     with _collections_paused():
         for table, ended in _tables_of(records):
             segments.append(Segment.of(table))
@@ -292,6 +296,14 @@ def _read_all(
             yield read_run(f"{logs}/{log_id}", stamp)
         except UnreadableRunError as error:  # noqa: PERF203  # each run may fail for itself
             unreadable[log_id] = str(error)
+
+
+def _with_words(records: Iterator[RunRecord], words: Mapping[int, str]) -> Iterator[RunRecord]:
+    for record in records:
+        # One that has ended says so itself; what another says is not to be cached.
+        if not record.ended and record.log_id in words:
+            record.fields["info.status"] = words[record.log_id]
+        yield record
 
 
 def _tables_of(records: Iterator[RunRecord]) -> Iterator[tuple[pa.Table, bool]]:

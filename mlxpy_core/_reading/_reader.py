@@ -31,7 +31,7 @@ class Reader:
 
     Opening it reads the metadata of all runs, from a cache what has not changed. What it shows stays as
     it was then, until `refresh`. Of runs that have no last word it finds out what became of them, from
-    the process table or from their scheduler, which is asked once.
+    the process table or from their scheduler, which is asked once, and writes it where it may.
 
     Args:
         parent_log_dir: the directory of runs.
@@ -130,25 +130,27 @@ class Reader:
         place = cache_place(self._logs, self._dst_dir)
         self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
         self.troubles: list[str] = []
-        if refresh and self._settle():
-            self._catalog = open_catalog(self._logs, place.below("runs"), refresh=True)
+        if refresh and (words := self._settle()):
+            self._catalog = open_catalog(self._logs, place.below("runs"), refresh=True, words=words)
         self._metrics = MetricColumns(self._catalog, place.below("metrics"))
         for cached in ("_kinds", "_lazy_fields"):
             self.__dict__.pop(cached, None)
 
-    def _settle(self) -> bool:
-        """Finds out what became of runs without a last word; tells whether one has another word now."""
+    def _settle(self) -> dict[int, str]:
+        """Finds out what became of runs without a last word; gives the words that are others now."""
         open_ones = np.flatnonzero(~self._catalog.ended)
         if not len(open_ones):
-            return False
+            return {}
         from mlxpy_core._scheduling import settle_runs  # of no use to most readers
 
         words = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
         findings = settle_runs(runs, patience_s=_PATIENCE_S)
         self.troubles = findings.troubles
-        found = [findings.words.get(run, word) for run, word in zip(runs, words, strict=True)]
-        return found != words
+        found = (
+            (run.log_id, findings.words.get(run), old) for run, old in zip(runs, words, strict=True)
+        )
+        return {log_id: new.value for log_id, new, old in found if new and new != old}
 
     @cached_property
     def _kinds(self) -> dict[str, set[str]]:

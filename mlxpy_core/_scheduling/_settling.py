@@ -38,7 +38,7 @@ class Findings:
     """What became of runs.
 
     Attributes:
-        words: the word of each run whose info.yaml can be read.
+        words: the word of each run whose info.yaml can be read, also where it cannot be written.
         troubles: a sentence for each scheduler that could not be asked, and what else is not known.
         unwritten: runs whose word cannot be written, as those of other users, and why.
     """
@@ -78,7 +78,7 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
     if findings.unwritten:
         names = run_names([run.log_id for run in findings.unwritten])
         reason = next(iter(findings.unwritten.values()))
-        findings.troubles.append(f"what became of {names} cannot be written down: {reason}")
+        findings.troubles.append(f"what became of {names} is known and cannot be written: {reason}")
     return findings
 
 
@@ -97,22 +97,29 @@ def settle(directory: RunDirectory, job: Status | None) -> Status | None:
     Raises:
         StorageError: the word cannot be written.
     """
+    info, news = _last_word(directory, job)
+    if info and news:
+        _write(directory, info)
+    return Status(info["status"]) if info else None
+
+
+def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, Any] | None, bool]:
+    """Gives what the info of a run whose job has ended should say, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info):
-        return Status(info["status"]) if info else None
+        return info, False
     status = Status(info["status"])
     if status is Status.RUNNING:
         if _lives_here(info):
-            return Status.RUNNING
+            return info, False
         if read_info(directory) != info:  # its last word came between the two looks
-            return settle(directory, job)
+            return _last_word(directory, job)
         set_status(info, Status.KILLED)
     elif status is Status.SUBMITTED:
         _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
-    _write(directory, info)
-    return Status(info["status"])
+    return info, True
 
 
 def _ask(
@@ -158,31 +165,31 @@ def _ask(
 
 def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
     """Writes what is known of a run's job into its info, and what that comes to into the findings."""
-    try:
-        if job is Status.SUBMITTED:
-            status = _put_back(run)
-        elif job is Status.RUNNING:
-            return  # what its program says is the word
-        else:
-            status = settle(run, job)
-    except StorageError as error:
-        findings.unwritten[run] = str(error)
+    if job is Status.RUNNING:
+        return  # what its program says is the word
+    waits = job is Status.SUBMITTED
+    info, news = _word_of_waiting(run) if waits else _last_word(run, job)
+    if info is None:
         return
-    if status:
-        findings.words[run] = status
+    findings.words[run] = Status(info["status"])
+    if news:
+        try:
+            _write(run, info, ended=not waits)
+        except StorageError as error:
+            findings.unwritten[run] = str(error)
 
 
-def _put_back(directory: RunDirectory) -> Status | None:
-    """Says SUBMITTED of a run whose job is in the queue again."""
+def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
+    """Gives what the info of a run whose job waits should say, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info) or _lives_here(info):
-        return Status(info["status"]) if info else None
+        return info, False
+    if info["status"] == Status.SUBMITTED.value:
+        return info, False
     if info["status"] == Status.RUNNING.value:
         info["attempts"][-1]["status"] = Status.KILLED.value
-    if info["status"] != Status.SUBMITTED.value:
-        info["status"] = Status.SUBMITTED.value
-        _write(directory, info, ended=False)
-    return Status.SUBMITTED
+    info["status"] = Status.SUBMITTED.value
+    return info, True
 
 
 def note_cancelled(directory: RunDirectory) -> None:
