@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import CLUSTERS, Project, need_cluster, one_at_a_time, wait_until
+from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
 
-from mlxpy_core import Reader, RunDirectory
+from mlxpy_core import Reader, RunDirectory, Status
 from mlxpy_core._info import is_final, noted_job_id, read_info
 from mlxpy_core._scheduling import settle_runs
 
@@ -225,3 +225,27 @@ def check(project: Project, case: Case) -> None:
     words = (case.word,) if case.attempts is None else case.attempts
     assert tuple(attempt["status"] for attempt in info["attempts"]) == words
     assert list(Reader(project.path / "logs").search()["info.status"]) == [case.word]
+
+
+def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, cluster: Cluster) -> None:
+    project.write("main.py", APP)
+    never_starts = "hydra.launcher.env_cmd='case $0 in */3/*) exit 1;; esac'"
+    launcher = [f"hydra/launcher={cluster.launcher}", "hydra.launcher.runs_per_job=3", never_starts]
+    project.run("main.py", "-m", *launcher, "+end=wait,SIGKILL,return")
+    runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in (1, 2, 3)]
+
+    def found_out() -> list[str]:
+        settle_runs(runs)
+        return project.statuses()
+
+    wait_until(lambda: found_out() == ["RUNNING", "KILLED", "FAILED"])
+    (job_id,) = {noted_job_id(run, project.info(run.log_id)) for run in runs}
+    assert job_id
+    assert cluster.scheduler().states([job_id]) == {job_id: Status.RUNNING}
+    project.mlxpy("cancel", "1", "--yes")
+    wait_until(lambda: found_out()[0] in ("INTERRUPTED", "KILLED"))
+    assert found_out()[1:] == ["KILLED", "FAILED"]
+    project.mlxpy("resubmit", "2")
+    assert found_out()[1] in ("SUBMITTED", "RUNNING")
+    wait_until(lambda: found_out()[1] == "KILLED")
+    assert [attempt["status"] for attempt in project.info(2)["attempts"]] == ["KILLED"] * 2

@@ -11,6 +11,7 @@ from mlxpy_core._errors import MlxpyError
 from ._scheduler import Scheduler
 
 _WARNING_S = 120  # submitit's signal_delay_s
+_SCRIPT_ENDED = "script_ended"
 
 
 class ShellLine(str):
@@ -186,7 +187,9 @@ def array_script(
             f"    run={_quoted(parent)}/$id",
             # The job was put back for the sake of another run, or this one was cancelled meanwhile.
             f"""    if grep -qsx {words} "$run/metadata/info.yaml"; then continue; fi""",
-            f"    {redirected} &",
+            # The scheduler does not know which of its job's runs have ended.
+            f'    rm -f "$run/.keys/{_SCRIPT_ENDED}"',
+            f'    {{ {redirected}; ended=$?; : > "$run/.keys/{_SCRIPT_ENDED}"; exit $ended; }} &',
             '    processes="$processes $!"',
             "done",
             "status=0",
@@ -196,6 +199,16 @@ def array_script(
             "exit $status",
         ]
     return "\n".join(lines) + "\n"
+
+
+def script_ended(run: Path) -> bool:
+    """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
+    return (run / ".keys" / _SCRIPT_ENDED).exists()
+
+
+def forget_script_ended(run: Path) -> None:
+    """Forgets what `script_ended` knows: the run is to be submitted again."""
+    (run / ".keys" / _SCRIPT_ENDED).unlink(missing_ok=True)
 
 
 def _head(

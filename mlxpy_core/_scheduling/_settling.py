@@ -24,6 +24,7 @@ from mlxpy_core._yaml import dump_yaml, load_yaml
 
 from ._find import find_installed_scheduler, find_scheduler
 from ._scheduler import Scheduler
+from ._script import script_ended
 from ._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
@@ -70,6 +71,8 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
             if _died_here(run, info):
                 _note(findings, run, None)
+        elif _script_ended(run, info):
+            _note(findings, run, None)
         elif not _lives_here(info):
             key = (scheduler["name"], scheduler.get("cluster", ""))
             of_schedulers.setdefault(key, {})[run] = info
@@ -235,6 +238,13 @@ def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     # that it had started.
     script = noted_process(directory)
     return script is None or died_here(script)
+
+
+def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    # One that waits for a second attempt ended in its first.
+    waits_again = info["status"] == Status.SUBMITTED.value and info["attempts"]
+    interrupted = info["status"] == Status.INTERRUPTED.value
+    return not waits_again and not interrupted and script_ended(directory.path)
 
 
 def died_submitting(info: Mapping[str, Any]) -> bool:

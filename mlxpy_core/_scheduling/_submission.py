@@ -17,7 +17,7 @@ from mlxpy_core._yaml import dump_yaml, load_yaml
 
 from ._find import scheduler_name
 from ._scheduler import Scheduler, SubmissionError
-from ._script import ScriptOptions, ShellLine, array_script, job_script
+from ._script import ScriptOptions, ShellLine, array_script, forget_script_ended, job_script
 
 _NOTE = "job.yaml"
 CANCELLED = "cancelled"
@@ -161,6 +161,7 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     # What it takes to submit the run again, should this process die before the queue has taken it.
     directory.keys.mkdir(exist_ok=True)
     (directory.keys / CANCELLED).unlink(missing_ok=True)
+    forget_script_ended(directory.path)
     (directory.keys / _NOTE).write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
     write_script(job, scheduler)
     write_whole(directory.info, dump_yaml(_info(job, scheduler)))
