@@ -7,7 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._artifacts import ArtifactType
-from ._config import plain_config
 from ._directories import RunDirectory, is_run_name, take_run_directory
 from ._errors import (
     InvalidNameError,
@@ -24,6 +23,7 @@ from ._versioning import Version, VersionManager
 from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
+    from ._config import plain_config
     from ._hooks import hookimpl
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
     from ._scheduling import Scheduler, SubmissionError
@@ -68,11 +68,12 @@ _LATER = {
     "Scheduler": "_scheduling",
     "SubmissionError": "_scheduling",
     "hookimpl": "_hooks",
+    "plain_config": "_config",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # A program that trains waits neither for pyarrow nor for pluggy.
+    # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
     if name in _LATER:
         return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """A task's config as plain data: resolved, without what must not be written down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import PurePath
@@ -8,6 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
+
+from ._errors import MlxpyError
 
 
 def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
@@ -22,6 +25,18 @@ def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, 
     """
     with _environment_hidden():
         return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
+
+
+def plain_mapping(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Does with the config of a program without Hydra as `plain_config` does.
+
+    Raises:
+        MlxpyError: it holds what no config can.
+    """
+    try:
+        return plain_config(OmegaConf.create(dict(config)))
+    except OmegaConfBaseException as error:
+        raise MlxpyError(f"config cannot be stored: {error}") from error
 
 
 def _plain_item(config: DictConfig, key: Any) -> Any:

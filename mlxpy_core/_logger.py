@@ -7,9 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore, Load, Save
 from ._checkpoints import (
     TYPE_NAME,
@@ -19,7 +16,6 @@ from ._checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from ._config import plain_config
 from ._errors import MlxpyError, RunEndedError, UnstorableValueError
 from ._files import whole_file
 from ._history import measure_ranks
@@ -306,6 +302,8 @@ def _start_own_run(
     log_streams_to_file: bool,
     config: Mapping[str, Any] | None,
 ) -> Run:
+    from ._config import plain_mapping  # omegaconf is imported in vain by who reads
+
     active = current_run()
     if active and not active.standalone:
         raise MlxpyError(
@@ -316,10 +314,7 @@ def _start_own_run(
         active.end()
     launch = Launch.of_this_process()
     parent = relative_to_launch(parent_log_dir, launch)
-    try:
-        plain = plain_config(OmegaConf.create(dict(config or {})))
-    except OmegaConfBaseException as error:
-        raise MlxpyError(f"config cannot be stored: {error}") from error
+    plain = plain_mapping(config or {})
     settings = {
         "name": logger_name,
         "parent_log_dir": str(parent),

@@ -190,11 +190,11 @@ class TestLs:
         assert [duration_text(s) for s in (4.2, 192, 3725, 183700)] == texts
 
     @pytest.mark.parametrize("runs", [0, 3])
-    def test_neither_the_list_nor_the_help_needs_pandas(self, logs: Path, runs: int) -> None:
+    def test_neither_the_list_nor_the_help_imports_in_vain(self, logs: Path, runs: int) -> None:
         words = ["ls", "--logs", str(logs)] if runs else ["--help"]
         program = (
             "import sys; from mlxpy_core._cli import main; main(sys.argv[1:], standalone_mode=False)\n"
-            "print({'pandas', 'matplotlib', 'lark', 'pyarrow'} & set(sys.modules))"
+            "print({'pandas', 'matplotlib', 'lark', 'omegaconf', 'pyarrow'} & set(sys.modules))"
         )
         command = [sys.executable, "-c", program, *words]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
