@@ -36,9 +36,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Root passes all permissions, and an interpreter below root's home cannot be started as anybody else.
+# Root passes all permissions, and an interpreter below root's home cannot be started as anybody else;
+# nor can anything be imported from there then.
 BECOME_NOBODY = """
-import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._grammar, pandas
+import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._grammar, mlxpy_core._scheduling, pandas
+mlxpy_core._reading._grammar.parse("info.status == 'COMPLETE'")
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

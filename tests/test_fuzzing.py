@@ -31,7 +31,7 @@ query_pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.text() | st.lists(query_pieces, max_size=30).map(" ".join))
 def test_any_query_is_answered_or_refused_at_a_place(query: str) -> None:
     try:

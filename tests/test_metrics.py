@@ -35,7 +35,7 @@ def rows(run: Path, log_name: str = "train") -> list[Any]:
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(st.dictionaries(st.text(), scalars), min_size=1))
 def test_rows_come_back_as_they_were(tmp_path_factory: Any, logged: list[dict[str, Any]]) -> None:
     run = tmp_path_factory.mktemp("run")

@@ -195,7 +195,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.text() | st.lists(pieces | st.text(max_size=3), max_size=25).map("".join))
 @example("'" * 100_001)
 @example("$(" * 50_000)

@@ -142,7 +142,7 @@ def matches(query: str, table: list[dict[str, Any]]) -> list[bool]:
     return matching_rows(parse_query(query), TypedColumns(encode_rows(numbered))).tolist()
 
 
-@settings(max_examples=1500)
+@settings(max_examples=400)
 @given(rows, written_queries())
 def test_a_query_finds_what_the_oracle_finds(
     table: list[dict[str, Any]], query: tuple[Any, str]
@@ -152,7 +152,7 @@ def test_a_query_finds_what_the_oracle_finds(
 
 
 @pytest.mark.smoke
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(rows)
 def test_values_come_back_from_their_columns(table: list[dict[str, Any]]) -> None:
     columns = TypedColumns(encode_rows(table))
@@ -287,7 +287,7 @@ def test_long_nonsense_is_refused(query: str) -> None:
         parse_query(query)
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(
     st.text(st.sampled_from("config.x info=<>!&|~()[]'\"\\`,0123eE+-TrueNonein \n\u00e9"), max_size=60)
 )

@@ -529,7 +529,7 @@ def as_stored(record: RunRecord) -> str:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(config=st.dictionaries(st.text("abc", min_size=1, max_size=3), plain, max_size=4))
 def test_the_summary_says_what_the_yaml_says(tmp_path_factory: Any, config: dict[str, Any]) -> None:
     directory = RunDirectory(tmp_path_factory.mktemp("logs") / "1")

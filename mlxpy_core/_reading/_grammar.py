@@ -38,8 +38,7 @@ NUMBER.2: /[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf\b|nan\b)(?![\w.])/
 STRING: /'(?:[^'\\]|\\.)*'/s | /"(?:[^"\\]|\\.)*"/s
 CONSTANT: /(?:true|false|none|null)\b/i
 FIELD: /[^\W\d]\w*(?:\.[\w@+\/-]+)+/ | /`(?:[^`]|``)+`/
-%import common.WS
-%ignore WS
+%ignore /\s+/
 """
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
