@@ -18,6 +18,7 @@ from mlxpy_core._scheduling import (
     ScriptOptions,
     SLURMScheduler,
 )
+from mlxpy_core._scheduling._bundle import leave_bundle, note_bundle, script_ended
 from mlxpy_core._scheduling._script import array_script, job_script
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -150,6 +151,28 @@ def test_each_task_of_an_array_runs_its_script(tmp_path: Path, scheduler: Schedu
         log = run / "log.stdout"
         written = log.read_text() if log.exists() else done.stdout
         assert written == f"run {run.name}\n"
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+def test_a_job_that_is_put_back_starts_what_it_still_has_to(tmp_path: Path, shell: str) -> None:
+    runs = [tmp_path / "lo gs" / str(number) for number in range(1, 6)]
+    array = runs[0] / "array"
+    for run in runs:
+        for name in (".keys", "metadata"):
+            (run / name).mkdir(parents=True)
+        (run / "script.sh").write_text(f"#!/bin/sh\necho run {run.name}\nexit 3\n")
+        (run / "script.sh").chmod(0o755)
+        note_bundle(run, array)
+    words = ["KILLED", "COMPLETE", "FAILED", "RUNNING", "RUNNING"]
+    for run, word in zip(runs, words, strict=True):
+        (run / "metadata" / "info.yaml").write_text(f"log_id: {run.name}\nstatus: {word}\n")
+    leave_bundle(runs[3])  # it was submitted again, by itself
+    note_bundle(runs[4], runs[3] / "array")
+    options = ScriptOptions(shell_path=shell)
+    text = array_script(SLURMScheduler(), options, runs=runs, runs_per_task=5, directory=array)
+    assert run_script(tmp_path / "array.sh", text).returncode == 3
+    started = [run for run in runs if (run / "log.stdout").exists()]
+    assert started == [runs[0], runs[2]] == [run for run in runs if script_ended(run)]
 
 
 def test_a_bound_on_what_runs_at_once(tmp_path: Path) -> None:

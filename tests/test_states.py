@@ -113,6 +113,11 @@ def lose_the_node(job_id: str) -> None:
         call(daemon)  # it comes back, and knows nothing of the job
 
 
+def bury_the_node(job_id: str) -> None:
+    call("oarnodesetting -h 127.0.0.2 -s Dead")
+    call("oarnodesetting -h 127.0.0.2 -s Alive")
+
+
 def take_the_nodes_place(job_id: str) -> None:
     call("sbatch --partition=urgent --exclusive --wait --output=/dev/null --wrap=true")
 
@@ -169,6 +174,10 @@ TABLE = [
         before=lambda: call("oarsub -l walltime=0:1:0 -p core=6 -O /dev/null -E /dev/null 'sleep 40'"),
         event=lambda i: call(f"oardel {i}"), during="SUBMITTED", attempts=(),
     ),
+    Case(
+        "oar", "its node is dead", "KILLED", event=bury_the_node,
+        options=directives("-l core=1,walltime=0:5:0", "-p core=8"),
+    ),
     Case("oar", "it is preempted", "KILLED", event=take_the_core, options=directives(*BESTEFFORT)),
     Case(
         "oar", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_core,
@@ -185,7 +194,7 @@ TABLE = [
 @pytest.mark.parametrize("case", TABLE, ids=str)
 def test_the_word_is_true(project: Project, case: Case) -> None:
     # What takes a node or a core from others does it to one test at a time.
-    shared = {"fragile": "n2", "core=7": "core7"}
+    shared = {"fragile": "n2", "core=7": "core7", "core=8": "core8"}
     places = [place for word, place in shared.items() if word in str(case.options)]
     with ExitStack() as alone:
         for place in places:

@@ -93,6 +93,7 @@ main() { # up, down or answers
                 2) exit 2 ;; # said already
                 *)
                     show_logs
+                    down || true # what is half up may answer
                     fail "did not come up"
                     ;;
             esac

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError
 
+from ._bundle import lines_of_bundle
 from ._scheduler import Scheduler
 
 _WARNING_S = 120  # submitit's signal_delay_s
-_SCRIPT_ENDED = "script_ended"
 
 
 class ShellLine(str):
@@ -176,39 +176,8 @@ def array_script(
             f"exec {redirected.partition(' ')[0] if linked else redirected}",
         ]
     else:
-        ended = ["COMPLETE"] if scheduler.puts_back else ["COMPLETE", "INTERRUPTED"]
-        words = " ".join(f"-e 'status: {word}'" for word in ended)
-        lines += [
-            "processes=",
-            "started=0",
-            "for id; do",
-            f"    [ $started -lt {runs_per_task} ] || break",
-            "    started=$((started + 1))",
-            f"    run={_quoted(parent)}/$id",
-            # The job was put back for the sake of another run, or this one was cancelled meanwhile.
-            f"""    if grep -qsx {words} "$run/metadata/info.yaml"; then continue; fi""",
-            # The scheduler does not know which of its job's runs have ended.
-            f'    rm -f "$run/.keys/{_SCRIPT_ENDED}"',
-            f'    {{ {redirected}; ended=$?; : > "$run/.keys/{_SCRIPT_ENDED}"; exit $ended; }} &',
-            '    processes="$processes $!"',
-            "done",
-            "status=0",
-            "for process in $processes; do",
-            "    wait $process || status=$?",
-            "done",
-            "exit $status",
-        ]
+        lines += lines_of_bundle(scheduler, directory, runs_per_task, redirected)
     return "\n".join(lines) + "\n"
-
-
-def script_ended(run: Path) -> bool:
-    """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
-    return (run / ".keys" / _SCRIPT_ENDED).exists()
-
-
-def forget_script_ended(run: Path) -> None:
-    """Forgets what `script_ended` knows: the run is to be submitted again."""
-    (run / ".keys" / _SCRIPT_ENDED).unlink(missing_ok=True)
 
 
 def _head(

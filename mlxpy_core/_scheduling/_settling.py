@@ -22,9 +22,9 @@ from mlxpy_core._process import died_here, lives_here, noted_process
 from mlxpy_core._summary import write_summary
 from mlxpy_core._yaml import dump_yaml, load_yaml
 
+from ._bundle import script_ended
 from ._find import find_installed_scheduler, find_scheduler
 from ._scheduler import Scheduler
-from ._script import script_ended
 from ._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.

@@ -15,9 +15,10 @@ from mlxpy_core._files import write_whole
 from mlxpy_core._info import Launch, Status, submitted_info
 from mlxpy_core._yaml import dump_yaml, load_yaml
 
+from ._bundle import leave_bundle, note_bundle
 from ._find import scheduler_name
 from ._scheduler import Scheduler, SubmissionError
-from ._script import ScriptOptions, ShellLine, array_script, forget_script_ended, job_script
+from ._script import ScriptOptions, ShellLine, array_script, job_script
 
 _NOTE = "job.yaml"
 CANCELLED = "cancelled"
@@ -161,7 +162,7 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     # What it takes to submit the run again, should this process die before the queue has taken it.
     directory.keys.mkdir(exist_ok=True)
     (directory.keys / CANCELLED).unlink(missing_ok=True)
-    forget_script_ended(directory.path)
+    leave_bundle(directory.path)
     (directory.keys / _NOTE).write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
     write_script(job, scheduler)
     write_whole(directory.info, dump_yaml(_info(job, scheduler)))
@@ -198,7 +199,10 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
         directory=directory,
     )
     directory.mkdir(exist_ok=True)
-    if scheduler.output_by_index and grouping.runs_per_job == 1:
+    if grouping.runs_per_job > 1:
+        for run in runs:
+            note_bundle(run, directory)
+    elif scheduler.output_by_index:
         for index, run in enumerate(runs, scheduler.first_index):
             for end in ("stdout", "stderr"):
                 _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))

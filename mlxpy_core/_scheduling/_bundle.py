@@ -1,0 +1,67 @@
+"""Runs that share a job: what its script does with each, and what is noted of each."""
+
+import shlex
+from pathlib import Path
+
+from ._scheduler import Scheduler
+
+# Files of a run's .keys: the array that it was submitted in, and that its script has ended there.
+_BUNDLE, _ENDED = "bundle", "script_ended"
+
+
+def note_bundle(run: Path, directory: Path) -> None:
+    """Notes the directory of the array in which a run shares a job with others."""
+    (run / ".keys" / _BUNDLE).write_text(f"{_bundle_name(directory)}\n")
+
+
+def leave_bundle(run: Path) -> None:
+    """Takes a run that is to be submitted out of the job that it shared before."""
+    for name in (_BUNDLE, _ENDED):
+        (run / ".keys" / name).unlink(missing_ok=True)
+
+
+def script_ended(run: Path) -> bool:
+    """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
+    return (run / ".keys" / _ENDED).exists()
+
+
+def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, start: str) -> list[str]:
+    """Gives the lines of a script that start runs together and wait for them.
+
+    The runs' numbers are the script's positional parameters.
+
+    Args:
+        scheduler: what runs the script.
+        directory: the directory of the array.
+        runs_per_job: how many of the runs are started.
+        start: the line that starts ``$run``.
+    """
+    final = ["COMPLETE"] if scheduler.puts_back else ["COMPLETE", "INTERRUPTED"]
+    words = " ".join(f"-e 'status: {word}'" for word in final)
+    bundle = shlex.quote(_bundle_name(directory))
+    return [
+        "processes=",
+        "started=0",
+        "for id; do",
+        f"    [ $started -lt {runs_per_job} ] || break",
+        "    started=$((started + 1))",
+        f"    run={shlex.quote(str(directory.parent.parent))}/$id",
+        # The job was put back for the sake of another run: this one is complete, or was cancelled, or
+        # submitted again as part of another job.
+        f'    if grep -qsx {words} "$run/metadata/info.yaml"; then continue; fi',
+        f'    grep -qsFx {bundle} "$run/.keys/{_BUNDLE}" || continue',
+        # The scheduler does not know which of its job's runs have ended.
+        f'    rm -f "$run/.keys/{_ENDED}"',
+        f'    {{ {start}; ended=$?; : > "$run/.keys/{_ENDED}"; exit $ended; }} &',
+        '    processes="$processes $!"',
+        "done",
+        "status=0",
+        "for process in $processes; do",
+        "    wait $process || status=$?",
+        "done",
+        "exit $status",
+    ]
+
+
+def _bundle_name(directory: Path) -> str:
+    return f"{directory.parent.name}/{directory.name}"
