@@ -255,6 +255,15 @@ def read_info(directory: RunDirectory) -> dict[str, Any] | None:
     return info if known else None
 
 
+def read_config(directory: RunDirectory) -> dict[str, Any] | None:
+    """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
+    try:
+        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
 def read_status(directory: RunDirectory) -> Status | None:
     """Reads the word of a run; None if its info.yaml cannot be read now."""
     info = read_info(directory)

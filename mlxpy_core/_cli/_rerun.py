@@ -4,13 +4,12 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mlxpy_core._directories import RunDirectory, take_run_directory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._info import Status, read_info
+from mlxpy_core._info import Status, read_config, read_info
 
 from ._arguments import choose_run, logs_option, run_argument
 
@@ -41,8 +40,7 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     info = read_info(old)
     if info is None:
         raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
-    config = _config(old)
-    job = noted_job(old, info, config=config)
+    job = noted_job(old, info, config=read_config(old) or {})
     code = code_again(old, info, job, overrides)
     if code.caveat:
         click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
@@ -71,13 +69,3 @@ def _say_differences(old: RunDirectory, new: RunDirectory) -> None:
                 repr(row[key]) if key in row else "not there" for key in ("first", "second")
             )
             click.echo(f"mlxpy: {row['field']} was {before} and is {after}", err=True)
-
-
-def _config(run: RunDirectory) -> dict[str, Any]:
-    from mlxpy_core._yaml import load_yaml
-
-    with contextlib.suppress(OSError, ValueError):
-        config = load_yaml(run.config.read_text(encoding="utf-8"))
-        if isinstance(config, dict):
-            return config
-    return {}

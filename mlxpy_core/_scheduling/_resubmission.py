@@ -4,11 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from mlxpy_core._directories import RunDirectory
-from mlxpy_core._info import Status, is_final, noted_job_id, read_info
-from mlxpy_core._yaml import load_yaml
+from mlxpy_core._info import Status, is_final, noted_job_id, read_config, read_info
 
 from ._settling import LOCAL, died_submitting
 from ._submission import Job, noted_job
@@ -47,7 +44,7 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             plan.left.append(reason)
             continue
         scheduler = info["scheduler"]
-        job = noted_job(run, info, config=_config(run))
+        job = noted_job(run, info, config=read_config(run) or {})
         if not scheduler or scheduler["name"] == LOCAL:
             plan.here[run] = (info, job)
         elif job:
@@ -65,11 +62,3 @@ def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) 
     if not is_final(info) and not lost:
         return f"run {run.log_id} is {status.value}: cancel it first"
     return None
-
-
-def _config(run: RunDirectory) -> dict[str, Any]:
-    try:
-        config = load_yaml(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return config if isinstance(config, dict) else {}

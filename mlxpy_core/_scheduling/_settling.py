@@ -4,7 +4,6 @@ A run's process writes how it ended. One that died could not, and neither could 
 then the scheduler knows, or, of what runs on this machine, the process table.
 """
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._files import write_whole
-from mlxpy_core._info import Status, is_final, noted_job_id, read_info, set_status
+from mlxpy_core._info import Status, is_final, noted_job_id, read_config, read_info, set_status
 from mlxpy_core._process import died_here, lives_here, noted_process
 from mlxpy_core._summary import write_summary
-from mlxpy_core._yaml import dump_yaml, load_yaml
+from mlxpy_core._yaml import dump_yaml
 
 from ._bundle import script_ended
 from ._find import find_installed_scheduler, find_scheduler
@@ -279,6 +276,6 @@ def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
     write_whole(directory.info, dump_yaml(info))
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # only a cache
-        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+    config = read_config(directory)
+    if config is not None:
         write_summary(directory, config, info, ended=ended)
