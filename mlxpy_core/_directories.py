@@ -55,6 +55,25 @@ class RunDirectory:
         return self.keys / "environment.yaml"
 
 
+def last_written(directory: RunDirectory) -> float:
+    """Tells when a run's program last wrote into its directory, in seconds since the epoch.
+
+    Looked at are info.yaml, outputs and logs, metrics and artifacts; 0 if there is none of them.
+    """
+    top = [directory.info, *directory.path.glob("log.std*"), *directory.path.glob("*.log")]
+    below = (
+        Path(folder, name)
+        for place in (directory.metrics, directory.artifacts)
+        for folder, _, names in os.walk(place)
+        for name in names
+    )
+    newest = 0.0
+    for path in itertools.chain(top, below):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.lstat().st_mtime)
+    return newest
+
+
 def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
     """Makes the directory of a new run, or of the run `forced_log_id` if that is not -1.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ._directories import RunDirectory
+from ._directories import RunDirectory, last_written
 from ._process import describe_process
 from ._versioning import original_place, recorded_launch
 from ._yaml import load_yaml
@@ -220,7 +220,11 @@ def job_of_this_process() -> tuple[str | None, int | None]:
 
 
 def set_status(
-    info: dict[str, Any], status: Status, error: BaseException | None = None, signal: str | None = None
+    info: dict[str, Any],
+    status: Status,
+    error: BaseException | None = None,
+    signal: str | None = None,
+    end: datetime | None = None,
 ) -> None:
     """Writes the word into an info, for the run and its last attempt; an end has its time.
 
@@ -229,17 +233,33 @@ def set_status(
         status: the word.
         error: what ended the run; told if the word is FAILED.
         signal: the name of the signal that ended it; told if the word is INTERRUPTED.
+        end: when it ended; None for now.
     """
     info["status"] = info["attempts"][-1]["status"] = status.value
     if info.get("scheduler") and status in (Status.COMPLETE, Status.FAILED):
         info["scheduler"]["may_come_back"] = False
     told = signal if status is Status.INTERRUPTED else None
     info["signal"] = info["attempts"][-1]["signal"] = told
-    now = None if status is Status.RUNNING else datetime.now().astimezone()
-    info["end_date"] = now.date().isoformat() if now else None
-    info["end_time"] = now.timetz().isoformat() if now else None
-    info["attempts"][-1]["end"] = now.isoformat() if now else None
+    moment = None if status is Status.RUNNING else end or datetime.now().astimezone()
+    info["end_date"] = moment.date().isoformat() if moment else None
+    info["end_time"] = moment.timetz().isoformat() if moment else None
+    info["attempts"][-1]["end"] = moment.isoformat() if moment else None
     info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
+
+
+def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
+    """Writes KILLED into an info whose last attempt left no word.
+
+    Nobody saw it end: that was when it last wrote something, as far as anybody can tell.
+    """
+    attempt, now = info["attempts"][-1], datetime.now().astimezone()
+    try:
+        start = datetime.fromisoformat(attempt["start"])
+        written = datetime.fromtimestamp(last_written(directory), start.tzinfo)
+        end = min(max(start, written), now)  # the clock of a file server is another one
+    except (KeyError, TypeError, ValueError):
+        end = now
+    set_status(info, Status.KILLED, end=end)
 
 
 def read_info(directory: RunDirectory) -> dict[str, Any] | None:

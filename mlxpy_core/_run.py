@@ -21,6 +21,7 @@ from ._info import (
     begin_attempt,
     job_of_this_process,
     read_status,
+    set_killed,
     set_status,
     status_of,
 )
@@ -361,7 +362,7 @@ def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> bool:
             f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
             f"(process {last['process_id']}): wait for its end or stop it before continuing it"
         )
-    last["status"] = Status.KILLED.value
+    set_killed(info, directory)
     return not died_here(last)
 
 

@@ -1,5 +1,7 @@
 """What is concluded from what a scheduler says or does not; real ones are asked in test_states."""
 
+import os
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -137,6 +139,37 @@ def test_nobody_is_called_dead_because_nothing_is_known(
 def test_a_job_that_its_cluster_has_forgotten_has_ended(tmp_path: Path) -> None:
     run = make_run(tmp_path, "RUNNING")
     assert settle_runs([run]).words == {run: KILLED}
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "minutes"),
+    [
+        ("metrics/train.json", 1800, 30),
+        ("metrics/.ranks/1/train.json", 1800, 30),
+        ("artifacts/pickle/a/b.pkl", 1800, 30),
+        ("log.stderr", 1800, 30),
+        ("main.log", 1800, 30),
+        (".keys/of_a_reader", 1800, 0),
+        ("log.stdout", 7200, 0),  # a file server's clock
+        ("log.stdout", -7200, 60),
+    ],
+)
+def test_one_that_died_ended_when_it_last_wrote(
+    tmp_path: Path, name: str, age_s: float, minutes: int
+) -> None:
+    run = make_run(tmp_path, "RUNNING", age_s=3600)
+    file = run.path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    now = time.time()
+    os.utime(run.info, (now - 3600,) * 2)
+    os.utime(file, (now - age_s,) * 2)
+    settle_runs([run])
+    info = read_info(run) or {}
+    (attempt,) = info["attempts"]
+    lived = datetime.fromisoformat(attempt["end"]) - datetime.fromisoformat(attempt["start"])
+    assert round(lived.total_seconds() / 60) == minutes
+    assert f"{info['end_date']}T{info['end_time']}" == attempt["end"]
 
 
 def test_each_scheduler_is_asked_once(tmp_path: Path) -> None:

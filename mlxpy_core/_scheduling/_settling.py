@@ -14,7 +14,7 @@ from typing import Any
 from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._files import write_whole
-from mlxpy_core._info import Status, is_final, noted_job_id, read_config, read_info, set_status
+from mlxpy_core._info import Status, is_final, noted_job_id, read_config, read_info, set_killed
 from mlxpy_core._process import died_here, lives_here, noted_process
 from mlxpy_core._summary import write_summary
 from mlxpy_core._yaml import dump_yaml
@@ -114,7 +114,7 @@ def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, A
             return info, False
         if read_info(directory) != info:  # its last word came between the two looks
             return _last_word(directory, job)
-        set_status(info, Status.KILLED)
+        set_killed(info, directory)
     elif status is Status.SUBMITTED:
         _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
     if info["scheduler"]:
@@ -187,8 +187,9 @@ def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bo
     if info["status"] == Status.SUBMITTED.value:
         return info, False
     if info["status"] == Status.RUNNING.value:
-        info["attempts"][-1]["status"] = Status.KILLED.value
+        set_killed(info, directory)
     info["status"] = Status.SUBMITTED.value
+    info["end_date"] = info["end_time"] = None
     return info, True
 
 
