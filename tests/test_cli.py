@@ -249,7 +249,8 @@ class TestShow:
         assert "submitted  2026-11-23 12:00:00\n" in output
         assert "job        77 of OARScheduler, array index 2\n" in output
         assert "commit abc of branch main, uncommitted changes (kept in this snapshot)\n" in output
-        assert len(re.findall(r"\n  .* to .*: COMPLETE", output)) == 2
+        moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        assert len(re.findall(rf"\n  \S+, {moment}, took \d\.\ds: COMPLETE", output)) == 2
 
     def test_runs_of_mlxp_and_runs_that_cannot_be_read(self, tmp_path: Path) -> None:
         logs = shutil.copytree(MLXP_RUNS, tmp_path / "mlxp")

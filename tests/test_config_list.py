@@ -147,6 +147,14 @@ class TestList:
             with pytest.raises(MlxpyError, match=r"no column 'train.los': did you mean train.loss"):
                 ask()
 
+    def test_a_column_that_is_like_none(self, logs: Path) -> None:
+        results = Reader(logs).search()
+        names = ", ".join(list(results.keys())[:5])
+        with pytest.raises(MlxpyError) as raised:
+            results.sort("zzz")
+        more = len(results.keys()) - 5
+        assert str(raised.value) == f"no column 'zzz': there are {names} and {more} more"
+
     def test_columns_of_no_rows(self, logs: Path) -> None:
         nothing = Reader(logs).search("config.seed == 17")
         assert nothing["config.seed"] == []

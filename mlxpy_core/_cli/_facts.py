@@ -82,8 +82,11 @@ def _code(version: Mapping[str, Any]) -> str | None:
 
 def _attempt(attempt: Mapping[str, Any]) -> str:
     job = f"job {attempt['job_id']}, " if attempt.get("job_id") else ""
-    times = f"{attempt.get('start')} to {attempt.get('end') or '?'}"
-    return f"{job}{attempt.get('host')}, {times}: {attempt.get('status')}"
+    start_date, _, start_time = str(attempt.get("start")).partition("T")
+    end_date, _, end_time = str(attempt.get("end") or "").partition("T")
+    times = {"start_date": start_date, "start_time": start_time, "end_date": end_date}
+    started = _started({**times, "end_time": end_time, "status": attempt.get("status")})
+    return f"{job}{attempt.get('host')}, {started}: {attempt.get('status')}"
 
 
 def _exception(exception: Mapping[str, Any]) -> list[str]:

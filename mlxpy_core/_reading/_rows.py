@@ -331,9 +331,12 @@ def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[s
 
 
 def no_field(field: str, fields: Sequence[str] | Mapping[str, Any]) -> str:
-    """Says that there is no such column, and which are like it."""
-    close = difflib.get_close_matches(field, list(fields), n=3)
-    return f"no column {field!r}" + (f": did you mean {' or '.join(close)}?" if close else "")
+    """Says that there is no such column, and which are like it; the first ones if none is."""
+    names = list(fields)
+    if close := difflib.get_close_matches(field, names, n=3):
+        return f"no column {field!r}: did you mean {' or '.join(close)}?"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"no column {field!r}: there are {', '.join(names[:5])}{more}"
 
 
 def identity(value: Any) -> Any:
