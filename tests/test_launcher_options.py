@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -309,12 +310,27 @@ def test_directives_that_cannot_be_resolved(app: Project) -> None:
         ("runs_per_job=0", "runs_per_job=0 is no number of jobs: give 1 or more"),
         ("array_parallelism=-1", "array_parallelism=-1 is no number of jobs: give 1 or more"),
         ("poll_interval_s=0", "poll_interval_s=0.0 is no time: give seconds above 0"),
+        ("+reque=true", "hydra.launcher.reque is no option of mlxp_slurm: did you mean requeue?"),
+        (
+            "+x=1",
+            "hydra.launcher.x is no option of mlxp_slurm: --cfg hydra -p hydra.launcher shows them all",
+        ),
     ],
 )
 def test_wrong_options(app: Project, option: str, words: str) -> None:
-    done = app.run("main.py", *SLURM, "lr=1", f"hydra.launcher.{option}", exit_code=1)
+    sign = "+" * option.startswith("+")
+    written = f"{sign}hydra.launcher.{option.removeprefix(sign)}"
+    done = app.run("main.py", *SLURM, "lr=1", written, exit_code=1)
     assert done.stderr == f"mlxpy: {words}\n"
     assert not (app.path / "logs").exists()
+
+
+def test_a_dry_run_whose_reader_leaves(app: Project) -> None:
+    dry_run = [sys.executable, "main.py", *SLURM, "lr=range(1000)", "hydra.launcher.dry_run=true"]
+    words = shlex.join(dry_run)
+    command = ["bash", "-c", f"set -o pipefail; {words} | head -n 1"]
+    done = subprocess.run(command, cwd=app.path, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
 
 
 # What a job is: the program as it was typed, with the configs as they were.

@@ -1,18 +1,19 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import difflib
 import gc
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_directory
 from mlxpy_core._completed import completed_runs, config_key
@@ -74,6 +75,7 @@ def submit_sweep(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     with _told_in_one_sentence():
+        _check_options(config.hydra)
         scheduler = _make_scheduler(options)
         waits = options["wait"] or isinstance(scheduler, LocalScheduler)
         _check_sweeper(config, options, waits)
@@ -123,6 +125,20 @@ def _told_in_one_sentence() -> Iterator[None]:
     except MlxpyError as error:
         sys.stdout.flush()
         raise SystemExit(f"mlxpy: {error}") from None
+
+
+def _check_options(hydra: DictConfig) -> None:
+    """Refuses what a command has added, as Hydra advises who misspells an option."""
+    node = OmegaConf.get_type(hydra.launcher)
+    if not is_dataclass(node):
+        return  # a node of the user's own
+    known = [option.name for option in fields(node)]
+    for name in hydra.launcher:
+        if name not in known:
+            choice = hydra.runtime.choices["hydra/launcher"]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
+            raise MlxpyError(f"hydra.launcher.{name} is no option of {choice}: {hint}")
 
 
 def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
