@@ -160,6 +160,17 @@ class TestLs:
         assert 0 <= duration < 60
         assert run(logs, "ls", "1", "-c", "train.loss").stdout.split()[:2] == ["id", "train.loss"]
 
+    def test_a_column_that_the_newest_run_does_not_have_yet(self, logs: Path, tmp_path: Path) -> None:
+        logs = shutil.copytree(logs, tmp_path / "logs")
+        directory = RunDirectory(logs / "4")
+        directory.metadata.mkdir(parents=True)
+        directory.config.write_text("{}\n")
+        directory.info.write_text(dump_yaml({"status": "SUBMITTED", "attempts": []}))
+        newest = ("ls", "--last", "1", "-c", "train.loss", "-c", "duration", "--sort")
+        assert run(logs, *newest, "train.loss").stdout.split()[3:] == ["4", "-", "-"]
+        error = run(logs, *newest, "train.los", exit_code=1).stderr
+        assert error.startswith("Error: no column 'train.los': did you mean train.loss")
+
     def test_json_has_all_fields_of_config_and_info(self, logs: Path) -> None:
         row = as_json(run(logs, "ls", "3", "--json"))[0]
         assert (row["config.optimizer.name"], row["info.exception.type"]) == ("adam", "ValueError")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlxpy_core._errors import MlxpyError
+
 from ._arguments import json_option, logs_option, print_json, runs_argument
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def command(
     found = runs_to_list(logs, runs, as_json=as_json)
     if found is None:
         return
+    _check_columns([*columns, *([sort] if sort else [])], found)
     found = found[-last:] if last else found
     differing = [] if columns else found.diff()
     known = found.keys()
@@ -71,6 +74,15 @@ def command(
     print_table(table, differing)
 
 
+def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
+    from mlxpy_core._reading._rows import no_field
+
+    known = [*_FIRST, *found.keys()]
+    for name in names:
+        if name not in known:
+            raise MlxpyError(no_field(name, known))
+
+
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
     if not sort:
         return values
@@ -84,7 +96,9 @@ def _column(found: "ConfigList", name: str) -> list[Any]:
     """Gives a value for each run."""
     if name in _COMPUTED:
         return [times[_COMPUTED.index(name)] for times in _times(found)]
-    return list(map(_one_value, found[_SHORT.get(name, name)]))
+    field, known = _SHORT.get(name, name), found.keys()
+    # The newest runs may not have logged yet what others have.
+    return list(map(_one_value, found[field])) if field in known else [None] * len(found)
 
 
 @functools.cache  # two columns show them
