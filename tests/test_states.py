@@ -4,8 +4,10 @@ Besides the cases of the table, other tests hold: a program that `sys.exit`\\s o
 (test_run), a job that Grid Engine ends (test_clusters), jobs whose launcher is stopped (test_waiting).
 """
 
+import os
 import shlex
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -247,7 +249,13 @@ def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, clu
         settle_runs(runs)
         return project.statuses()
 
-    wait_until(lambda: found_out() == ["RUNNING", "KILLED", "FAILED"])
+    ended = [run.keys / "script_ended" for run in runs[1:]]
+    wait_until(lambda: all(path.exists() for path in ended))
+    # Their words might still be on the way.
+    assert found_out() == ["RUNNING", "RUNNING", "SUBMITTED"]
+    for path in ended:
+        os.utime(path, (0, time.time() - 61))
+    assert found_out() == ["RUNNING", "KILLED", "FAILED"]
     (job_id,) = {noted_job_id(run, project.info(run.log_id)) for run in runs}
     assert job_id
     assert cluster.scheduler().states([job_id]) == {job_id: Status.RUNNING}

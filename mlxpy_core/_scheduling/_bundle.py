@@ -1,12 +1,15 @@
 """Runs that share a job: what its script does with each, and what is noted of each."""
 
 import shlex
+import time
 from pathlib import Path
 
 from ._scheduler import Scheduler
 
 # Files of a run's .keys: the array that it was submitted in, and that its script has ended there.
 _BUNDLE, _ENDED = "bundle", "script_ended"
+# So long a run's last word may be on its way through a shared file system.
+_LATE_S = 60
 
 
 def note_bundle(run: Path, directory: Path) -> None:
@@ -22,7 +25,10 @@ def leave_bundle(run: Path) -> None:
 
 def script_ended(run: Path) -> bool:
     """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
-    return (run / ".keys" / _ENDED).exists()
+    try:
+        return time.time() - (run / ".keys" / _ENDED).stat().st_mtime > _LATE_S
+    except OSError:
+        return False
 
 
 def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, start: str) -> list[str]:
