@@ -12,7 +12,14 @@ from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._info import read_info
-from mlxpy_core._scheduling import LSFScheduler, Scheduler, SGEScheduler, SubmissionError, settle_runs
+from mlxpy_core._scheduling import (
+    LSFScheduler,
+    PBSScheduler,
+    Scheduler,
+    SGEScheduler,
+    SubmissionError,
+    settle_runs,
+)
 from mlxpy_core._scheduling._settling import note_cancelled
 
 
@@ -224,11 +231,13 @@ def test_clusters_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     answers = {
         "lsid": "IBM Spectrum LSF 10.1\\n\\nMy cluster name is cluster1\\nMy master name is hosta",
         "qconf": "node-0.example.org",
+        "qstat": "Server: pbs-1.example.org\\n    server_state = Active\\n    total_jobs = 0",
     }
     for name, answer in answers.items():
         commands.write(name, f"#!/bin/sh\nprintf '{answer}\\n'").chmod(0o755)
     assert LSFScheduler().cluster == "cluster1"
     assert SGEScheduler().cluster == "node-0.example.org"
+    assert PBSScheduler().cluster == "pbs-1.example.org"
     (tmp_path / "lsid").unlink()
     assert LSFScheduler().cluster == ""
 

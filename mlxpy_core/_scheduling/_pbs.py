@@ -20,6 +20,10 @@ class PBSScheduler(Scheduler):
     array_index = "PBS_ARRAY_INDEX"
     first_index = 1
 
+    @property
+    def cluster(self) -> str:
+        return self.named(["qstat", "-B", "-f"], r"^Server: *(\S+)$")
+
     def name_directives(self, name: str) -> list[str]:
         # Old versions take 15 characters, the first a letter, and no slash.
         plain = re.sub(r"^[^A-Za-z]+", "", name.replace("/", "_")[-15:]) or "mlxpy"
