@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from mlxpy_core import Launch, take_run_directory
+from mlxpy_core import take_run_directory
 from mlxpy_core._scheduling import Job, OARScheduler, ScriptOptions, submit_jobs
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._measure import Result, take_turns
 from ._runs import config_of
@@ -30,7 +31,7 @@ def measure() -> Result:
 def _submit_array() -> float:
     """Times the engine: the metadata and the script of each run, and the array."""
     with tempfile.TemporaryDirectory() as directory:
-        launch, options = Launch.of_this_process(), ScriptOptions(option_cmd=(_HOLD,))
+        launch, options = launch_of_this_process(), ScriptOptions(option_cmd=(_HOLD,))
         start = time.perf_counter()
         jobs = [
             Job(take_run_directory(Path(directory)), config_of(number), launch, ["true"], options)

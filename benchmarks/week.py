@@ -22,19 +22,13 @@ from pathlib import Path
 from unittest import mock
 
 import mlxpy
-from mlxpy_core import Launch, RunDirectory, Status, is_run_name, take_run_directory
-from mlxpy_core._cleaning import find_leftovers, remove
-from mlxpy_core._info import read_status
-from mlxpy_core._placement import RUN_DIRECTORY_VARIABLE
-from mlxpy_core._scheduling import (
-    Job,
-    cancel,
-    find_scheduler,
-    plan_cancellation,
-    plan_resubmission,
-    settle_runs,
-    submit_jobs,
-)
+from mlxpy_core import RunDirectory, Status, is_run_name, take_run_directory
+from mlxpy_core._operations import cancel, plan_cancellation, plan_resubmission, settle_runs
+from mlxpy_core._operations._cleaning import find_leftovers, remove
+from mlxpy_core._runs._info_file import read_status
+from mlxpy_core._scheduling import Job, find_scheduler, submit_jobs
+from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._measure import clean_environment
 from ._queue import DAY_VARIABLE, Queue
@@ -117,7 +111,7 @@ class Use:
             logger.log_checkpoint({"epoch": ROWS})
 
     def _submit(self) -> list[RunDirectory]:
-        launch = Launch.of_this_process()
+        launch = launch_of_this_process()
         runs = [take_run_directory(self._logs) for _ in range(SUBMITTED)]
         jobs = [Job(run, config_of(next(self._numbers)), launch, ["true", "x=1"]) for run in runs]
         return list(submit_jobs(Queue(), jobs))

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import MlxpyError, current_run
+from mlxpy_core import MlxpyError, current_run, get_logger
 from mlxpy_core._versioning import find_version_manager
 
 from ._command_line import CommandLine, parse_command_line
@@ -100,7 +100,7 @@ def _as_task(
             config=config,
             mlxpy=settings,
             info=OmegaConf.create(run.info if run else {}),
-            logger=run.logger if run else None,
+            logger=get_logger(),
         )
         if seeding_function:
             _seed(seeding_function, config)

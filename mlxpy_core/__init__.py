@@ -6,26 +6,21 @@ It knows nothing of Hydra. The faces, ``hydra_plugins.mlxpy`` and ``mlxpy``, are
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._artifacts import ArtifactType
-from ._directories import RunDirectory, is_run_name, take_run_directory
-from ._errors import (
-    InvalidNameError,
-    MlxpyError,
-    RunEndedError,
-    StorageError,
-    UnstorableValueError,
-)
-from ._info import Launch, Status, relative_to_launch
-from ._logger import Logger, get_logger
-from ._process import rank_of_this_process
-from ._run import Run, current_run
+from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
+from ._io._yaml import dump_yaml, load_yaml
+from ._plugins._artifact_type import ArtifactType
+from ._runs._directory import RunDirectory, is_run_name, take_run_directory
+from ._runs._launch import Launch, relative_to_launch
+from ._runs._ranks import rank_of_this_process
+from ._runs._status import Status
+from ._tracking._logger import Logger, get_logger
+from ._tracking._run import Run, current_run
 from ._versioning import Version, VersionManager
-from ._yaml import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
-    from ._config import plain_config
-    from ._hooks import hookimpl
+    from ._plugins._hooks import hookimpl
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
+    from ._runs._config import plain_config
     from ._scheduling import Scheduler, SubmissionError
 
 __all__ = [
@@ -67,8 +62,8 @@ _LATER = {
     "Reader": "_reading",
     "Scheduler": "_scheduling",
     "SubmissionError": "_scheduling",
-    "hookimpl": "_hooks",
-    "plain_config": "_config",
+    "hookimpl": "_plugins._hooks",
+    "plain_config": "_runs._config",
 }
 
 

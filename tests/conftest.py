@@ -39,8 +39,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else;
 # nor can anything be imported from there then.
 BECOME_NOBODY = """
-import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._grammar, mlxpy_core._scheduling, pandas
-mlxpy_core._reading._grammar.parse("info.status == 'COMPLETE'")
+import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._query._grammar, mlxpy_core._scheduling, pandas
+mlxpy_core._reading._query._grammar.parse("info.status == 'COMPLETE'")
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

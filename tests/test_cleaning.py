@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from mlxpy_core import Launch, RunDirectory, Status, take_run_directory
-from mlxpy_core._cleaning import find_leftovers, remove
-from mlxpy_core._scheduling import Job, SLURMScheduler, plan_resubmission, settle, submit_jobs
+from mlxpy_core._operations import plan_resubmission, settle
+from mlxpy_core._operations._cleaning import find_leftovers, remove
+from mlxpy_core._scheduling import Job, SLURMScheduler, submit_jobs
 
 
 class Queue(SLURMScheduler):

@@ -24,7 +24,7 @@ from mlxpy_core import RunDirectory, dump_yaml, load_yaml
 from mlxpy_core._cli import main
 from mlxpy_core._cli._main import _COMMANDS
 from mlxpy_core._cli._times import duration_text
-from mlxpy_core._files import write_whole
+from mlxpy_core._io._files import write_whole
 
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"

@@ -11,7 +11,7 @@ from conftest import Project
 from test_cli import MLXPY, run, running
 
 from mlxpy_core._cli._follow import follow
-from mlxpy_core._files import write_whole
+from mlxpy_core._io._files import write_whole
 
 
 @pytest.fixture(scope="module")

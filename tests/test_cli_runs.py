@@ -14,7 +14,8 @@ import pytest
 from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._scheduling import _settling, settle
+from mlxpy_core._operations import _reconciling as _settling
+from mlxpy_core._operations import settle
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]

@@ -7,7 +7,7 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import StorageError
-from mlxpy_core._frozen_configs import frozen_configs
+from mlxpy_core._versioning._frozen_configs import frozen_configs
 
 
 def files_below(directory: Path) -> dict[str, str]:

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import Logger, MlxpyError, QueryError, Reader, load_yaml
-from mlxpy_core._completed import completed_runs
-from mlxpy_core._reading._catalog import UnreadableRunWarning
-from mlxpy_core._reading._columns import TypedColumns, encode_rows
-from mlxpy_core._reading._matching import matching_rows
-from mlxpy_core._reading._query import parse_query
+from mlxpy_core._operations._completed import completed_runs
+from mlxpy_core._reading._query._parser import parse_query
+from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
+from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
+from mlxpy_core._reading._tables._matching import matching_rows
 
 many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

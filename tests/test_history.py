@@ -14,7 +14,7 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Logger, UnstorableValueError
-from mlxpy_core._history import History
+from mlxpy_core._tracking._history import History
 
 # Logs rows, checkpoints every few, and resumes: the state decides every value that is logged.
 TRAINING = """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mlxpy
 from mlxpy_core import Reader
-from mlxpy_core._reading import _metric_columns
+from mlxpy_core._reading._tables import _metric_columns
 
 numbers = st.one_of(st.floats(), st.integers(-5, 5))
 cells = st.one_of(

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import InvalidNameError, RunEndedError, StorageError, UnstorableValueError, load_yaml
-from mlxpy_core._metrics import MetricsWriter, file_of_log
+from mlxpy_core._runs._metrics_files import file_of_log
+from mlxpy_core._tracking._metrics import MetricsWriter
 
 
 @pytest.fixture

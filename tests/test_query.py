@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlxpy_core._reading._columns import MISSING, TypedColumns, encode_rows
-from mlxpy_core._reading._matching import matching_rows
-from mlxpy_core._reading._query import QueryError, check_fields, parse_query
+from mlxpy_core._reading._query._parser import check_fields, parse_query
+from mlxpy_core._reading._query._predicate import QueryError
+from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
+from mlxpy_core._reading._tables._matching import matching_rows
 
 # What the oracle knows of a query: nested tuples, as ("and", left, right) or ("<", field, value).
 

@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 
 import mlxpy
 from mlxpy_core import MlxpyError, QueryError, Reader, RunDirectory, dump_yaml
-from mlxpy_core._reading import _progress
-from mlxpy_core._reading._catalog import UnreadableRunWarning
-from mlxpy_core._reading._columns import TypedColumns, encode_rows
-from mlxpy_core._reading._run_record import RunRecord, read_run
-from mlxpy_core._summary import read_summary, stamp_of, write_summary
+from mlxpy_core._io import _progress
+from mlxpy_core._io._files import stamp_of
+from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
+from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
+from mlxpy_core._reading._tables._run_record import RunRecord, read_run
+from mlxpy_core._runs._summary import read_summary, write_summary
 
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
 
@@ -549,7 +550,7 @@ def test_a_progress_bar_on_a_terminal_only(project: Project) -> None:
         "bar.py",
         """
         import sys
-        from mlxpy_core._reading import _progress
+        from mlxpy_core._io import _progress
         _progress._PATIENCE_S = float(sys.argv[1])
         print(sum(_progress.with_progress(range(1000), "reading runs")))
         """,

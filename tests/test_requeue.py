@@ -16,8 +16,9 @@ import pytest
 from conftest import Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory
-from mlxpy_core._info import is_final, read_info
-from mlxpy_core._scheduling import settle_runs
+from mlxpy_core._operations import settle_runs
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._status import is_final
 
 # Logs rows, checkpoints every few, and resumes; only some ask whether they are to stop.
 TRAINING = """

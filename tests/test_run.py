@@ -153,7 +153,7 @@ def test_a_signal_meets_a_run_from_its_first_word_on(project: Project) -> None:
     program = """
     import os, signal
     import mlxpy
-    from mlxpy_core import _run
+    from mlxpy_core._tracking import _run
 
     def told_to_stop(*arguments, **options):  # info.yaml has just been written
         _run.write_summary = lambda *arguments, **options: None
@@ -170,14 +170,14 @@ def test_a_signal_meets_a_run_from_its_first_word_on(project: Project) -> None:
 def test_a_signal_while_the_last_word_is_written_does_not_change_it(project: Project) -> None:
     script = project.write("script.py", SCRIPT)
     ending = """
-import mlxpy_core._run
-write_summary = mlxpy_core._run.write_summary
+import mlxpy_core._tracking._run
+write_summary = mlxpy_core._tracking._run.write_summary
 
 def interrupted(*arguments, **options):
-    mlxpy_core._run.write_summary = write_summary
+    mlxpy_core._tracking._run.write_summary = write_summary
     os.kill(os.getpid(), signal.SIGTERM)
 
-mlxpy_core._run.write_summary = interrupted
+mlxpy_core._tracking._run.write_summary = interrupted
 logger.close()
 """
     script.write_text(script.read_text() + ending)

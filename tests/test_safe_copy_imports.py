@@ -18,7 +18,7 @@ from conftest import REPOSITORY, Project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxpy_core._versioning._import_paths import import_paths
+from mlxpy_core._versioning._restart import import_paths
 from mlxpy_core._versioning._startup import sitecustomize
 from mlxpy_core._versioning._startup.sitecustomize import SafeCopy, hint, moved
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Reader, Status
-from mlxpy_core._info import job_of_this_process
+from mlxpy_core._runs._info import job_of_this_process
 from mlxpy_core._scheduling import LSFScheduler, PBSScheduler, SubmissionError
 
 APP = """

@@ -11,16 +11,10 @@ import pytest
 from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._info import read_info
-from mlxpy_core._scheduling import (
-    LSFScheduler,
-    PBSScheduler,
-    Scheduler,
-    SGEScheduler,
-    SubmissionError,
-    settle_runs,
-)
-from mlxpy_core._scheduling._settling import note_cancelled
+from mlxpy_core._operations import settle_runs
+from mlxpy_core._operations._reconciling import note_cancelled
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._scheduling import LSFScheduler, PBSScheduler, Scheduler, SGEScheduler, SubmissionError
 
 
 class Stub(Scheduler):
@@ -189,7 +183,7 @@ def test_words_that_cannot_be_written_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlxpy_core import StorageError
-    from mlxpy_core._scheduling import _settling
+    from mlxpy_core._operations import _reconciling as _settling
 
     def refuse(*_: Any, **__: Any) -> None:  # root may write everywhere
         raise StorageError("cannot write info.yaml", PermissionError(13, "Permission denied"))

@@ -17,8 +17,9 @@ import pytest
 from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status
-from mlxpy_core._info import is_final, noted_job_id, read_info
-from mlxpy_core._scheduling import settle_runs
+from mlxpy_core._operations import settle_runs
+from mlxpy_core._runs._info_file import noted_job_id, read_info
+from mlxpy_core._runs._status import is_final
 
 APP = """
 import os, resource, signal, sys, time

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import InvalidNameError, Logger, MlxpyError, Reader, RunDirectory, StorageError
-from mlxpy_core._completed import completed_runs
-from mlxpy_core._outcome import Outcome, keep_outcome, kept_outcome
+from mlxpy_core._operations._completed import completed_runs
+from mlxpy_core._runs._outcome import Outcome, keep_outcome, kept_outcome
 
 NOBODY = 65534
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI-K7MDENG", "HF_TOKEN": "hf_xyzzyplughplover"}
@@ -286,7 +286,7 @@ with Logger(logs, log_streams_to_file=True) as logger:
 Reader(logs).search().toArrow()
 frozen_configs(Path("conf"), logs)
 runs = [take_run_directory(logs) for _ in range(2)]
-submit_jobs(Queue(), [Job(run, {}, Launch.of_this_process(), ["echo"]) for run in runs])
+submit_jobs(Queue(), [Job(run, {}, launch_of_this_process(), ["echo"]) for run in runs])
 """
 
 

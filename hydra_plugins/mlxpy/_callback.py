@@ -15,7 +15,6 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mlxpy_core import (
-    Launch,
     Logger,
     MlxpyError,
     Run,
@@ -25,8 +24,9 @@ from mlxpy_core import (
     rank_of_this_process,
     relative_to_launch,
 )
-from mlxpy_core._outcome import Outcome, keep_outcome
-from mlxpy_core._placement import place_run
+from mlxpy_core._runs._outcome import Outcome, keep_outcome
+from mlxpy_core._tracking._placement import place_run
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._exits import report_exits
 from ._outputs import (
@@ -68,7 +68,7 @@ class MlxpLogger(Callback):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         # Made in the process of the command: a job may run elsewhere, from another directory.
-        self._launch = Launch.of_this_process()
+        self._launch = launch_of_this_process()
         self._parent_log_dir = relative_to_launch(parent_log_dir, self._launch)
         self._forced_log_id = forced_log_id
         self._log_streams_to_file = log_streams_to_file
@@ -85,7 +85,7 @@ class MlxpLogger(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
-        self._launch = Launch.of_this_process()  # mlxp_git may have said more of it since
+        self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
         if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
@@ -94,7 +94,7 @@ class MlxpLogger(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: nobody knows yet how many there will be."""
-        self._launch = Launch.of_this_process()  # as above
+        self._launch = launch_of_this_process()  # as above
         if self._forced_log_id != -1:
             stop(
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "

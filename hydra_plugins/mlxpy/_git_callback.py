@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import Launch, MlxpyError, relative_to_launch
 from mlxpy_core._versioning import find_version_manager, record_launch, restart, runs_from_copy
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._callback import stop
 from ._outputs import write_run_where_typed, write_sweep_where_typed
@@ -21,7 +22,7 @@ class MlxpGit(Callback):
     """
 
     def __init__(self, name: str = "GitVM", parent_work_dir: str = "./.workdir", **options: Any) -> None:
-        launch = Launch.of_this_process()
+        launch = launch_of_this_process()
         if not (launch.version_manager or runs_from_copy(launch.current_file_path)):
             try:
                 _see_to_the_code(launch, name, parent_work_dir, options)
@@ -33,12 +34,12 @@ class MlxpGit(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keeps Hydra's output out of the copy, where the callback ``mlxp_logger`` does not."""
         if "mlxp_logger" not in config.hydra.callbacks:
-            write_run_where_typed(config, Launch.of_this_process())
+            write_run_where_typed(config, launch_of_this_process())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """As above, for sweeps."""
         if "mlxp_logger" not in config.hydra.callbacks:
-            write_sweep_where_typed(config, Launch.of_this_process(), in_run_directories=False)
+            write_sweep_where_typed(config, launch_of_this_process(), in_run_directories=False)
 
 
 def _see_to_the_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:

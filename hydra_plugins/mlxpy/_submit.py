@@ -15,10 +15,10 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_directory
-from mlxpy_core._completed import completed_runs, config_key
-from mlxpy_core._directories import next_run_directory
-from mlxpy_core._outcome import kept_outcome
+from mlxpy_core import MlxpyError, RunDirectory, plain_config, take_run_directory
+from mlxpy_core._operations._completed import completed_runs, config_key
+from mlxpy_core._runs._directory import next_run_directory
+from mlxpy_core._runs._outcome import kept_outcome
 from mlxpy_core._scheduling import (
     Grouping,
     Job,
@@ -31,6 +31,7 @@ from mlxpy_core._scheduling import (
     submit_jobs,
 )
 from mlxpy_core._versioning import job_environment
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._config_directories import frozen_config_words
 from ._job_command import Face, face_of, program_words
@@ -82,7 +83,7 @@ def submit_sweep(
         grouping = Grouping(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
-        face = face_of(context.config_loader, config, options, Launch.of_this_process(), waits=waits)
+        face = face_of(context.config_loader, config, options, launch_of_this_process(), waits=waits)
         script = JobOptions()
         sweep = [
             _combination(context, config, face, script, *job)

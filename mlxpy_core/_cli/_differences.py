@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._reading._columns import MISSING
+from mlxpy_core._io._files import stamp_of
 from mlxpy_core._reading._rows import identity
-from mlxpy_core._reading._run_record import UnreadableRunError, read_run
-from mlxpy_core._summary import stamp_of
+from mlxpy_core._reading._tables._columns import MISSING
+from mlxpy_core._reading._tables._run_record import UnreadableRunError, read_run
+from mlxpy_core._runs._directory import RunDirectory
 
 
 def differences(

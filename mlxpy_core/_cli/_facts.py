@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlxpy_core._directories import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory
 
 from ._table import clean, status_word
 from ._times import duration_text, start_and_duration

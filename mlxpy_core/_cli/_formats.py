@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ._arguments import strict_json
+from ._json import strict_json
 
 
 def csv_text(table: pa.Table) -> str:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._directories import RunDirectory, next_run_directory, take_run_directory
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._info import Launch
-from mlxpy_core._placement import RUN_DIRECTORY_VARIABLE
+from mlxpy_core._runs._directory import RunDirectory, next_run_directory, take_run_directory
 from mlxpy_core._scheduling import (
     Grouping,
     Job,
@@ -23,6 +21,8 @@ from mlxpy_core._scheduling import (
     print_plan,
     submit_jobs,
 )
+from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
+from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._arguments import logs_option
 from ._job_file import JobFile, parse_job_file
@@ -57,7 +57,7 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
         raise MlxpyError(f"{str(script)!r} cannot be submitted: {error}") from error
     options = _options(file, scheduler)
     directories = _free_directories(logs) if dry_run else _new_directories(logs)
-    launch = replace(Launch.of_this_process(), current_file_path=None)
+    launch = replace(launch_of_this_process(), current_file_path=None)
     jobs = [
         Job(
             directory,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mlxpy_core._info import Status
+from mlxpy_core._runs._status import Status
 
 
 def start_and_duration(info: Mapping[str, Any]) -> tuple[str | None, float | None]:

@@ -1,7 +1,8 @@
 """The reader: all runs of a directory as Arrow tables, a query language, and what a query finds."""
 
+from mlxpy_core._reading._query._predicate import QueryError
+
 from ._config_list import ConfigList, GroupedConfigList
-from ._query import QueryError
 from ._reader import Reader
 from ._rows import Artifact, RunRow
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._reading._tables._columns import MISSING
 
-from ._columns import MISSING
 from ._display import render_html, render_text
 from ._maps import Map, aggregations, condition
 from ._rows import (
@@ -219,7 +219,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, it holds no numbers, or matplotlib is not installed.
         """
-        from ._plot import plot
+        from ._plotting import plot
 
         return plot(self._rows, x, y, hue, self.diff(), ax)
 

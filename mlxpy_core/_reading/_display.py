@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ._columns import MISSING
+from mlxpy_core._reading._tables._columns import MISSING
+
 from ._rows import LAZY_CELL, Rows
 
 _SHOWN = 60  # rows

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._reading._query._parser import check_fields, parse_query
+from mlxpy_core._reading._tables._cache_place import cache_place
+from mlxpy_core._reading._tables._catalog import open_catalog
+from mlxpy_core._reading._tables._columns import PYTHON_TYPES
+from mlxpy_core._reading._tables._metric_columns import MetricColumns
+from mlxpy_core._runs._directory import RunDirectory
 
-from ._cache_place import cache_place
-from ._catalog import open_catalog
-from ._columns import PYTHON_TYPES
 from ._config_list import ConfigList
-from ._metric_columns import MetricColumns
-from ._query import check_fields, parse_query
 from ._rows import LAZY_CELL, CatalogRows
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Reader:
         open_ones = np.flatnonzero(~self._catalog.ended)
         if not len(open_ones):
             return {}
-        from mlxpy_core._scheduling import settle_runs  # of no use to most readers
+        from mlxpy_core._operations import settle_runs  # of no use to most readers
 
         words = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]

@@ -10,13 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from mlxpy_core._artifacts import ArtifactStore
 from mlxpy_core._errors import MlxpyError
-
-from ._catalog import Catalog
-from ._columns import MISSING
-from ._metric_columns import MetricColumns, Series
-from ._segments import Ints
+from mlxpy_core._reading._tables._catalog import Catalog
+from mlxpy_core._reading._tables._columns import MISSING
+from mlxpy_core._reading._tables._metric_columns import MetricColumns, Series
+from mlxpy_core._reading._tables._segments import Ints
+from mlxpy_core._tracking._artifacts import ArtifactStore
 
 LAZY_CELL = "LAZYLOADING"
 """What a table shows of a column that is loaded on demand."""

@@ -4,7 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
-from ._scheduler import Scheduler
+from mlxpy_core._plugins._scheduler import Scheduler
 
 # Files of a run's .keys: the array that it was submitted in, and that its script has ended there.
 _BUNDLE, _ENDED = "bundle", "script_ended"

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._info import Status, read_status
-from mlxpy_core._process import note_process
+from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_status
+from mlxpy_core._runs._process import note_process
+from mlxpy_core._runs._status import Status
 
-from ._scheduler import Scheduler
+LOCAL = "LocalScheduler"
 
 
 class LocalScheduler(Scheduler):

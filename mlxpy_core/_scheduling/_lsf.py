@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxpy_core._info import Status
-
-from ._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._status import Status
 
 
 class LSFScheduler(Scheduler):

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._info import Status
-
-from ._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._status import Status
 
 
 class OARScheduler(Scheduler):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._plugins._scheduler import Scheduler
 
 from ._bundle import lines_of_bundle
-from ._scheduler import Scheduler
 
 _WARNING_S = 120  # submitit's signal_delay_s
 

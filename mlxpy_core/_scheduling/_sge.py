@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mlxpy_core._info import Status
-
-from ._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._status import Status
 
 
 class SGEScheduler(Scheduler):

@@ -2,60 +2,27 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._files import write_whole
-from mlxpy_core._info import Launch, Status, submitted_info
-from mlxpy_core._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info import submitted_info
+from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
-from ._find import scheduler_name
-from ._scheduler import Scheduler, SubmissionError
-from ._script import ScriptOptions, ShellLine, array_script, job_script
+from ._find_scheduler import scheduler_name
+from ._job import Job, note_job, note_job_id
+from ._script import ScriptOptions, array_script
 
-_NOTE = "job.yaml"
 CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run that is to be submitted.
-
-    Attributes:
-        directory: the run's directory, which exists.
-        config: the task's config as plain data.
-        launch: how the run was started.
-        command: the words of the command that the job runs, or a `ShellLine`.
-        options: what the user says about its script.
-        environment: variables that the command gets.
-        earlier: what info.yaml says of a run that is submitted again; empty for a new one.
-    """
-
-    directory: RunDirectory
-    config: dict[str, Any]
-    launch: Launch
-    command: Sequence[str]
-    options: ScriptOptions = field(default_factory=ScriptOptions)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    earlier: Mapping[str, Any] = field(default_factory=dict)
-
-    def script(self, scheduler: Scheduler) -> str:
-        """Writes the job's script."""
-        return job_script(
-            scheduler,
-            self.options,
-            run=self.directory.path,
-            work_dir=self.launch.work_dir,
-            command=self.command,
-            environment=self.environment,
-        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +83,7 @@ def submit_jobs(
             taken = _submit(scheduler, group, grouping)
             job_ids.update(taken)
             for job in group:
-                _note(job, taken[job.directory])
+                note_job_id(job, taken[job.directory])
     except (MlxpyError, OSError, KeyboardInterrupt) as error:
         left = [job for job in jobs if job.directory not in job_ids]
         for job in left:
@@ -159,11 +126,10 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     directory = job.directory
     if not job.earlier:
         write_whole(directory.config, dump_yaml(job.config))
-    # What it takes to submit the run again, should this process die before the queue has taken it.
     directory.keys.mkdir(exist_ok=True)
     (directory.keys / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
-    (directory.keys / _NOTE).write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
+    note_job(job)
     write_script(job, scheduler)
     write_whole(directory.info, dump_yaml(_info(job, scheduler)))
 
@@ -242,52 +208,20 @@ def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> No
         write_whole(job.directory.info, dump_yaml(info))
 
 
-def _note(job: Job, job_id: str) -> None:
-    """Notes which job a run is, and what makes it: info.yaml is the job's from now on."""
-    with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.keys / _NOTE, _noted(job, job_id))
-
-
-def _noted(job: Job, job_id: str | None) -> str:
-    noted = {
-        "scheduler_job_id": job_id,
-        "command": str(job.command) if isinstance(job.command, ShellLine) else list(job.command),
-        "environment": dict(job.environment),
-        "options": {name: _plain(value) for name, value in asdict(job.options).items()},
-    }
-    return dump_yaml(noted)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def noted_job(directory: RunDirectory, info: Mapping[str, Any], *, config: dict[str, Any]) -> Job | None:
-    """Makes the job that a run was submitted as; None if there is no note of it.
-
-    Args:
-        directory: the run's directory.
-        info: what its info.yaml holds.
-        config: what its config.yaml holds.
-    """
+def print_plan(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> None:
+    """Prints the first script whole, the other jobs in a line each."""
+    lines = []
+    for job in jobs[:1]:
+        lines += [f"# {job.directory.path}/script.sh", job.script(scheduler)]
+    for job in jobs[1:]:
+        what = " ".join(job.launch.overrides) or job.launch.cmd
+        lines.append(f"# {job.directory.path}/script.sh: {what}")
+    submissions = len(grouping.groups(scheduler, jobs))
+    lines.append(
+        f"Dry run: {len(jobs)} job{'s' * (len(jobs) != 1)} in {submissions} "
+        f"submission{'s' * (submissions != 1)}; nothing was made or submitted."
+    )
     try:
-        noted = load_yaml((directory.keys / _NOTE).read_text(encoding="utf-8"))
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in noted["options"].items()
-        }
-        return Job(
-            directory,
-            config=config,
-            launch=Launch.of_info(info),
-            command=_command(noted["command"]),
-            options=ScriptOptions(**options),
-            environment={str(name): str(value) for name, value in noted["environment"].items()},
-            earlier=info,
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
-        return None
-
-
-def _command(noted: Any) -> Sequence[str]:
-    return ShellLine(noted) if isinstance(noted, str) else [str(word) for word in noted]
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # of `| head`, which has what it wants; Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlxpy_core._directories import make_results_directory
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._files import write_whole
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._runs._directory import make_results_directory
 
 from ._git import GitError
 from ._repository import Repository, find_repository

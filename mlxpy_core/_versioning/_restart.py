@@ -3,16 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._process import describe_process
+from mlxpy_core._runs._process import describe_process
+from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, hint, moved
 
-from ._import_paths import import_paths
-from ._startup.sitecustomize import VARIABLE, SafeCopy, hint, moved
 from ._version_manager import Version
 
 # What this process reads after its restart.
@@ -200,3 +199,34 @@ def _moved_word(word: str, directory: str, safe_copy: SafeCopy) -> str:
     if value.startswith("..") and os.path.exists(target) and not moved(target, safe_copy):
         return f"{option}{equals}{target}"
     return word
+
+
+def _original(path: str, safe_copy: SafeCopy) -> str:
+    if Path(path).is_relative_to(safe_copy.copy):
+        return os.path.normpath(
+            os.path.join(safe_copy.repository, os.path.relpath(path, safe_copy.copy))
+        )
+    return path
+
+
+def import_paths(entries: Iterable[str], copy: SafeCopy) -> list[str]:
+    """Lists the folders of a copy that stand for entries of ``sys.path``, to be its ``paths``.
+
+    Path files (``.pth``) are read without their folders that do not exist any more, so a program whose
+    development tree was deleted must be told them.
+    """
+    found = dict.fromkeys(place for entry in entries for place in _linked(entry) if moved(place, copy))
+    return [str(moved(place, copy)) for place in found]
+
+
+def _linked(entry: str) -> Iterator[str]:
+    """Gives an entry; for a folder of links (setuptools, ``editable_mode=strict``), where these lead."""
+    if not os.path.basename(entry).startswith("__editable__."):
+        yield entry
+        return
+    for folder, _, files in os.walk(entry):
+        for name in files:
+            path = os.path.join(folder, name)
+            inside, real = os.sep + os.path.relpath(path, entry), os.path.realpath(path)
+            if os.path.islink(path) and real.endswith(inside):
+                yield real.removesuffix(inside)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mlxpy_core._runs._directory import is_run_name
+
 from ._git import GitError
 from ._repository import Repository, WorkTree, find_repository
-from ._results import is_result
 
 _SUBMODULE = "160000"
 # Names under which programs keep credentials.
@@ -169,3 +170,30 @@ def _update(repository: Repository, index: str, options: list[str], records: Ite
         # A shared index would be written beside the user's.
         no_split = ["-c", "core.splitIndex=false", "-c", "core.fsmonitor=false"]
         repository.git(*no_split, "update-index", *options, stdin=text, GIT_INDEX_FILE=index)
+
+
+_LEFT_BY_PYTHON = "__pycache__"
+
+
+_LEFT_BY_HYDRA = (".hydra", "multirun.yaml")
+
+
+def is_result(root: Path, path: str) -> bool:
+    """Tells whether a file was written by a run, by Hydra or by Python.
+
+    Directories of results that mlxpy makes are ignored by git anyway; this is for those of MLXP and of
+    Hydra, and for repositories that ignore nothing.
+
+    Args:
+        root: the top of the working tree.
+        path: the file's path below it.
+    """
+    parts = PurePosixPath(path)
+    if _LEFT_BY_PYTHON in parts.parts or any(name in parts.parts for name in _LEFT_BY_HYDRA):
+        return True
+    folders = [root / folder for folder in parts.parents if folder.name]
+    return any(
+        any((folder / name).exists() for name in _LEFT_BY_HYDRA)
+        or (is_run_name(folder.name) and (folder / "metadata" / "info.yaml").exists())
+        for folder in folders
+    )

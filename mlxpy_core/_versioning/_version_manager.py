@@ -1,13 +1,10 @@
 """What a version manager is: it decides which code runs, and from where."""
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from mlxpy_core._errors import MlxpyError
 
 
 @dataclass(frozen=True)
@@ -51,26 +48,3 @@ class VersionManager(ABC):
         Raises:
             MlxpyError: the command is not to run; the message says why.
         """
-
-
-def find_version_manager(name: str) -> type[VersionManager]:
-    """Finds a version manager's class by the name of a built-in one or by its dotted path.
-
-    Raises:
-        MlxpyError: there is none, or it is no `VersionManager`.
-    """
-    if name == "GitVM":
-        from ._git_manager import GitVM
-
-        return GitVM
-    module_name, _, class_name = name.rpartition(".")
-    hint = "give GitVM, or the dotted path of a class of yours"
-    if not module_name:
-        raise MlxpyError(f"no version manager {name!r}: {hint}")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise MlxpyError(f"no version manager {name!r} ({error}): {hint}") from error
-    if not (isinstance(found, type) and issubclass(found, VersionManager)):
-        raise MlxpyError(f"the version manager {name!r} is no subclass of mlxpy.VersionManager")
-    return found

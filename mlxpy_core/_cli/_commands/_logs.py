@@ -1,0 +1,113 @@
+"""``mlxpy logs``."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from mlxpy_core._cli._arguments import logs_option, run_argument
+from mlxpy_core._cli._selection import choose_run
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._runs._directory import RunDirectory
+
+_ASK_S = 5.0
+
+
+@click.command()
+@run_argument()
+@logs_option
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the run has ended.")
+@click.option("--stderr", is_flag=True, help="Print log.stderr rather than log.stdout.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with the last LINES lines."
+)
+@click.pass_context
+def command(
+    ctx: click.Context, run: str, logs: Path, following: bool, stderr: bool, lines: int | None
+) -> None:
+    """Prints what a run printed.
+
+    Runs have it in files if a scheduler started them, or with log_streams_to_file.
+
+    \b
+    Examples:
+      mlxpy logs 3
+      mlxpy logs 3 -f -n 20
+      mlxpy logs 3 --stderr
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    directory = choose_run(logs, run)
+    path = directory.path / ("log.stderr" if stderr else "log.stdout")
+    out = sys.stdout.buffer
+    try:
+        if following:
+            _follow(directory, path, lines)
+            return
+        with path.open("rb") as file:
+            file.seek(_beginning(path, lines))
+            while part := file.read(2**20):
+                out.write(part)
+            out.flush()
+    except FileNotFoundError as error:
+        raise _no_file(directory, path) from error
+    except PermissionError as error:
+        raise StorageError(f"cannot read {path}", error) from error
+    except KeyboardInterrupt:
+        ctx.exit(128 + signal.SIGINT)
+
+
+def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
+    from mlxpy_core._cli._follow import follow
+    from mlxpy_core._operations import settle_runs
+    from mlxpy_core._runs._info_file import read_status
+    from mlxpy_core._runs._status import ENDED
+
+    asked = time.monotonic()
+
+    def ended() -> bool:
+        nonlocal asked
+        # One that died without a word would be followed for ever.
+        if time.monotonic() - asked > _ASK_S:
+            settle_runs([directory])
+            asked = time.monotonic()
+        return read_status(directory) in ENDED
+
+    if not path.exists():
+        missing = _no_file(directory, path)
+        if read_status(directory) in ENDED:
+            raise missing
+        click.echo(f"mlxpy: {missing}: waiting for it", err=True)
+    out = sys.stdout.buffer
+    start = _beginning(path, lines) if path.exists() else 0
+    for part in follow(path, start, ended):
+        out.write(part)
+        out.flush()
+
+
+def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
+    return MlxpyError(
+        f"run {directory.log_id} has no {path.name}, which it has from the start of a scheduler's job, "
+        "or with log_streams_to_file"
+    )
+
+
+def _beginning(path: Path, lines: int | None) -> int:
+    """Tells where the last lines of a file begin, in bytes; 0 for all of it."""
+    if lines is None:
+        return 0
+    with path.open("rb") as file:
+        position = file.seek(0, 2)
+        end, found = position, 0
+        while position:
+            size = min(2**16, position)
+            position -= size
+            file.seek(position)
+            block = file.read(size)
+            # The end of the last line is no line's beginning.
+            place = size - 1 if position + size == end and block.endswith(b"\n") else size
+            while found < lines and (place := block.rfind(b"\n", 0, place)) >= 0:
+                found += 1
+            if found == lines:
+                return position + place + 1 if lines else end
+    return 0

@@ -1,0 +1,118 @@
+"""``mlxpy ls``."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlxpy_core._cli._arguments import json_option, logs_option, runs_argument
+from mlxpy_core._cli._json import print_json
+from mlxpy_core._errors import MlxpyError
+
+if TYPE_CHECKING:
+    from mlxpy_core._reading import ConfigList
+
+_TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
+_SHORT = {"id": "info.log_id", "status": "info.status"}
+_COMPUTED = ("start", "duration")
+_FIRST = ("id", "status", "start", "duration")
+
+
+@click.command()
+@runs_argument(required=False)
+@logs_option
+@click.option(
+    "-c", "--columns", multiple=True, metavar="FIELD", help="Show this field; may be repeated."
+)
+@click.option("--sort", metavar="FIELD", help="Order the runs by a field.")
+@click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the N newest runs.")
+@json_option
+def command(
+    runs: Sequence[str],
+    logs: Path,
+    columns: Sequence[str],
+    sort: str | None,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Lists runs, with the settings in which they differ.
+
+    A FIELD is id, status, start, duration, or any of the reader's: of a metric, such as train.loss,
+    the last value is shown.
+
+    \b
+    Examples:
+      mlxpy ls
+      mlxpy ls "config.optimizer.lr <= 0.01 & info.status == 'COMPLETE'"
+      mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._cli._search import runs_to_list
+
+    found = runs_to_list(logs, runs, as_json=as_json)
+    if found is None:
+        return
+    _check_columns([*columns, *([sort] if sort else [])], found)
+    found = found[-last:] if last else found
+    differing = [] if columns else found.diff()
+    known = found.keys()
+    if as_json and not columns:
+        fields = [name for name in known if name.startswith(("config.", "info."))]
+        print_json(_ordered(found, sort, [dict(row) for row in found.select(fields)]))
+        return
+    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *differing])
+    table = {name: _ordered(found, sort, _column(found, name)) for name in names}
+    if as_json:
+        print_json([dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)])
+        return
+    from mlxpy_core._cli._table import print_table
+    from mlxpy_core._cli._times import duration_text
+
+    if "duration" in table:
+        table["duration"] = [duration_text(seconds) for seconds in table["duration"]]
+    print_table(table, differing)
+
+
+def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
+    from mlxpy_core._reading._rows import no_field
+
+    known = [*_FIRST, *found.keys()]
+    for name in names:
+        if name not in known:
+            raise MlxpyError(no_field(name, known))
+
+
+def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
+    if not sort:
+        return values
+    from mlxpy_core._reading._config_list import sorted_places
+
+    places = sorted_places(range(len(found)), _column(found, sort), sort)
+    return [values[place] for place in places]
+
+
+def _column(found: "ConfigList", name: str) -> list[Any]:
+    """Gives a value for each run."""
+    if name in _COMPUTED:
+        return [times[_COMPUTED.index(name)] for times in _times(found)]
+    field, known = _SHORT.get(name, name), found.keys()
+    # The newest runs may not have logged yet what others have.
+    return list(map(_one_value, found[field])) if field in known else [None] * len(found)
+
+
+@functools.cache  # two columns show them
+def _times(found: "ConfigList") -> list[tuple[str | None, float | None]]:
+    from mlxpy_core._cli._times import start_and_duration
+
+    known = found.keys()  # a directory of queued runs has no times yet
+    fields = {name: f"info.{name}" for name in _TIMES if f"info.{name}" in known}
+    rows = zip(*(found[field] for field in fields.values()), strict=True)
+    return [start_and_duration(dict(zip(fields, row, strict=True))) for row in rows]
+
+
+def _one_value(value: Any) -> Any:
+    """Gives the last value of a metric, the names of artifacts, and others as they are."""
+    if hasattr(value, "tolist"):
+        return value[-1:].tolist()[0] if len(value) else None
+    return list(value) if isinstance(value, dict) else value

@@ -1,0 +1,73 @@
+"""``mlxpy rerun``."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlxpy_core._cli._arguments import logs_option, run_argument
+from mlxpy_core._cli._selection import choose_run
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._directory import RunDirectory, take_run_directory
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._status import Status
+
+
+@click.command()
+@run_argument()
+@click.argument("overrides", nargs=-1, metavar="[OVERRIDES...]")
+@logs_option
+@click.option(
+    "--here", is_flag=True, help="Run it on this machine, even if the run was a cluster's job."
+)
+def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
+    """Makes a run again, as a new one: the same code, config and command.
+
+    The code comes from the commit or the snapshot that the run's version manager recorded. A run that
+    was submitted is submitted again; others run here. OVERRIDES change the command.
+
+    \b
+    Examples:
+      mlxpy rerun 12
+      mlxpy rerun 12 optimizer.lr=0.01 seed=7
+      mlxpy rerun 12 --here
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._operations import recorded_job, settle
+    from mlxpy_core._operations._rerun import announce_run, code_again, repeated_job, run_here
+    from mlxpy_core._scheduling import LOCAL, find_scheduler, submit_jobs
+
+    old = choose_run(logs, run)
+    info = read_info(old)
+    if info is None:
+        raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
+    job = recorded_job(old, info)
+    code = code_again(old, info, job, overrides)
+    if code.caveat:
+        click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
+    new = take_run_directory(logs)
+    click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
+    name = (info["scheduler"] or {}).get("name", LOCAL)
+    if job and name != LOCAL and not here:
+        submit_jobs(find_scheduler(name), [repeated_job(job, code, new)])
+        click.echo("Submitted 1 job to the cluster queue!")
+        return
+    announce_run(info, code, new)
+    exit_code = run_here(new, code, old, job)
+    if settle(new, None) is Status.FAILED and exit_code == 0:
+        exit_code = 1  # the program made no run
+    if (read_info(new) or {}).get("attempts"):
+        _say_differences(old, new)
+    sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
+
+
+def _say_differences(old: RunDirectory, new: RunDirectory) -> None:
+    from mlxpy_core._cli._differences import differences
+
+    with contextlib.suppress(MlxpyError):  # nothing can be compared
+        for row in differences(old, new, ("config.",)):
+            before, after = (
+                repr(row[key]) if key in row else "not there" for key in ("first", "second")
+            )
+            click.echo(f"mlxpy: {row['field']} was {before} and is {after}", err=True)

@@ -1,0 +1,51 @@
+"""``mlxpy resubmit``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._asking import say_left
+from mlxpy_core._runs._directory import RunDirectory
+
+
+@click.command()
+@runs_argument(required=True)
+@logs_option
+@click.option("--complete", is_flag=True, help="Submit runs that are COMPLETE, too.")
+def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
+    """Has runs that have ended go on, under their numbers, from their checkpoints.
+
+    What was submitted to a scheduler is submitted to it again, with the same script; what was started on
+    this machine is started here again, one run after the other.
+
+    \b
+    Examples:
+      mlxpy resubmit 12 15-20
+      mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._cli._search import need_runs
+    from mlxpy_core._operations import plan_resubmission
+    from mlxpy_core._operations._rerun import code_again, run_here
+    from mlxpy_core._scheduling import find_scheduler, submit_jobs
+
+    found = need_runs(logs, runs)
+    chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    plan = plan_resubmission(chosen, complete=complete)
+    say_left(plan.left)
+    for name, jobs in plan.jobs.items():
+        for job in jobs:
+            code_again(job.directory, job.earlier, job)  # its copy may have been cleaned away
+        submit_jobs(find_scheduler(name), jobs)
+        click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
+    failed = False
+    for run, (info, local_job) in plan.here.items():
+        code = code_again(run, info, local_job)
+        click.echo(f"Run {run.log_id} goes on, here.", err=True)
+        failed = run_here(run, code, run, local_job) != 0 or failed
+    if not plan.jobs and not plan.here:
+        click.echo("Nothing to submit.")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,70 @@
+"""``mlxpy status``."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlxpy_core._cli._arguments import json_option, logs_option, runs_argument
+from mlxpy_core._cli._json import print_json
+
+_SHOWN = {
+    "id": "info.log_id",
+    "status": "info.status",
+    "scheduler": "info.scheduler.name",
+    "job": "info.scheduler.scheduler_job_id",
+    "host": "info.hostname",
+    "date": "info.start_date",
+    "start": "info.start_time",
+    "signal": "info.signal",
+}
+_OPEN = ("SUBMITTED", "RUNNING")
+
+
+@click.command()
+@runs_argument(required=False)
+@logs_option
+@json_option
+def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
+    """Tells what became of runs, as their scheduler and this machine know it now.
+
+    A run that died without a word says RUNNING until somebody looks: this command, any other that lists
+    runs, or a Reader. What cannot be found out is told on standard error.
+
+    \b
+    Examples:
+      mlxpy status
+      mlxpy status 12-20
+      mlxpy status "config.optimizer.lr == 0.1" --json
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._cli._search import runs_to_list
+
+    found = runs_to_list(logs, runs, as_json=as_json)
+    if found is None:
+        return
+    known = set(found.keys())
+    table = {name: list(found[field]) for name, field in _SHOWN.items() if field in known}
+    rows = [_row(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    if as_json:
+        print_json(rows)
+        return
+    counts = Counter(row["status"] for row in rows)
+    click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
+    going_on = [row for row in rows if row["status"] in _OPEN]
+    if going_on:
+        from mlxpy_core._cli._table import print_table
+
+        names = [name for name in rows[0] if any(row[name] is not None for row in going_on)]
+        print_table({name: [_cell(name, row[name]) for row in going_on] for name in names}, ())
+
+
+def _row(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    row = {**dict.fromkeys(_SHOWN), **dict(values)}
+    date = row.pop("date")
+    return {**row, "start": f"{date}T{row['start']}" if date and row["start"] else None}
+
+
+def _cell(name: str, value: Any) -> Any:
+    return value[:19].replace("T", " ") if name == "start" and value else value

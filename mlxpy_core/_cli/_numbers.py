@@ -1,0 +1,40 @@
+"""Runs that arguments name by number."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._runs._directory import is_run_name
+
+_SPAN = re.compile(r"([1-9]\d{0,17})(?:-([1-9]\d{0,17}))?")
+
+
+def named_numbers(logs: Path, words: Sequence[str]) -> list[int] | None:
+    """Finds the numbers of the runs that words name by number, ascending; None if they do not.
+
+    Raises:
+        MlxpyError: there is no such directory or no run of a number that is given by itself.
+    """
+    if not logs.is_dir():
+        raise MlxpyError(f"no directory {str(logs)!r}: give --logs DIR, the parent_log_dir of your runs")
+    spans = [_SPAN.fullmatch(part) for word in words for part in word.split(",")]
+    if not words or not all(spans):
+        return None
+    return sorted({number for span in spans if span for number in _numbers(logs, span)})
+
+
+def _numbers(logs: Path, span: "re.Match[str]") -> list[int]:
+    first, last = int(span[1]), int(span[2] or span[1])
+    if span[2] is None:
+        if not (logs / span[1]).is_dir():
+            raise MlxpyError(f"no run {first} in {str(logs)!r}")
+        return [first]
+    try:
+        names = os.listdir(logs)
+    except OSError as error:
+        raise StorageError(f"cannot read {logs}", error) from error
+    # A span may have gaps, and end far beyond the last run.
+    within = (int(name) for name in names if is_run_name(name) and first <= int(name) <= last)
+    return [number for number in within if (logs / str(number)).is_dir()]

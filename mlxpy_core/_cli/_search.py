@@ -1,0 +1,95 @@
+"""The runs that the words of a command name, as the reader's rows."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._reading import ConfigList, Reader
+
+from ._json import print_json
+from ._numbers import named_numbers
+
+
+def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
+    """Finds the runs that the words of a command name, see `choose_runs`.
+
+    What the reader warns of, until the command ends, is a line each on standard error.
+
+    Raises:
+        MlxpyError: there is no such directory or no run of a number that is given by itself.
+        QueryError: the query is malformed, or names a field that no run has.
+    """
+    numbers = named_numbers(logs, words)
+    click.get_current_context().with_resource(_warnings_as_lines())
+    _leave_pandas_out()
+    reader = Reader(logs)
+    for trouble in reader.troubles:
+        click.echo(f"mlxpy: {trouble}", err=True)
+    found = reader.search(" ".join(words) if numbers is None else "")
+    if numbers is None or not len(found):
+        return found
+    wanted = set(numbers)
+    return found.filter((lambda ids: [log_id in wanted for log_id in ids], "info.log_id"))
+
+
+def need_runs(logs: Path, words: Sequence[str]) -> ConfigList:
+    """Finds runs as `find_runs` does.
+
+    Raises:
+        MlxpyError: as there, and where there is none.
+    """
+    found = find_runs(logs, words)
+    if not len(found):
+        raise MlxpyError(no_runs(logs, words))
+    return found
+
+
+def runs_to_list(logs: Path, words: Sequence[str], *, as_json: bool) -> ConfigList | None:
+    """Finds runs as `find_runs` does; None where there is none, which has been said then."""
+    found = find_runs(logs, words)
+    if len(found):
+        return found
+    if as_json:
+        print_json([])
+    click.echo(f"mlxpy: {no_runs(logs, words)}", err=True)
+    return None
+
+
+def no_runs(logs: Path, words: Sequence[str]) -> str:
+    """Says that there is none."""
+    return (
+        f"no run in {str(logs)!r} answers {' '.join(words)!r}" if words else f"no runs in {str(logs)!r}"
+    )
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(name=fullname)
+
+
+def _leave_pandas_out() -> None:
+    # pyarrow imports pandas with the first array that it makes, to know its types if it is given some:
+    # half of the time that `mlxpy ls` would take. It tries once.
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, finder := _NoPandas())
+        pa.array([0])
+        sys.meta_path.remove(finder)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        click.echo(f"mlxpy: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

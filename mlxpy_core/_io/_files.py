@@ -1,0 +1,88 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlxpy_core._errors import StorageError
+
+_temporary_numbers = itertools.count()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what was written there becomes `path` at the end.
+
+    The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
+    An exception leaves the old one and no temporary file.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    # The suffix stays last: np.save and its like add their own where it is missing.
+    unique = f"{os.getpid()}-{next(_temporary_numbers)}"
+    temporary = path.with_name(f".tmp-{unique}-{path.name}")
+    try:
+        if not os.path.isdir(path.parent):  # mostly it is there
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        fsync_path(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}", error) from error
+    finally:
+        with contextlib.suppress(OSError):  # gone, or never there
+            temporary.unlink()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a small text file, whole or not at all.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def read_bytes(path: str) -> bytes:
+    """Reads a small file; twice as fast as Python's file objects, which counts for 100,000 files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 2**16):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporary_files(directory: Path) -> None:
+    """Removes what a killed process left half written below `directory`."""
+    for leftover in directory.rglob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def fsync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+Stamp = tuple[int, int]
+"""What tells that a file has changed: time of change in nanoseconds, length in bytes."""
+
+
+def stamp_of(path: str | os.PathLike[str]) -> Stamp:
+    """Gives the stamp of a file.
+
+    Raises:
+        OSError: there is no such file, or it may not be looked at.
+    """
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,20 @@
+"""What is done to runs afterwards: reconciling, waiting, cancelling, resubmission, cleaning."""
+
+from ._cancelling import Cancellation, cancel, plan_cancellation
+from ._reconciling import Findings, settle, settle_runs
+from ._recorded_job import recorded_job
+from ._resubmission import Resubmission, plan_resubmission
+from ._waiting import wait_for_runs
+
+__all__ = [
+    "Cancellation",
+    "Findings",
+    "Resubmission",
+    "cancel",
+    "plan_cancellation",
+    "plan_resubmission",
+    "recorded_job",
+    "settle",
+    "settle_runs",
+    "wait_for_runs",
+]

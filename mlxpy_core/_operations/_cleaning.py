@@ -1,0 +1,171 @@
+"""Finds what no run needs: copies of code, frozen configs, directories of arrays and of no runs."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlxpy_core._errors import StorageError
+from mlxpy_core._runs._directory import RunDirectory, is_run_name
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._status import is_final
+
+_ARRAY = re.compile(r"array(\.\d+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FROZEN = re.compile(r"\.configs/(\w+)")
+# A younger directory may be on its way to become a run, or to be used by one.
+_SETTLED_S = 3600
+
+
+@dataclass
+class Leftovers:
+    """What can be removed.
+
+    Attributes:
+        copies: copies of commits that can be made again and hold nothing else, and whose runs have all
+            ended.
+        configs: frozen configs that no run's script names.
+        arrays: directories of arrays, which hold links to the output of runs that have all ended.
+        empty: directories of runs that hold nothing.
+        kept: why other copies are kept, a sentence each.
+    """
+
+    copies: list[Path] = field(default_factory=list)
+    configs: list[Path] = field(default_factory=list)
+    arrays: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.copies or self.configs or self.arrays or self.empty)
+
+
+def find_leftovers(logs: Path) -> Leftovers:
+    """Looks at all runs of a directory, whose words have been settled.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    try:
+        runs = [RunDirectory(logs / name) for name in os.listdir(logs) if is_run_name(name)]
+    except OSError as error:
+        raise StorageError(f"cannot read the runs in {logs}", error) from error
+    found = Leftovers()
+    found.empty = sorted(run.path for run in runs if _is_empty(run.path))
+    found.arrays = [path for run in runs for path in _arrays(run) if _is_over(path)]
+    _add_copies(found, runs)
+    named = {name for run in runs for name in _frozen_configs(run)}
+    for path in sorted((logs / ".configs").glob("*")):
+        if path.is_dir() and path.name not in named and _age_s(path) > _SETTLED_S:
+            found.configs.append(path)
+    return found
+
+
+def remove(leftovers: Leftovers) -> None:
+    """Removes what was found.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    for path in (*leftovers.copies, *leftovers.configs, *leftovers.arrays):
+        # Under another name first: half a copy must not be taken for a whole one.
+        doomed = path.with_name(f".tmp-removed-{os.getpid()}-{path.name}")
+        try:
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}", error) from error
+    for path in leftovers.empty:
+        try:
+            path.rmdir()
+        except OSError as error:  # noqa: PERF203  # as above
+            raise StorageError(f"cannot remove {path}", error) from error
+
+
+def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
+    needed: set[str] = set()
+    versions: dict[str, tuple[str, str]] = {}
+    for run in runs:
+        info = read_info(run)
+        version = (info or {}).get("version_manager")
+        if not info or not isinstance(version, dict) or not version.get("safe_copy"):
+            continue
+        copy = str(version["safe_copy"])
+        versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
+        if not is_final(info):
+            needed.add(copy)
+    for copy, (repository, commit) in sorted(versions.items()):
+        path = Path(copy)
+        # What a run says is its copy is one only where a copy would be.
+        if not _COMMIT.fullmatch(commit) or path.name != commit or not (path / ".git").is_dir():
+            continue
+        if copy in needed:
+            found.kept.append(f"{copy} is in use")
+        elif not _has_commit(Path(repository), commit):
+            found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
+        elif written := _written_into(path):
+            more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+            found.kept.append(f"{copy} holds what its commit does not: {written[0]}{more}")
+        else:
+            found.copies.append(path)
+
+
+def _has_commit(repository: Path, commit: str) -> bool:
+    from mlxpy_core._versioning import keeps_commit  # git is called only where there are copies
+
+    return repository.is_dir() and keeps_commit(repository, commit)
+
+
+def _written_into(copy: Path) -> list[str]:
+    from mlxpy_core._versioning import written_into  # as above
+
+    return written_into(copy)
+
+
+def _frozen_configs(run: RunDirectory) -> list[str]:
+    try:
+        text = (run.path / "script.sh").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return _FROZEN.findall(text)
+
+
+def _arrays(run: RunDirectory) -> list[Path]:
+    try:
+        with os.scandir(run.path) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if _ARRAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def _is_over(array: Path) -> bool:
+    """Tells whether there is nothing but the script and links to files of runs that have ended."""
+    # Each submission makes another one. Where a scheduler writes words of its own there, they stay.
+    try:
+        links = [path for path in array.iterdir() if path.name != "script.sh"]
+    except OSError:  # another user's
+        return False
+    if not links or not all(path.is_symlink() for path in links):
+        return False
+    names = {path.readlink().parent.name for path in links}
+    runs = [RunDirectory(array.parent.parent / name) for name in names if is_run_name(name)]
+    infos = [read_info(run) for run in runs if run.path.exists()]
+    return all(info is not None and is_final(info) for info in infos)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not os.listdir(path) and _age_s(path) > _SETTLED_S
+    except OSError:
+        return False
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime

@@ -1,0 +1,57 @@
+"""Which configs have a run that is complete."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlxpy_core._io._files import stamp_of
+from mlxpy_core._io._flatten import flatten
+from mlxpy_core._io._yaml import load_yaml
+from mlxpy_core._runs._directory import RunDirectory, is_run_name
+from mlxpy_core._runs._status import Status
+from mlxpy_core._runs._summary import read_summary
+
+_DAMAGED = (AttributeError, RecursionError, TypeError, ValueError, yaml.YAMLError)
+
+
+def completed_runs(parent_log_dir: Path) -> dict[str, RunDirectory]:
+    """Finds the newest complete run of each config, by the config's `config_key`."""
+    try:
+        names = os.listdir(parent_log_dir)
+    except OSError:
+        return {}
+    found = {}
+    for log_id in sorted(int(name) for name in names if is_run_name(name)):
+        directory = RunDirectory(parent_log_dir / str(log_id))
+        with contextlib.suppress(OSError, *_DAMAGED):  # no run, or a damaged one
+            fields = _fields(directory)
+            if fields.get("info.status") == Status.COMPLETE.value:
+                found[_key(fields)] = directory
+    return found
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """Gives a text that is equal for equal configs, and only for those."""
+    fields: dict[str, Any] = {}
+    flatten(config, "config", fields)
+    return _key(fields)
+
+
+def _key(fields: Mapping[str, Any]) -> str:
+    config = {name: value for name, value in fields.items() if name.startswith("config.")}
+    return json.dumps(config, sort_keys=True, default=str)
+
+
+def _fields(directory: RunDirectory) -> dict[str, Any]:
+    summary = read_summary(str(directory.path), stamp_of(directory.info))
+    if summary:
+        return summary.fields
+    fields: dict[str, Any] = {}
+    for prefix, path in (("info", directory.info), ("config", directory.config)):
+        flatten(load_yaml(path.read_text(encoding="utf-8")), prefix, fields)
+    return fields

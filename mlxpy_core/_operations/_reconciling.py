@@ -1,0 +1,283 @@
+"""Finds out what became of runs that have no last word, and writes it.
+
+A run's process writes how it ended. One that died could not, and neither could one that never started:
+then the scheduler knows, or, of what runs on this machine, the process table.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml
+from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info import set_killed
+from mlxpy_core._runs._info_file import noted_job_id, read_config, read_info
+from mlxpy_core._runs._process import died_here, lives_here, noted_process
+from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._runs._summary import write_summary
+from mlxpy_core._scheduling._bundle import script_ended
+from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
+from mlxpy_core._scheduling._local import LOCAL
+from mlxpy_core._scheduling._submission import CANCELLED, run_names
+
+# A scheduler that does not know a job may not know it yet: accounting is late.
+_UNKNOWN_S = 60
+# Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
+_JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
+
+
+@dataclass
+class Findings:
+    """What became of runs.
+
+    Attributes:
+        words: the word of each run whose info.yaml can be read, also where it cannot be written.
+        troubles: a sentence for each scheduler that could not be asked, and what else is not known.
+        unwritten: runs whose word cannot be written, as those of other users, and why.
+    """
+
+    words: dict[RunDirectory, Status] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    unwritten: dict[RunDirectory, str] = field(default_factory=dict)
+
+
+def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None) -> Findings:
+    """Finds out what became of runs and writes it; each scheduler is asked once.
+
+    A run whose word is final is left as it is, and so is one that may live as far as is known here.
+
+    Args:
+        runs: the runs.
+        patience_s: how many seconds a scheduler is given to answer; None for its own patience.
+    """
+    findings = Findings()
+    of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
+    for run in runs:
+        info = read_info(run)
+        if info is None:
+            continue
+        findings.words[run] = Status(info["status"])
+        if is_final(info):
+            continue
+        scheduler = info["scheduler"] or {"name": LOCAL}
+        if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
+            if _died_here(run, info):
+                _note(findings, run, None)
+        elif _script_ended(run, info):
+            _note(findings, run, None)
+        elif not _lives_here(info):
+            key = (scheduler["name"], scheduler.get("cluster", ""))
+            of_schedulers.setdefault(key, {})[run] = info
+    for (name, cluster), infos in of_schedulers.items():
+        _ask(findings, name, cluster, infos, patience_s)
+    if findings.unwritten:
+        names = run_names([run.log_id for run in findings.unwritten])
+        reason = next(iter(findings.unwritten.values()))
+        findings.troubles.append(f"what became of {names} is known and cannot be written: {reason}")
+    return findings
+
+
+def settle(directory: RunDirectory, job: Status | None) -> Status | None:
+    """Writes the last word of a run whose job is known to have ended.
+
+    A run that has a word keeps it, and so does one whose process lives on this machine: RUNNING.
+
+    Args:
+        directory: the run's directory.
+        job: what the scheduler says of the job; None if it does not know it any more.
+
+    Returns:
+        The run's word; None if its info.yaml cannot be read.
+
+    Raises:
+        StorageError: the word cannot be written.
+    """
+    info, news = _last_word(directory, job)
+    if info and news:
+        _write(directory, info)
+    return Status(info["status"]) if info else None
+
+
+def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, Any] | None, bool]:
+    """Gives what the info of a run whose job has ended should say, and whether that is news."""
+    info = read_info(directory)
+    if info is None or is_final(info):
+        return info, False
+    status = Status(info["status"])
+    if status is Status.RUNNING:
+        if _lives_here(info):
+            return info, False
+        if read_info(directory) != info:  # its last word came between the two looks
+            return _last_word(directory, job)
+        set_killed(info, directory)
+    elif status is Status.SUBMITTED:
+        _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
+    if info["scheduler"]:
+        info["scheduler"]["may_come_back"] = False
+    return info, True
+
+
+def _ask(
+    findings: Findings,
+    name: str,
+    cluster: str,
+    infos: Mapping[RunDirectory, dict[str, Any]],
+    patience_s: float | None,
+) -> None:
+    scheduler = scheduler_of(name, infos)
+    if scheduler is None:
+        findings.troubles.append(f"there is no scheduler {name!r} here to ask")
+        return
+    scheduler.patience_s = patience_s or scheduler.patience_s
+    known = {run: job_id for run, info in infos.items() if (job_id := job_id_of(run, info))}
+    if lost := sorted(run.log_id for run in infos.keys() - known.keys() if died_submitting(infos[run])):
+        ids = " ".join(map(str, lost))
+        findings.troubles.append(
+            f"the submission of {ids} was broken off before it was known which jobs they are: if they "
+            f"are not in the queue, mlxpy resubmit {ids}"
+        )
+    if not known:
+        return
+    try:
+        if cluster and scheduler.cluster != cluster:
+            findings.troubles.append(
+                f"the cluster {cluster!r} of {name} does not answer on this machine"
+            )
+            return
+        states = scheduler.states(sorted(set(known.values())))
+    except MlxpyError as error:
+        findings.troubles.append(str(error))
+        return
+    for run, job_id in known.items():
+        state = states.get(job_id)
+        # Another cluster's jobs are not known here either, and may run.
+        settled = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
+        forgotten = bool(cluster) and scheduler.forgets and settled
+        if state is None and not forgotten:
+            continue
+        _note(findings, run, state)
+
+
+def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
+    """Writes what is known of a run's job into its info, and what that comes to into the findings."""
+    if job is Status.RUNNING:
+        return  # what its program says is the word
+    waits = job is Status.SUBMITTED
+    info, news = _word_of_waiting(run) if waits else _last_word(run, job)
+    if info is None:
+        return
+    findings.words[run] = Status(info["status"])
+    if news:
+        try:
+            _write(run, info, ended=not waits)
+        except StorageError as error:
+            findings.unwritten[run] = str(error)
+
+
+def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
+    """Gives what the info of a run whose job waits should say, and whether that is news."""
+    info = read_info(directory)
+    if info is None or is_final(info) or _lives_here(info):
+        return info, False
+    if info["status"] == Status.SUBMITTED.value:
+        return info, False
+    if info["status"] == Status.RUNNING.value:
+        set_killed(info, directory)
+    info["status"] = Status.SUBMITTED.value
+    info["end_date"] = info["end_time"] = None
+    return info, True
+
+
+def note_cancelled(directory: RunDirectory) -> None:
+    """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
+    write_whole(directory.keys / CANCELLED, "")
+
+
+def was_cancelled(directory: RunDirectory) -> bool:
+    """Tells whether `note_cancelled` was called since the run was submitted last."""
+    return (directory.keys / CANCELLED).exists()
+
+
+def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Gives the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
+    job_id = noted_job_id(run, info)
+    return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
+
+
+def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
+    """Gives the scheduler that runs name as theirs; None if there is none here."""
+    if scheduler := find_installed_scheduler(name):
+        return scheduler
+    try:
+        # Another user's run must not have us import what it names.
+        if all(run.info.stat().st_uid == os.getuid() for run in runs):
+            return find_scheduler(name)
+    except (OSError, MlxpyError):
+        pass
+    return None
+
+
+def _lives_here(info: Mapping[str, Any]) -> bool:
+    attempts: Sequence[dict[str, Any]] = info["attempts"]
+    return bool(attempts) and info["status"] == Status.RUNNING.value and lives_here(attempts[-1])
+
+
+def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    if info["status"] == Status.RUNNING.value:
+        return bool(info["attempts"]) and died_here(info["attempts"][-1])
+    if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
+        return False
+    # What was to run on this machine ends with the launcher that was to start it; but for the scripts
+    # that it had started.
+    script = noted_process(directory)
+    return script is None or died_here(script)
+
+
+def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    # One that waits for a second attempt ended in its first.
+    waits_again = info["status"] == Status.SUBMITTED.value and info["attempts"]
+    interrupted = info["status"] == Status.INTERRUPTED.value
+    return not waits_again and not interrupted and script_ended(directory.path)
+
+
+def died_submitting(info: Mapping[str, Any]) -> bool:
+    """Tells whether the process that submitted a run, which waits, is known to have ended."""
+    submitter = (info["scheduler"] or info).get("submitter")
+    return isinstance(submitter, dict) and died_here(submitter)
+
+
+def _age_s(info: Mapping[str, Any]) -> float:
+    """Tells for how long the scheduler may have known the run's job."""
+    starts = [attempt["start"] for attempt in info["attempts"][-1:]]
+    try:
+        begun = starts[0] if starts else f"{info['submit_date']}T{info['submit_time']}"
+        return (datetime.now().astimezone() - datetime.fromisoformat(begun)).total_seconds()
+    except (LookupError, TypeError, ValueError):
+        return 0
+
+
+def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
+    now = datetime.now().astimezone()
+    info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
+    (info["scheduler"] or info).pop("submitter", None)
+    if job is Status.INTERRUPTED:
+        info["status"] = Status.INTERRUPTED.value
+    elif info["attempts"]:  # it was put back, and did not start again
+        info["status"] = Status.KILLED.value
+    else:
+        info["status"] = Status.FAILED.value
+        message = "the job ended before the program started: its output says why"
+        info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
+
+
+def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
+    write_whole(directory.info, dump_yaml(info))
+    config = read_config(directory)
+    if config is not None:
+        write_summary(directory, config, info, ended=ended)

@@ -1,0 +1,24 @@
+"""The job that a run was submitted as, made again from the run's directory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_config
+from mlxpy_core._scheduling import Job
+from mlxpy_core._scheduling._job import noted_job
+from mlxpy_core._versioning._launches import launch_of_info
+
+
+def recorded_job(run: RunDirectory, info: Mapping[str, Any]) -> Job | None:
+    """Makes the job that a run was submitted as; None if there is no note of it.
+
+    Args:
+        run: the run's directory.
+        info: what its info.yaml holds.
+    """
+    try:
+        launch = launch_of_info(info)
+    except (LookupError, TypeError):
+        return None
+    return noted_job(run, launch, config=read_config(run) or {}, earlier=info)

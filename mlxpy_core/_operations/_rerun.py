@@ -1,0 +1,181 @@
+"""Starts a run's program again: as the same run, which goes on, or as a new one that repeats it."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info import submitted_info
+from mlxpy_core._runs._process import describe_process
+from mlxpy_core._scheduling import LOCAL, Job, ShellLine, find_scheduler, write_script
+from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
+from mlxpy_core._versioning import CodeOfRun, code_of_run
+from mlxpy_core._versioning._launches import launch_of_info
+
+_OVERRIDE = re.compile(r"[+~]*(?P<key>[\w@./:$-]+)(=|$)")
+# What shaped a sweep says nothing to one run of it.
+_OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
+_OF_HYDRA = re.compile(r"[+~]*(hydra(/|\.)|mlxpy\.)")
+_SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
+
+
+def code_again(
+    run: RunDirectory, info: Mapping[str, Any], job: Job | None, overrides: Sequence[str] = ()
+) -> CodeOfRun:
+    """Gives the code of a run, and the command that runs it, which names the run's number if any.
+
+    Args:
+        run: the run's directory.
+        info: what its info.yaml holds.
+        job: the job that it was submitted as, if it was.
+        overrides: what the command is to say besides, or instead.
+
+    Raises:
+        MlxpyError: the code is gone.
+    """
+    recorded = dict(job.environment) if job else _recorded_environment(run)
+    if job and isinstance(job.command, ShellLine):  # nothing is known of its words
+        words = [" ".join([job.command, *map(shlex.quote, overrides)])]
+    else:
+        words = _with_overrides(list(job.command) if job else words_of_run(info), overrides)
+    return code_of_run(info, words, recorded)
+
+
+def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
+    """Gives the job that makes the run of another job again.
+
+    Args:
+        job: that job.
+        code: its code and its command.
+        new: the new run's directory.
+    """
+    launch = replace(job.launch, work_dir=code.directory, version_manager=code.version_manager)
+    words = _renumbered(code.words, job.directory, new)
+    return replace(
+        job,
+        directory=new,
+        launch=launch,
+        command=ShellLine(words[0]) if isinstance(job.command, ShellLine) else words,
+        environment={**job.environment, **code.environment, RUN_DIRECTORY_VARIABLE: str(new.path)},
+        earlier={},
+    )
+
+
+def announce_run(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) -> None:
+    """Writes what is known of a run before its program starts, which itself is not told its code."""
+    launch = replace(launch_of_info(info), version_manager=code.version_manager)
+    info = submitted_info(new, launch, "", "")
+    write_whole(new.config, dump_yaml({}))
+    write_whole(new.info, dump_yaml({**info, "scheduler": None, "submitter": describe_process()}))
+
+
+def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | None = None) -> int:
+    """Runs a program on this machine to its end, at this terminal.
+
+    Args:
+        run: the run that it is.
+        code: its code and its command.
+        old: the run that the command was made for.
+        job: the job that this was submitted as, if it was: its script sets up and cleans up.
+
+    Returns:
+        Its exit status; minus the signal's number if a signal ended it.
+
+    Raises:
+        MlxpyError: it cannot be started.
+    """
+    if job:
+        words = [str(write_script(_for_here(repeated_job(job, code, run)), find_scheduler(LOCAL)))]
+    else:
+        words = _renumbered(code.words, old, run)
+    variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "PWD": code.directory}
+    # Ctrl-C is the program's; this process waits for what it makes of it.
+    earlier = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        environment = {**os.environ, **code.environment, **variables}
+        return subprocess.Popen(words, cwd=code.directory, env=environment).wait()
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}"
+        raise MlxpyError(f"cannot start {shlex.join(words)} in {code.directory}: {reason}") from error
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+def _for_here(job: Job) -> Job:
+    """Leaves out what means something to a cluster only."""
+    options = replace(job.options, directives=(), option_cmd=(), start_by=(), requeue=False, warn_s=None)
+    return replace(job, options=options)
+
+
+def words_of_run(info: Mapping[str, Any]) -> list[str]:
+    """Gives the words of a command that makes one run, where its own may have made a whole sweep."""
+    words = shlex.split(info["cmd"])
+    if os.path.exists(info["executable"]):
+        words[0] = info["executable"]
+    first = _first_argument(words)
+    arguments, overrides = words[first:], info["overrides"]
+    if not _SWEEPING.intersection(arguments) and set(overrides) <= set(arguments):
+        return words
+    kept = [word for word in arguments if word not in _SWEEPING and _is_kept(word)]
+    return [*words[:first], *kept, *overrides, "hydra.mode=RUN"]
+
+
+def _first_argument(words: Sequence[str]) -> int:
+    """Finds what follows ``python main.py`` or ``python -m package.module``."""
+    index = 1
+    while index < len(words) and words[index].startswith("-"):
+        if words[index] == "-m":
+            return index + 2
+        index += 2 if words[index] in ("-X", "-W") else 1
+    return index + 1
+
+
+def _is_kept(word: str) -> bool:
+    if word.startswith("-") or not ("=" in word or word.startswith("~")):
+        return True
+    return bool(_OF_HYDRA.match(word)) and not _OF_THE_SWEEP.match(word)
+
+
+def _with_overrides(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    changed = {key for word in overrides if (key := _key(word))}
+    first = _first_argument(words)
+    kept = [word for word in words[first:] if "=" not in word or _key(word) not in changed]
+    replaced = {_key(word): word for word in words[first:] if word not in kept}
+    return [*words[:first], *kept, *(_as_added(word, replaced) for word in overrides)]
+
+
+def _as_added(override: str, replaced: Mapping[str | None, str]) -> str:
+    """Adds the sign of what an override replaces: what had to be added to the config has to be again."""
+    earlier = replaced.get(_key(override), "")
+    sign = earlier[: len(earlier) - len(earlier.lstrip("+"))]
+    return sign + override if "=" in override and override[0] not in "+~" else override
+
+
+def _key(word: str) -> str | None:
+    found = _OVERRIDE.match(word)
+    return found["key"] if found else None
+
+
+def _renumbered(words: Sequence[str], old: RunDirectory, new: RunDirectory) -> list[str]:
+    """Has words that name a run and its directory name another one."""
+    number = re.compile(rf"(\bforced_log_id[=:]){old.log_id}\b")
+    place = re.compile(rf"{re.escape(str(old.path))}(?![^/'\"])")
+    return [place.sub(str(new.path), number.sub(rf"\g<1>{new.log_id}", word)) for word in words]
+
+
+def _recorded_environment(run: RunDirectory) -> dict[str, str]:
+    try:
+        recorded = load_yaml(run.environment.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in recorded.items()}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return {}

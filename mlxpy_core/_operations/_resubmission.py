@@ -1,0 +1,66 @@
+"""Submits runs again, under their numbers: they go on where their checkpoints are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import noted_job_id, read_info
+from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._scheduling import LOCAL, Job
+
+from ._reconciling import died_submitting
+from ._recorded_job import recorded_job
+
+
+@dataclass
+class Resubmission:
+    """What is to be done to have runs go on.
+
+    Attributes:
+        jobs: the runs to be submitted, by the scheduler's name.
+        here: the other runs, to be started on this machine: what their info.yaml holds, and the job of
+            those that a launcher started here.
+        left: why other runs are left alone, a sentence each.
+    """
+
+    jobs: dict[str, list[Job]] = field(default_factory=dict)
+    here: dict[RunDirectory, tuple[dict[str, Any], Job | None]] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+
+def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -> Resubmission:
+    """Tells how runs, whose words have been settled, are to go on; nothing is done yet.
+
+    Args:
+        runs: the runs.
+        complete: whether those that are complete are to be submitted, too.
+    """
+    plan = Resubmission()
+    for run in runs:
+        info = read_info(run)
+        if info is None:
+            plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
+            continue
+        if reason := _reason_against(run, info, complete=complete):
+            plan.left.append(reason)
+            continue
+        scheduler = info["scheduler"]
+        job = recorded_job(run, info)
+        if not scheduler or scheduler["name"] == LOCAL:
+            plan.here[run] = (info, job)
+        elif job:
+            plan.jobs.setdefault(scheduler["name"], []).append(job)
+        else:
+            plan.left.append(f"there is no note of how run {run.log_id} was submitted")
+    return plan
+
+
+def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) -> str | None:
+    status = Status(info["status"])
+    if status is Status.COMPLETE and not complete:
+        return f"run {run.log_id} is COMPLETE (--complete submits it, too)"
+    lost = status is Status.SUBMITTED and noted_job_id(run, info) is None and died_submitting(info)
+    if not is_final(info) and not lost:
+        return f"run {run.log_id} is {status.value}: cancel it first"
+    return None

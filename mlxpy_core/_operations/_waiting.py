@@ -1,0 +1,114 @@
+"""Waits for submitted runs: their files say how they ended, the scheduler when they died."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from mlxpy_core._io._files import Stamp, stamp_of
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_status
+from mlxpy_core._runs._status import ENDED, Status
+
+from ._reconciling import settle
+
+_LOOK_S = 1.0
+_SLOWEST = 8
+# A scheduler that does not know a job may not know it yet: accounting is late.
+_UNKNOWN_QUERIES = 3
+
+
+def wait_for_runs(
+    scheduler: Scheduler,
+    job_ids: Mapping[RunDirectory, str],
+    *,
+    poll_interval_s: float,
+    on_end: Callable[[RunDirectory, Status], object],
+) -> None:
+    """Returns when all runs have ended.
+
+    The runs' own files are looked at each second. The scheduler is asked for all that are left in one
+    query, every `poll_interval_s` and, as long as nothing changes, ever more rarely.
+
+    Args:
+        scheduler: where the runs were submitted.
+        job_ids: the id of each run's job.
+        poll_interval_s: how many seconds lie between two questions to the scheduler.
+        on_end: called for each run with its last word, as it ends.
+    """
+    waiting = _Waiting(scheduler, job_ids)
+    interval = poll_interval_s
+    next_query = time.monotonic() + interval
+    while True:
+        ended = waiting.ended_by_their_files()
+        if time.monotonic() >= next_query and waiting.left:
+            died, changed = waiting.ask()
+            ended.update(died)
+            # Doubled only between questions that found nothing new.
+            interval = poll_interval_s if changed else min(2 * interval, _SLOWEST * poll_interval_s)
+            next_query = time.monotonic() + interval
+        for directory, status in ended.items():
+            on_end(directory, status)
+        if not waiting.left:
+            return
+        scheduler.pause(min(_LOOK_S, poll_interval_s))
+
+
+class _Waiting:
+    """What is known of the runs that have not ended."""
+
+    def __init__(self, scheduler: Scheduler, job_ids: Mapping[RunDirectory, str]) -> None:
+        self._scheduler = scheduler
+        self.left = dict(job_ids)
+        self._stamps: dict[RunDirectory, Stamp] = {}
+        self._states: dict[str, Status] = {}
+        # How many questions in a row found a run's job ended or unknown, and what the last word was.
+        self._gone: dict[RunDirectory, int] = {}
+        self._last_words: dict[RunDirectory, Status] = {}
+        self._silent = False
+
+    def ended_by_their_files(self) -> dict[RunDirectory, Status]:
+        ended: dict[RunDirectory, Status] = {}
+        for directory in list(self.left):
+            try:
+                stamp = stamp_of(directory.info)
+            except OSError:
+                continue
+            if self._stamps.get(directory) != stamp:
+                self._stamps[directory] = stamp
+                status = read_status(directory)
+                # What was interrupted may be in the queue again: the scheduler knows.
+                if status in ENDED and status is not Status.INTERRUPTED:
+                    ended[directory] = status
+                    del self.left[directory]
+        return ended
+
+    def ask(self) -> tuple[dict[RunDirectory, Status], bool]:
+        """Asks the scheduler; gives the runs that are over, and whether anything has changed."""
+        try:
+            states = self._scheduler.states(sorted(set(self.left.values())))
+        except SubmissionError as error:
+            if not self._silent:
+                print(f"mlxpy: {error}; still waiting", file=sys.stderr)
+            self._silent = True
+            return {}, False
+        changed, self._silent = self._silent or states != self._states, False
+        self._states = states
+        ended: dict[RunDirectory, Status] = {}
+        for directory, job_id in list(self.left.items()):
+            state = states.get(job_id)
+            if state in (Status.SUBMITTED, Status.RUNNING):
+                self._gone.pop(directory, None)
+                continue
+            self._gone[directory] = self._gone.get(directory, 0) + 1
+            changed = True
+            if state:
+                self._last_words[directory] = state
+            word = self._last_words.get(directory)
+            # Twice: the run's last word may be on its way through a shared file system.
+            if self._gone[directory] >= (2 if word else _UNKNOWN_QUERIES):
+                status = settle(directory, word) or Status.KILLED
+                if status in ENDED:
+                    ended[directory] = status
+                    del self.left[directory]
+        return ended, changed

@@ -1,0 +1,224 @@
+"""What all schedulers have in common; a subclass says what is different about one."""
+
+import os
+import re
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._status import Status
+
+
+class SubmissionError(MlxpyError):
+    """The scheduler did not take a job; the message holds its words."""
+
+
+class Scheduler(ABC):
+    """How one scheduler is spoken to.
+
+    A subclass needs `submit`, `states` and `cancel_command`; what it leaves out of the rest, such as
+    arrays, is done without.
+
+    Attributes:
+        directive: how a line of a script that the scheduler reads starts.
+        job_variable: the variable that holds a job's id, in the job.
+        restart_count: the variable that says how often a job was put back into the queue.
+        requeue: the shell command by which a job puts itself back; empty: there is none.
+        warning: a pattern of directives that ask for a signal before the job's time is up.
+        forgets: whether it forgets jobs that have ended; one that does not knows all that it ever took.
+        puts_back: whether it may start a job again; where it never does, a run that says INTERRUPTED
+            before its job has started was cancelled.
+        patience_s: how many seconds it is given to answer.
+        array_index: the variable that holds a task's index in its array; empty: there are no arrays.
+        first_index: the index of an array's first task.
+        task_output: the pattern that names a task's output file in an array's directory, without suffix.
+        output_by_index: whether that pattern is the task's index: the file can then be made a link to
+            the run's own beforehand.
+    """
+
+    directive: ClassVar[str] = "#"
+    job_variable: ClassVar[str] = ""
+    restart_count: ClassVar[str] = ""
+    requeue: ClassVar[str] = ""
+    warning: ClassVar[str] = ""
+    forgets: ClassVar[bool] = True
+    puts_back: ClassVar[bool] = True
+    patience_s: float = 120
+    array_index: ClassVar[str] = ""
+    first_index: ClassVar[int] = 0
+    task_output: ClassVar[str] = ""
+    output_by_index: ClassVar[bool] = False
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster that answers here; empty if it has none, or does not answer.
+
+        Only where it has one can a job that the scheduler does not know be told from another cluster's.
+        """
+        return ""
+
+    def named(self, command: Sequence[str], pattern: str) -> str:
+        """Gives what a pattern's group finds in the answer of a command; empty if it finds nothing."""
+        try:
+            found = re.search(pattern, self.call(command, Path("/")), flags=re.MULTILINE)
+        except SubmissionError:
+            return ""
+        return found[1] if found else ""
+
+    @property
+    def max_array_size(self) -> int:
+        """How many tasks one array may have."""
+        return 1000 if self.array_index else 1
+
+    def name_directives(self, name: str) -> list[str]:
+        """Gives what names a job; the name has letters, digits and ``_ . / -``."""
+        return []
+
+    def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
+        """Gives what sends a job's output to files; None if the scheduler cannot write such paths.
+
+        Args:
+            directory: where the files are, and the script.
+            stdout: the name of the one, or a pattern.
+            stderr: that of the other.
+        """
+        return None
+
+    def array_directives(self, count: int, parallelism: int | None) -> list[str]:
+        """Gives what makes a script an array of `count` tasks, at most `parallelism` of them at once.
+
+        Raises:
+            SubmissionError: the scheduler cannot bound how many run at once.
+        """
+        raise NotImplementedError
+
+    def requeue_directives(self) -> list[str]:
+        """Gives what allows a job to come back into the queue.
+
+        Raises:
+            SubmissionError: jobs cannot put themselves back.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"jobs of {name} cannot put themselves back: leave requeue out")
+
+    def warning_directives(self, seconds: int) -> list[str]:
+        """Gives what has a job get SIGUSR1 or SIGUSR2 so long before its time is up.
+
+        Raises:
+            SubmissionError: the scheduler sends no such signal.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"{name} sends no signal before the end: leave signal_delay_s out")
+
+    def asks_for_warning(self, directives: Sequence[str]) -> bool:
+        """Tells whether directives ask for a signal before the job's time is up."""
+        return bool(self.warning) and any(re.search(self.warning, one) for one in directives)
+
+    @abstractmethod
+    def submit(self, script: Path) -> str:
+        """Submits a script and gives the job's id.
+
+        Raises:
+            SubmissionError: the scheduler did not take it.
+        """
+
+    def submit_array(self, script: Path, count: int) -> list[str]:
+        """Submits a script that is an array and gives the ids of its tasks, in order.
+
+        Raises:
+            SubmissionError: the scheduler did not take it.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        """Asks what became of jobs, of all in one query.
+
+        Returns:
+            The word for each: SUBMITTED (it waits), RUNNING, COMPLETE, FAILED (it ended by itself with a
+            non-zero exit status), INTERRUPTED (it was cancelled), KILLED (its time was up, its node
+            failed). A job that the scheduler does not know, any more or yet, is not in it.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+
+    def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Gives the id by which each job is known now; some schedulers put a job back under a new one.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+        return {job_id: job_id for job_id in job_ids}
+
+    @abstractmethod
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        """Gives the words of the command that cancels jobs."""
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancels jobs; they may take a while to end.
+
+        Raises:
+            SubmissionError: the scheduler refused.
+        """
+        now = self.current_ids(job_ids)
+        self.call(self.cancel_command([now[job_id] for job_id in job_ids]), Path("/"))
+
+    def pause(self, seconds: float) -> None:
+        """Lets time pass until something may have become of a job."""
+        time.sleep(seconds)
+
+    def call(
+        self,
+        command: Sequence[str],
+        directory: Path | str,
+        *,
+        stdin: Path | str = os.devnull,
+        harmless: str = "",
+        harmful: str = "",
+    ) -> str:
+        """Runs a command of the scheduler in a directory and gives what it printed.
+
+        Args:
+            command: its words.
+            directory: where it runs.
+            stdin: the file that it reads.
+            harmless: a pattern; a command all of whose complaints it matches has not failed.
+            harmful: a pattern; a command has failed if it matches a complaint, whatever its exit code.
+
+        Raises:
+            SubmissionError: there is no such command, it failed, or it does not answer.
+        """
+        try:
+            with open(stdin, "rb") as file:
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env={**os.environ, "PWD": str(directory)},  # OAR trusts it, not getcwd
+                    stdin=file,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=self.patience_s,
+                    check=False,
+                )
+        except FileNotFoundError:
+            raise SubmissionError(
+                f"there is no command {command[0]!r} here: submit on a machine that has it"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise SubmissionError(
+                f"{command[0]} did not answer within {self.patience_s} s, but may have taken the job: "
+                "look at the queue before submitting again"
+            ) from None
+        complaints = done.stderr.splitlines()
+        if harmless and complaints and all(re.search(harmless, line) for line in complaints):
+            return done.stdout
+        if done.returncode or (harmful and re.search(harmful, done.stderr)):
+            words = " ".join((done.stderr + " " + done.stdout).split())
+            raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")
+        return done.stdout

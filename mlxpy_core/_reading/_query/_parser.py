@@ -1,0 +1,60 @@
+"""The query language: what a query becomes, and the errors that show the place.
+
+A query becomes a short program in postfix order, so that no depth of parentheses needs recursion.
+Nothing of a query is ever evaluated as Python.
+"""
+
+import difflib
+from collections.abc import Collection
+
+from ._predicate import Comparison, Program, QueryError
+
+
+def parse_query(query: str) -> Program:
+    """Reads a query.
+
+    Raises:
+        QueryError: it does not follow the grammar.
+    """
+    if not query.strip():
+        return []
+    from ._grammar import parse  # lark takes longer to import than a thousand runs to open
+
+    return parse(query)
+
+
+def check_fields(program: Program, query: str, known: Collection[str], lazy: Collection[str]) -> None:
+    """Refuses a query of fields that no run has.
+
+    Args:
+        program: the query as `parse_query` read it.
+        query: the query as it was written.
+        known: the fields that can be searched.
+        lazy: other columns (metrics, artifacts), which cannot.
+
+    Raises:
+        QueryError: for the first such field, with the nearest names.
+    """
+    for step in program:
+        if isinstance(step, Comparison) and step.field not in known:
+            raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
+
+
+def _unknown_field(field: str, known: Collection[str], lazy: Collection[str]) -> str:
+    if field in lazy:
+        return f"{field} is no config or info field: it is shown with the results, not searched"
+    below = sorted(name for name in known if name.startswith(field + "."))
+    if below:
+        more = ", …" if len(below) > 5 else ""
+        return f"{field} is a group: choose one of its fields, {', '.join(below[:5])}{more}"
+    # The prefix that all share says nothing about likeness.
+    ends = {name.partition(".")[2]: name for name in sorted(known, reverse=True)}
+    wanted = field.partition(".")[2].lower()
+    same_last = [name for name in sorted(known) if _last(name) == _last(field)]
+    close = same_last or [ends[end] for end in difflib.get_close_matches(wanted, ends, n=3)]
+    near = f": did you mean {' or '.join(close[:3])}?" if close else " (reader.searchable lists all)"
+    return f"no run has a field {field}{near}"
+
+
+def _last(field: str) -> str:
+    return field.rsplit(".", 1)[-1].lower()

@@ -1,0 +1,355 @@
+"""The table over all runs of a directory, brought up to date by reading what has changed.
+
+What ended runs say is cached. A run is read again when the stamp of its info.yaml (time of change and
+length) differs from the cached one: whatever mlxpy changes in a run's metadata, it writes info.yaml
+last. Runs that have not ended are read each time.
+"""
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._files import Stamp
+from mlxpy_core._io._progress import with_progress
+from mlxpy_core._reading._query._predicate import Program
+from mlxpy_core._runs._directory import is_run_name
+from mlxpy_core._runs._summary import read_lazy_names
+
+from ._cache_place import CachePlace
+from ._columns import TypedColumns, encode_rows
+from ._matching import matching_rows
+from ._run_record import RunRecord, UnreadableRunError, read_run
+from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
+
+ENDED, LAZY = "#ended", "#lazy"
+# Runs that are Python's objects at a time; and how many such parts make a file of the cache.
+_CHUNK, _CHUNKS = 500, 20
+_NO_STAMP: Stamp = (-1, -1)
+
+LazyNames = dict[str, Any]
+"""What `RunRecord.lazy` holds, decoded."""
+
+
+class UnreadableRunWarning(UserWarning):
+    """Some runs could not be read; the others were."""
+
+
+class Catalog:
+    """All runs of a directory, as they were when it was opened; a run's position is its place by number.
+
+    Attributes:
+        logs: the directory.
+        log_ids: the number of each run, ascending.
+        changed: the time of change of each info.yaml, in nanoseconds.
+        sizes: the length of each info.yaml, in bytes.
+        ended: whether each had ended.
+    """
+
+    def __init__(self, logs: Path, segments: Sequence[Segment], valid: Sequence[Ints]) -> None:
+        self.logs = logs
+        used = [(s, rows) for s, rows in zip(segments, valid, strict=True) if len(rows)]
+        self._tables = [TypedColumns(segment.table) for segment, _ in used]
+        self._segments = [segment for segment, _ in used]
+        log_ids = _joined([segment.log_ids[rows] for segment, rows in used])
+        order = np.argsort(log_ids)
+        self.log_ids = log_ids[order]
+        self.changed = _joined([segment.changed[rows] for segment, rows in used])[order]
+        self.sizes = _joined([segment.sizes[rows] for segment, rows in used])[order]
+        self._rows = _joined([rows for _, rows in used])[order]
+        self._tables_of = _joined(
+            [np.full(len(rows), index, np.int64) for index, (_, rows) in enumerate(used)]
+        )[order]
+        self.ended = np.zeros(len(self), dtype=bool)
+        for index, places in self._by_table(np.arange(len(self))):
+            ended = self._segments[index].table[ENDED].take(self._rows[places])
+            self.ended[places] = ended.to_numpy(zero_copy_only=False)
+
+    def __len__(self) -> int:
+        return len(self.log_ids)
+
+    def run_path(self, position: int) -> Path:
+        """Gives the directory of a run."""
+        return self.logs / str(self.log_ids[position])
+
+    def matching(self, program: Program) -> Ints:
+        """Gives the positions of the runs that answer a query."""
+        answer = np.zeros(len(self), dtype=bool)
+        for index, table in enumerate(self._tables):
+            here = self._tables_of == index
+            answer[here] = matching_rows(program, table)[self._rows[here]]
+        return np.flatnonzero(answer)
+
+    def values(self, field: str, positions: Ints) -> list[Any]:
+        """Gives a field of some runs, `MISSING` where a run does not have it."""
+        values: list[Any] = [None] * len(positions)
+        for index, places in self._by_table(positions):
+            found = self._tables[index].values(field, self._rows[positions[places]])
+            for place, value in zip(places.tolist(), found, strict=True):
+                values[place] = value
+        return values
+
+    def kinds(self, positions: Ints | None = None) -> dict[str, set[str]]:
+        """Tells which fields some runs (or all) have, and of which kinds of values."""
+        positions = np.arange(len(self)) if positions is None else positions
+        kinds: dict[str, set[str]] = {}
+        for index, places in self._by_table(positions):
+            table, rows = self._tables[index], self._rows[positions[places]]
+            for field in table.kinds:
+                if found := table.kinds_in(field, rows):
+                    kinds.setdefault(field, set()).update(found)
+        return kinds
+
+    def varies(self, field: str, positions: Ints) -> bool:
+        """Tells whether a field is not the same in these runs; one that some do not have is not."""
+        seen: set[tuple[str, Any]] = set()
+        for index, places in self._by_table(positions):
+            seen.update(self._tables[index].distinct(field, self._rows[positions[places]]))
+            if len(seen) > 1:
+                return True
+        return False
+
+    def lazy_names(self, positions: Ints) -> list[LazyNames]:
+        """Names the metrics and artifacts of some runs."""
+        codes, variants = self._lazy
+        return [variants[code] for code in codes[positions].tolist()]
+
+    def distinct_lazy_names(self, positions: Ints) -> list[LazyNames]:
+        """Names the metrics and artifacts of some runs, once for all runs of the same ones."""
+        codes, variants = self._lazy
+        return [variants[code] for code in np.unique(codes[positions]).tolist()]
+
+    def places_with(self, kind: str, first: str, second: str, positions: Ints) -> Ints:
+        """Finds, among `positions`, those whose lazy names of a kind hold `second` under `first`."""
+        codes, variants = self._lazy
+        having = np.array([second in names[kind].get(first, ()) for names in variants], dtype=bool)
+        return np.flatnonzero(having[codes[positions]]) if len(variants) else positions
+
+    @cached_property
+    def _lazy(self) -> tuple[Ints, list[LazyNames]]:
+        """Which of the variants each run has; most have the same."""
+        codes = np.zeros(len(self), dtype=np.int64)
+        variants: dict[str, int] = {}
+        for index, places in self._by_table(np.arange(len(self))):
+            texts = self._segments[index].table[LAZY].take(self._rows[places]).combine_chunks()
+            encoded = texts.dictionary_encode()
+            known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
+            codes[places] = np.array(known)[encoded.indices.to_numpy()]
+        return codes, [read_lazy_names(text) for text in variants]
+
+    def _by_table(self, positions: Ints) -> Iterator[tuple[int, Ints]]:
+        """Splits positions by table: the table's index, and places among `positions`."""
+        tables = self._tables_of[positions]
+        for index in np.unique(tables).tolist():
+            yield index, np.flatnonzero(tables == index)
+
+
+def open_catalog(
+    logs: Path, cache: CachePlace, *, refresh: bool, words: Mapping[int, str] = MappingProxyType({})
+) -> Catalog:
+    """Reads the runs of a directory, from the cache what has not changed.
+
+    Args:
+        logs: the directory of runs.
+        cache: where the cache lies.
+        refresh: whether to look for changes in runs that are cached.
+        words: what became of runs that say that they have not ended, by number.
+
+    Raises:
+        MlxpyError: the directory cannot be listed.
+    """
+    names = _run_names(logs)
+    log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
+    store = SegmentStore(cache.readable, cache.writable)
+    segments = store.load()
+    changed, sizes = _stamps(logs, log_ids, () if refresh else segments)
+    covered = np.zeros(len(log_ids), dtype=bool)
+    valid = []
+    for segment in segments:
+        places = current_places(segment, log_ids, changed, sizes)
+        rows = np.flatnonzero(places >= 0)
+        rows = rows[~covered[places[rows]]]
+        covered[places[rows]] = True
+        valid.append(rows)
+    store.tidy(segments, valid)
+
+    there = ~covered & (changed != _NO_STAMP[0])
+    stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
+    todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
+    unreadable = _without_info(logs, log_ids[~covered & ~there].tolist())
+    records = _with_words(_read_all(logs, todo, unreadable), words)
+    with _collections_paused():
+        for table, ended in _tables_of(records):
+            segments.append(Segment.of(table))
+            valid.append(np.arange(table.num_rows))
+            if ended:
+                store.add(table)
+    if unreadable:
+        _warn(logs, unreadable)
+    return Catalog(logs, segments, valid)
+
+
+def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) -> Ints:
+    """Tells for each row of a segment which of the runs it describes as it is now; -1 for none.
+
+    Args:
+        segment: the rows.
+        log_ids: the numbers of the runs, ascending.
+        changed: their stamps' first halves.
+        sizes: their stamps' second halves.
+    """
+    if not len(log_ids):
+        return np.full(len(segment.log_ids), -1)
+    places = np.searchsorted(log_ids, segment.log_ids)
+    places[places == len(log_ids)] = 0
+    same = (
+        (log_ids[places] == segment.log_ids)
+        & (changed[places] == segment.changed)
+        & (sizes[places] == segment.sizes)
+    )
+    return np.where(same, places, -1)
+
+
+def _run_names(logs: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(logs) if is_run_name(name)]
+    except OSError as error:
+        raise MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}") from error
+
+
+def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints, Ints]:
+    """Gives the stamp of each run's info.yaml, from the trusted segments if they have it."""
+    changed, sizes = np.full((2, len(log_ids)), _NO_STAMP[0], dtype=np.int64)
+    for segment in trusted:
+        rows = np.flatnonzero(np.isin(segment.log_ids, log_ids))
+        places = np.searchsorted(log_ids, segment.log_ids[rows])
+        rows, places = (array[segment.changed[rows] > changed[places]] for array in (rows, places))
+        changed[places], sizes[places] = segment.changed[rows], segment.sizes[rows]
+    unknown = np.flatnonzero(changed == _NO_STAMP[0])
+    changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist())
+    return changed, sizes
+
+
+def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Gives the halves of the stamps; the time that opening a cached directory takes passes here."""
+    changed, sizes = [], []
+    directory = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for log_id in log_ids:
+            try:
+                status = os.stat(f"{log_id}/metadata/info.yaml", dir_fd=directory)
+            except OSError:  # noqa: PERF203  # the path must be resolved only once
+                changed.append(_NO_STAMP[0])
+                sizes.append(_NO_STAMP[1])
+            else:
+                changed.append(status.st_mtime_ns)
+                sizes.append(status.st_size)
+    finally:
+        os.close(directory)
+    return changed, sizes
+
+
+@contextmanager
+def _collections_paused() -> Iterator[None]:
+    # Reading makes many objects and no cycles; each collection would walk all that the program has.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _without_info(logs: Path, log_ids: Sequence[int]) -> dict[int, str]:
+    """Names the runs that have metadata, but no info.yaml; a new run has none yet."""
+    return {
+        log_id: "info.yaml is missing or may not be read"
+        for log_id in log_ids
+        if not _is_new(logs / str(log_id))
+    }
+
+
+def _is_new(run: Path) -> bool:
+    try:
+        return "metadata" not in os.listdir(run)
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
+
+
+def _read_all(
+    logs: Path, todo: Sequence[tuple[int, Stamp]], unreadable: dict[int, str]
+) -> Iterator[RunRecord]:
+    for log_id, stamp in with_progress(todo, f"reading runs of {logs.name}"):
+        try:
+            yield read_run(f"{logs}/{log_id}", stamp)
+        except UnreadableRunError as error:  # noqa: PERF203  # each run may fail for itself
+            unreadable[log_id] = str(error)
+
+
+def _with_words(records: Iterator[RunRecord], words: Mapping[int, str]) -> Iterator[RunRecord]:
+    for record in records:
+        # One that has ended says so itself; what another says is not to be cached.
+        if not record.ended and record.log_id in words:
+            record.fields["info.status"] = words[record.log_id]
+        yield record
+
+
+def _tables_of(records: Iterator[RunRecord]) -> Iterator[tuple[pa.Table, bool]]:
+    """Makes tables of runs that have ended, and of runs that have not."""
+    tables: dict[bool, list[pa.Table]] = {True: [], False: []}
+    for count, chunk in enumerate(iter(lambda: list(islice(records, _CHUNK)), []), start=1):
+        for ended in (True, False):
+            if rows := [record for record in chunk if record.ended is ended]:
+                tables[ended].append(_table_of(rows))
+        if count % _CHUNKS == 0:
+            yield from _concatenated(tables)
+    yield from _concatenated(tables)
+
+
+def _concatenated(tables: dict[bool, list[pa.Table]]) -> Iterator[tuple[pa.Table, bool]]:
+    for ended, parts in tables.items():
+        if parts:
+            yield pa.concat_tables(parts, promote_options="default").combine_chunks(), ended
+            parts.clear()
+
+
+def _table_of(records: Sequence[RunRecord]) -> pa.Table:
+    table = encode_rows([record.fields for record in records])
+    own = {
+        LOG_ID: pa.array([record.log_id for record in records], pa.int64()),
+        CHANGED: pa.array([record.stamp[0] for record in records], pa.int64()),
+        SIZE: pa.array([record.stamp[1] for record in records], pa.int64()),
+        ENDED: pa.array([record.ended for record in records], pa.bool_()),
+        LAZY: pa.array([record.lazy for record in records], pa.string()),
+    }
+    for name, column in own.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _warn(logs: Path, unreadable: dict[int, str]) -> None:
+    named = [f"{log_id} ({why})" for log_id, why in sorted(unreadable.items())]
+    more = f" and {len(named) - 10} more" if len(named) > 10 else ""
+    warnings.warn(
+        f"{len(named)} of the runs in {logs} cannot be read and are left out: "
+        f"{', '.join(named[:10])}{more}",
+        UnreadableRunWarning,
+        stacklevel=4,
+    )
+
+
+def _joined(arrays: Sequence[Ints]) -> Ints:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int64)

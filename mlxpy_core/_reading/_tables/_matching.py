@@ -1,0 +1,195 @@
+"""Which rows of a table answer a query; each value compares by its own type.
+
+Numbers compare with numbers, exactly, strings with strings, booleans with booleans, None with None.
+Values of different types are never equal and have no order. A comparison with a missing field is false.
+"""
+
+import json
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlxpy_core._reading._query._predicate import Comparison, Connective, Program
+
+from ._columns import TypedColumns
+
+Mask = npt.NDArray[np.bool_]
+
+_ORDERINGS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ARROW_ORDERINGS = {
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+_NEGATIONS = {"!=": "==", "not in": "in"}
+
+
+def matching_rows(program: Program, columns: TypedColumns) -> Mask:
+    """Marks the rows that answer a query."""
+    answers: list[Mask] = []
+    for step in program:
+        if isinstance(step, Comparison):
+            answers.append(_compare(step, columns))
+        elif step is Connective.NOT:
+            answers.append(~answers.pop())
+        else:
+            right, left = answers.pop(), answers.pop()
+            answers.append(left & right if step is Connective.AND else left | right)
+    return answers.pop() if answers else np.ones(columns.num_rows, dtype=bool)
+
+
+def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
+    answer = np.zeros(columns.num_rows, dtype=bool)
+    for kind, column in columns.kinds.get(comparison.field, {}).items():
+        answer |= _compare_column(column, kind, comparison.operator, comparison.value)
+    return answer
+
+
+def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mask:
+    if symbol in _NEGATIONS:
+        present = _as_mask(column.is_valid())
+        return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
+    if kind == "j":
+        return _compare_json(column, symbol, value)
+    if symbol in _ORDERINGS:
+        return _ordered(column, kind, symbol, value)
+    return _equal_to_any(column, kind, value if symbol == "in" else [value])
+
+
+def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask:
+    candidates: list[Any]
+    if kind == "n":
+        candidates = [True] if None in values else []
+    elif kind == "b":
+        candidates = [value for value in values if isinstance(value, bool)]
+    elif kind == "s":
+        candidates = [value for value in values if isinstance(value, str)]
+        candidates = [value for value in candidates if _can_be_stored(value)]
+    else:
+        numbers = [value for value in values if _is_number(value)]
+        convert = _exact_float if kind == "f" else _exact_integer
+        candidates = [exact for exact in map(convert, numbers) if exact is not None]
+        if kind == "f" and 0.0 in candidates:
+            candidates += [0.0, -0.0]  # equal, but of different bits
+    if not candidates:
+        return np.zeros(len(column), dtype=bool)
+    if len(candidates) == 1:
+        return _as_mask(pc.equal(column, pa.scalar(candidates[0], column.type)))
+    return _as_mask(pc.is_in(column, value_set=pa.array(candidates, column.type)))
+
+
+def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mask:
+    comparable = isinstance(value, str) if kind == "s" else kind in "if" and _is_number(value)
+    if not comparable or value != value:  # nothing is less or greater than nan
+        return np.zeros(len(column), dtype=bool)
+    if kind == "s":
+        if not _can_be_stored(value):
+            return _compare_python(column, symbol, value)
+    elif kind == "i":
+        symbol, value = _integer_bound(symbol, value)
+    else:
+        symbol, value = _float_bound(symbol, value)
+    if value is None:
+        return _as_mask(column.is_valid()) if symbol == "all" else np.zeros(len(column), dtype=bool)
+    return _as_mask(_ARROW_ORDERINGS[symbol](column, pa.scalar(value, column.type)))
+
+
+def _integer_bound(symbol: str, value: float | int) -> tuple[str, int | None]:
+    """Turns a comparison of integers with any number into one with a 64-bit integer."""
+    if isinstance(value, float):
+        if math.isinf(value):
+            return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
+        if not value.is_integer():
+            # Between two integers, so that < and <= mean the same.
+            symbol = "<=" if symbol in ("<", "<=") else ">="
+            value = math.floor(value) if symbol == "<=" else math.ceil(value)
+        value = int(value)
+    if not -(2**63) <= value < 2**63:
+        return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
+    return symbol, value
+
+
+def _float_bound(symbol: str, value: float | int) -> tuple[str, float]:
+    """Turns a comparison of floats with any number into one with a float, without rounding."""
+    try:
+        nearest = float(value)
+    except OverflowError:
+        nearest = math.copysign(math.inf, value)
+    if nearest == value:
+        return symbol, nearest
+    # No float lies between the value and its nearest float.
+    if symbol in ("<", "<="):
+        return ("<" if nearest > value else "<="), nearest
+    return (">=" if nearest > value else ">"), nearest
+
+
+def _compare_json(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
+    return _each(column, lambda text: _holds(json.loads(text), symbol, value))
+
+
+def _compare_python(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
+    return _each(column, lambda text: _holds(text, symbol, value))
+
+
+def _each(column: pa.ChunkedArray, test: Callable[[str], bool]) -> Mask:
+    return np.array([text is not None and test(text) for text in column.to_pylist()], dtype=bool)
+
+
+def _holds(stored: Any, symbol: str, value: Any) -> bool:
+    if symbol == "==":
+        return _same(stored, value)
+    if symbol == "in":
+        return any(_same(stored, item) for item in value)
+    comparable = (isinstance(stored, str) and isinstance(value, str)) or (
+        _is_number(stored) and _is_number(value)
+    )
+    return comparable and bool(_ORDERINGS[symbol](stored, value))
+
+
+def _same(stored: Any, value: Any) -> bool:
+    if isinstance(stored, list) and isinstance(value, list):
+        return len(stored) == len(value) and all(map(_same, stored, value))
+    if isinstance(stored, bool) or isinstance(value, bool):
+        return stored is value
+    return bool(stored == value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _exact_integer(value: float | int) -> int | None:
+    if isinstance(value, float):
+        if not value.is_integer():
+            return None
+        value = int(value)
+    return value if -(2**63) <= value < 2**63 else None
+
+
+def _exact_float(value: float | int) -> float | None:
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return None
+    return nearest if nearest == value else None
+
+
+def _can_be_stored(text: str) -> bool:
+    return text.isascii() or text == text.encode(errors="replace").decode()
+
+
+def _as_mask(answers: Any) -> Mask:
+    mask: Mask = pc.fill_null(answers, False).to_numpy(zero_copy_only=False)
+    return mask

@@ -1,0 +1,386 @@
+"""The metrics of many runs as Arrow columns; what ended runs logged is parsed once.
+
+A log (one metrics file of each run) is a table with a row a run. The values that a run logged under a
+key are one list, in the column of their kind: ``<key>:<kind>``. Where not every row has the key,
+``<key>:r`` holds the numbers of those that do.
+"""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlxpy_core._io._files import stamp_of
+from mlxpy_core._io._progress import with_progress
+from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
+from mlxpy_core._runs._names import is_unicode
+
+from ._cache_place import CachePlace
+from ._catalog import Catalog, UnreadableRunWarning, current_places
+from ._columns import ARROW_TYPES
+from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
+
+_BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
+_DEEPEST = 100  # levels
+_EXACT = 2**53  # integers up to here are floats without rounding
+_KINDS = "fibsj"
+_PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
+ROWS = "r"
+
+Located = tuple[Segment, Ints, Ints]
+"""Where rows of runs are: a segment, the runs' places among those asked for, rows of the segment."""
+Row = dict[str, Any]
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one run logged under one key.
+
+    Attributes:
+        values: shape (n,): the values, as numbers, booleans or objects.
+        rows: shape (n,): the number of the row that each value was logged with, from 0; None if every
+            row has one.
+    """
+
+    values: Values
+    rows: Ints | None = None
+
+
+class MetricColumns:
+    """The metrics of a catalog's runs.
+
+    Args:
+        catalog: the runs.
+        cache: where the cache of metrics lies.
+    """
+
+    def __init__(self, catalog: Catalog, cache: CachePlace) -> None:
+        self._catalog = catalog
+        self._cache = cache
+        self._logs: dict[str, _Log] = {}
+
+    def values(self, log: str, key: str, positions: Ints) -> list[Values]:
+        """Gives what each run logged under a key: arrays of shape (n,)."""
+        return _values(self._located(log, positions), key, len(positions))
+
+    def series(self, log: str, key: str, positions: Ints) -> list[Series]:
+        """Gives the same with the numbers of the rows."""
+        located = list(self._located(log, positions))  # once: a run may go on between two readings
+        found = list(map(Series, _values(located, key, len(positions))))
+        for segment, places, rows in located:
+            here, numbers = _lists(segment.table, key, ROWS, rows)
+            for place, of_run in zip(places[here].tolist(), numbers, strict=True):
+                found[place] = replace(found[place], rows=of_run)
+        return found
+
+    def one(self, log: str, key: str, position: int) -> Series:
+        """Gives what one run logged under a key, as `series`; keeps nothing for other runs."""
+        at = np.array([position])
+        if self._log(log).covers(at):
+            return self.series(log, key, at)[0]
+        rows = read_rows(file_of_log(self._catalog.run_path(position) / "metrics", log), [])
+        numbers = [number for number, row in enumerate(rows) if key in row]
+        values = _objects([rows[number][key] for number in numbers])
+        return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
+
+    def arrow(self, log: str, key: str, positions: Ints) -> pa.ChunkedArray:
+        """Gives the same as one Arrow column of lists.
+
+        Values that are not all numbers, all strings or all booleans are given as JSON text.
+        """
+        located = list(self._located(log, positions))
+        kinds = [
+            {kind for kind in _KINDS if f"{key}:{kind}" in segment.table.schema.names}
+            for segment, _, _ in located
+        ]
+        together = set().union(*kinds)
+        if any(len(here) != 1 for here in kinds) or not (together <= {"i", "f"} or together in _PLAIN):
+            return _from_python([values.tolist() for values in self.values(log, key, positions)])
+        value_type = pa.list_(ARROW_TYPES["f" if "f" in together else min(together, default="f")])
+        chunks = [
+            chunk.cast(value_type)
+            for (segment, _, rows), (kind,) in zip(located, kinds, strict=True)
+            for chunk in _take(segment.table[f"{key}:{kind}"], rows).chunks
+        ]
+        column = pa.chunked_array(chunks, value_type)
+        order = np.concatenate([places for _, places, _ in located]) if located else positions
+        in_order = np.array_equal(order, np.arange(len(order)))
+        return column if in_order else column.take(np.argsort(order))
+
+    def _log(self, log: str) -> "_Log":
+        if log not in self._logs:
+            self._logs[log] = _Log(log, self._catalog, self._cache.below(_file_name(log)))
+        return self._logs[log]
+
+    def _located(self, log: str, positions: Ints) -> Iterator[Located]:
+        return self._log(log).located(positions)
+
+
+class _Log:
+    """One log of all runs."""
+
+    def __init__(self, name: str, catalog: Catalog, cache: CachePlace) -> None:
+        self._name = name
+        self._catalog = catalog
+        self._store = SegmentStore(cache.readable, cache.writable)
+        self._segments: list[Segment] = []
+        self._stamps = (catalog.changed, catalog.sizes)
+        if is_of_other_rank(name):
+            # Other ranks may go on for a while when rank 0 has ended the run.
+            self._stamps = _stamps_of([self._path(position) for position in range(len(catalog))])
+        # Where the row of each run is, by its position in the catalog; -1 while it has none.
+        self._segment_of = np.full(len(catalog), -1)
+        self._row_of = np.full(len(catalog), -1)
+        segments = self._store.load()
+        valid = [self._add(segment) for segment in segments]
+        self._store.tidy(segments, valid)
+
+    def covers(self, positions: Ints) -> bool:
+        """Tells whether no file of these runs needs to be parsed."""
+        return bool((self._segment_of[positions] >= 0).all())
+
+    def located(self, positions: Ints) -> Iterator[Located]:
+        unread = positions[self._segment_of[positions] < 0]
+        ended = self._catalog.ended[unread]
+        for table in self._read(unread[ended]):
+            self._store.add(table)
+            self._add(Segment.of(table))
+        yield from self._rows(positions, self._segments, self._segment_of[positions])
+        # Runs that go on are read each time.
+        for table in self._read(unread[~ended]):
+            segment = Segment.of(table)
+            log_ids = self._catalog.log_ids[positions]
+            order = np.argsort(segment.log_ids)
+            places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
+            yield segment, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
+
+    def _rows(self, positions: Ints, segments: Sequence[Segment], segment_of: Ints) -> Iterator[Located]:
+        for index in np.unique(segment_of[segment_of >= 0]).tolist():
+            places = np.flatnonzero(segment_of == index)
+            yield segments[index], places, self._row_of[positions[places]]
+
+    def _add(self, segment: Segment) -> Ints:
+        catalog = self._catalog
+        places = current_places(segment, catalog.log_ids, *self._stamps)
+        rows = np.flatnonzero(places >= 0)
+        rows = rows[catalog.ended[places[rows]] & (self._segment_of[places[rows]] < 0)]
+        self._segment_of[places[rows]] = len(self._segments)
+        self._row_of[places[rows]] = rows
+        self._segments.append(segment)
+        return rows
+
+    def _path(self, position: int) -> Path:
+        return file_of_log(self._catalog.run_path(position) / "metrics", self._name)
+
+    def _read(self, positions: Ints) -> Iterator[pa.Table]:
+        """Parses the runs' files; in batches, so that memory and what a kill loses are bounded."""
+        batch = _Batch()
+        damaged: list[str] = []
+        for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
+            batch.add(position, read_rows(self._path(position), damaged))
+            if batch.full:
+                yield batch.table(self._catalog.log_ids, *self._stamps)
+                batch = _Batch()
+        if batch.positions:
+            yield batch.table(self._catalog.log_ids, *self._stamps)
+        if damaged:
+            more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+            warnings.warn(
+                f"lines that are no rows are left out: {', '.join(damaged[:5])}{more}",
+                UnreadableRunWarning,
+                stacklevel=2,
+            )
+
+
+class _Batch:
+    """Columns that grow by a run at a time."""
+
+    def __init__(self) -> None:
+        self.positions: list[int] = []
+        self._cells: dict[str, dict[int, pa.Array]] = {}
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= _BATCH_BYTES or len(self.positions) >= _BATCH_RUNS
+
+    def add(self, position: int, rows: Sequence[Row]) -> None:
+        index = len(self.positions)
+        self.positions.append(position)
+        for key in dict.fromkeys(key for row in rows for key in row):
+            if not is_unicode(key):
+                continue  # Arrow cannot name a column so, and mlxpy logs no such key
+            values = [row[key] for row in rows if key in row]
+            kind, cell = _encode_cell(values)
+            self._put(f"{key}:{kind}", index, cell)
+            if len(values) < len(rows):
+                numbers = [number for number, row in enumerate(rows) if key in row]
+                self._put(f"{key}:{ROWS}", index, pa.array(numbers, pa.int64()))
+
+    def table(self, log_ids: Ints, changed: Ints, sizes: Ints) -> pa.Table:
+        positions = np.array(self.positions, dtype=np.int64)
+        columns = {
+            LOG_ID: pa.array(log_ids[positions]),
+            CHANGED: pa.array(changed[positions]),
+            SIZE: pa.array(sizes[positions]),
+        }
+        for name, cells in self._cells.items():
+            columns[name] = _list_array(cells, len(positions))
+        return pa.table(columns)
+
+    def _put(self, column: str, index: int, cell: pa.Array) -> None:
+        self._cells.setdefault(column, {})[index] = cell
+        self._bytes += cell.nbytes
+
+
+def _stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
+    """Gives the halves of the files' stamps; 0 where there is none."""
+    stamps = np.zeros((2, len(paths)), dtype=np.int64)
+    for position, path in enumerate(paths):
+        with contextlib.suppress(OSError):
+            stamps[:, position] = stamp_of(path)
+    return stamps[0], stamps[1]
+
+
+def read_rows(path: Path, damaged: list[str]) -> list[Row]:
+    """Reads a metrics file; a torn last line is no row yet.
+
+    Args:
+        path: the file; one that does not exist holds no rows.
+        damaged: gets a note on each line that is no row.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        damaged.append(f"{path} ({error.strerror})")
+        return []
+    lines = content.split(b"\n")[:-1]
+    # Rows that mlxpy wrote nest nothing; others' could nest deeper than anything can read.
+    if content.count(b"{") + content.count(b"[") < len(lines) + _DEEPEST:
+        with contextlib.suppress(ValueError):
+            rows = json.loads(b"[" + b",".join(lines) + b"]")
+            if len(rows) == len(lines) and all(type(row) is dict for row in rows):
+                return list(rows)
+    return [row for number, line in enumerate(lines, 1) for row in _row(line, path, number, damaged)]
+
+
+def _row(line: bytes, path: Path, number: int, damaged: list[str]) -> list[Row]:
+    row = None
+    with contextlib.suppress(ValueError, RecursionError):
+        row = json.loads(line)
+    if isinstance(row, dict) and not _nests(row, _DEEPEST):
+        return [row]
+    if line.strip():
+        damaged.append(f"{path}, line {number}")
+    return []
+
+
+def _nests(value: Any, depth: int) -> bool:
+    """Tells whether containers nest deeper than `depth`."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_nests(one, depth - 1) for one in inner)
+
+
+def _encode_cell(values: list[Any]) -> tuple[str, pa.Array]:
+    types = set(map(type, values)) - {type(None)}
+    kind = "j"
+    if types == {float} or (types == {int, float} and _exact(values)):
+        kind = "f"
+    elif types == {int}:
+        kind = "i"
+    elif types == {bool}:
+        kind = "b"
+    elif types == {str}:
+        kind = "s"
+    if kind != "j":
+        try:
+            return kind, pa.array(values, ARROW_TYPES[kind])
+        except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):  # beyond 64 bits, no Unicode
+            pass
+    return "j", pa.array([json.dumps(value) for value in values], pa.string())
+
+
+def _exact(values: list[Any]) -> bool:
+    return all(abs(value) <= _EXACT for value in values if type(value) is int)
+
+
+def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:
+    lengths = np.zeros(length + 1, dtype=np.int64)
+    missing = np.ones(length, dtype=bool)
+    for index, cell in cells.items():
+        lengths[index + 1] = len(cell)
+        missing[index] = False
+    offsets = pa.array(np.cumsum(lengths), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays(cells.values()), mask=pa.array(missing))
+
+
+def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:
+    found: list[Values] = [np.zeros(0)] * count
+    for segment, places, rows in located:
+        for kind in _KINDS:
+            here, values = _lists(segment.table, key, kind, rows)
+            for place, value in zip(places[here].tolist(), values, strict=True):
+                found[place] = value
+    return found
+
+
+def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
+    if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        return column.slice(rows[0], len(rows))  # not copied
+    return column.take(rows)
+
+
+def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> tuple[Ints, list[Values]]:
+    """Gives the lists of a column in some rows: the places of those that have one, and the lists."""
+    name = f"{key}:{kind}"
+    if name not in table.schema.names:
+        return np.zeros(0, dtype=np.int64), []
+    lists = _take(table[name], rows).combine_chunks()
+    places = np.flatnonzero(lists.is_valid().to_numpy(zero_copy_only=False))
+    offsets = lists.offsets.to_numpy()
+    bounds = zip(offsets[places].tolist(), offsets[places + 1].tolist(), strict=True)
+    values = lists.values
+    if kind in "sj" or values.null_count:
+        return places, [_decode(values[start:end], kind) for start, end in bounds]
+    plain = values.to_numpy(zero_copy_only=False)
+    return places, [plain[start:end] for start, end in bounds]
+
+
+def _decode(values: pa.Array, kind: str) -> Values:
+    if kind == "j":
+        return _objects([json.loads(text) for text in values.to_pylist()])
+    if kind == "s" or values.null_count:
+        return _objects(values.to_pylist())
+    array: Values = values.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _objects(values: list[Any]) -> Values:
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def _from_python(lists: list[list[Any]]) -> pa.ChunkedArray:
+    try:
+        return pa.chunked_array([pa.array(lists)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+        return pa.chunked_array([[[json.dumps(value) for value in values] for values in lists]])
+
+
+def _file_name(log: str) -> str:
+    return quote(log, safe="")

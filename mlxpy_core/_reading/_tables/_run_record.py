@@ -1,0 +1,175 @@
+"""What one run directory says, as one flat row; directories of MLXP 1.0.5 give the same row.
+
+MLXP keeps the number and the place of a run under ``info.logger``, its lists of metrics keys in
+``metrics/.keys/<log>.yaml``, and times of day without the quotes that keep YAML from counting their
+seconds; the rest lies where ours does.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlxpy_core._io._files import Stamp, read_bytes
+from mlxpy_core._io._flatten import flatten
+from mlxpy_core._io._yaml import load_yaml
+from mlxpy_core._runs._metrics_files import keys_of_all_ranks
+from mlxpy_core._runs._status import ENDED, Status
+from mlxpy_core._runs._summary import Summary, lazy_names, read_summary
+
+_ENDED = {status.value for status in ENDED}
+
+
+class UnreadableRunError(Exception):
+    """A run directory whose metadata cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes:
+        log_id: the number that the directory is named by.
+        stamp: the stamp of its info.yaml, taken before that was read.
+        ended: whether nothing of the run will change any more, unless it is continued.
+        fields: the values of ``config.*`` and ``info.*``.
+        lazy: the names of what is loaded on demand, see `lazy_names`.
+    """
+
+    log_id: int
+    stamp: Stamp
+    ended: bool
+    fields: dict[str, Any]
+    lazy: str
+
+
+def read_run(run: str, stamp: Stamp) -> RunRecord:
+    """Reads the directory of a run.
+
+    Args:
+        run: its path.
+        stamp: the stamp of its info.yaml.
+
+    Raises:
+        UnreadableRunError: its metadata cannot be read.
+    """
+    log_id = int(os.path.basename(run))
+    summary = read_summary(run, stamp)
+    if summary is None:
+        summary = Summary(_fields(*read_metadata(run)))
+    if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
+        summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(run)
+    # A directory that was copied or moved is the run that it is now, where it is now.
+    fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
+    lazy = summary.lazy
+    if lazy is None:
+        lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
+    return RunRecord(log_id, stamp, _is_final(fields), fields, lazy)
+
+
+def _fields(info: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Makes one row of both files; what another user's may hold besides metadata is refused here."""
+    fields: dict[str, Any] = {}
+    try:
+        flatten(info, "info", fields)
+        flatten(config, "config", fields)
+        json.dumps(fields, default=str)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
+    return fields
+
+
+def _is_final(fields: Mapping[str, Any]) -> bool:
+    # As `_info.is_final`, which knows the fields' meaning.
+    status = fields.get("info.status")
+    comes_back = fields.get("info.scheduler.may_come_back") is True
+    return str(status) in _ENDED and not (status == Status.INTERRUPTED.value and comes_back)
+
+
+def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads what the YAML files of a run say: its info and its config.
+
+    Raises:
+        UnreadableRunError: one of them cannot be read.
+    """
+    try:
+        info = _undated(_load(run, "info"))
+        if "logger" in info:  # MLXP
+            info = {
+                key: _clock(value) if str(key).endswith("_time") else value
+                for key, value in info.items()
+            }
+        return info, _undated(_load(run, "config"))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
+
+
+def noted_job_id(run: str) -> str | None:
+    """Gives what the submitter learned after the queue had taken the run."""
+    try:
+        job_id = load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
+    return None if job_id is None else str(job_id)
+
+
+def _load(run: str, name: str) -> dict[str, Any]:
+    path = f"{run}/metadata/{name}.yaml"
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = load_yaml(file.read())
+    except OSError as error:
+        raise UnreadableRunError(f"{name}.yaml: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        raise UnreadableRunError(f"{name}.yaml is no YAML{place}") from error
+    if content is None and name == "config":
+        return {}
+    if not isinstance(content, dict):
+        raise UnreadableRunError(f"{name}.yaml holds no fields")
+    return content
+
+
+def _metrics_keys(run: str) -> dict[str, list[str]]:
+    metrics = Path(run, "metrics")
+    if (metrics / ".keys").is_dir():  # MLXP
+        return {
+            path.stem: [str(key) for key in content]
+            for path, content in _listings(metrics / ".keys", "*.yaml")
+        }
+    try:
+        listed = keys_of_all_ranks(metrics, Path(run, ".keys"))
+    except OSError:  # no list of keys, and rows that may not be read
+        return {}
+    return {name: sorted(keys) for name, keys in listed.items()}
+
+
+def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
+    for path in sorted(directory.glob(pattern)):
+        try:
+            content = load_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict):
+            yield path, content
+
+
+def _undated(value: Any) -> Any:
+    """Gives a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
+    if isinstance(value, dict):
+        return {_undated(key): _undated(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_undated(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _clock(seconds: Any) -> Any:
+    if not isinstance(seconds, int):
+        return seconds
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

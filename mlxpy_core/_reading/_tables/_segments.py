@@ -1,0 +1,168 @@
+"""A cache of rows in Arrow files, each written whole and never changed; the listing is the index.
+
+Every row names its run by number and by the stamp of its info.yaml, and counts only while the run has
+that stamp. So the files need no order and no lock: two processes that add the same rows at once do no
+harm. Deleting files loses nothing. Only files that this user has written are read.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlxpy_core._errors import StorageError
+from mlxpy_core._io._files import whole_file
+
+LOG_ID, CHANGED, SIZE = "#log_id", "#changed", "#size"
+"""The columns that name a row's run: its number, and the stamp of its info.yaml."""
+
+_FORMAT = {b"mlxpy": b"1"}
+_LARGE_ROWS, _LARGE_BYTES = 10_000, 2**26  # a file of this size is not merged any more
+_MANY = 12  # files
+_LEFTOVER_AGE_S = 3600
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The rows of one file.
+
+    Attributes:
+        table: the rows, mapped into memory.
+        log_ids: the number of each row's run.
+        changed: the time of change of its info.yaml, in nanoseconds.
+        sizes: the length of its info.yaml, in bytes.
+        path: the file; None for rows that are kept nowhere.
+    """
+
+    table: pa.Table
+    log_ids: Ints
+    changed: Ints
+    sizes: Ints
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, table: pa.Table, path: Path | None = None) -> "Segment":
+        """Takes a table with the three columns that name its runs."""
+        log_ids, changed, sizes = (table[name].to_numpy() for name in (LOG_ID, CHANGED, SIZE))
+        return cls(table, log_ids, changed, sizes, path)
+
+    @property
+    def large(self) -> bool:
+        """Whether the file is best left as it is."""
+        return bool(self.table.num_rows >= _LARGE_ROWS or self.table.nbytes >= _LARGE_BYTES)
+
+
+class SegmentStore:
+    """The files of one cache.
+
+    Args:
+        readable: the directories to read from.
+        writable: the one to write to; None where there is none.
+    """
+
+    def __init__(self, readable: Sequence[Path], writable: Path | None) -> None:
+        self._readable = readable
+        self._writable = writable
+
+    def load(self) -> list[Segment]:
+        """Opens all files; a damaged one, or one of another format, is as good as none."""
+        segments = [
+            segment
+            for directory in self._readable
+            for path in _arrow_files(directory)
+            if (segment := self._open(path))
+        ]
+        self._remove_leftovers()
+        return segments
+
+    def add(self, table: pa.Table) -> None:
+        """Keeps a table; where that is not possible, it will be made again."""
+        if self._writable is None or not table.num_rows:
+            return
+        with contextlib.suppress(StorageError, OSError), whole_file(self._new_path()) as path:
+            table = table.combine_chunks().replace_schema_metadata(_FORMAT)
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+            if not _is_mine(path):  # a file system that gives all files to one user
+                raise OSError("what is kept here would not be read")
+
+    def tidy(self, segments: Sequence[Segment], valid: Sequence[Ints]) -> None:
+        """Merges what has become too many files, or files of mostly stale rows.
+
+        Args:
+            segments: what `load` gave.
+            valid: the indices of the rows of each that still count.
+        """
+        ours = [
+            (segment, rows)
+            for segment, rows in zip(segments, valid, strict=True)
+            if segment.path and segment.path.parent == self._writable
+        ]
+        too_many = sum(not segment.large for segment, _ in ours) > _MANY
+        merged = [
+            (segment, rows)
+            for segment, rows in ours
+            if (too_many and not segment.large) or len(rows) < segment.table.num_rows / 2
+        ]
+        tables = [segment.table.take(rows) for segment, rows in merged if len(rows)]
+        if tables:
+            self.add(pa.concat_tables(tables, promote_options="default"))
+        for segment, _ in merged:
+            _remove(segment.path)
+
+    def _open(self, path: Path) -> Segment | None:
+        try:
+            if not _is_mine(path):
+                return None
+            with pa.memory_map(str(path)) as source:
+                table = pa.ipc.open_file(source).read_all()
+            if table.schema.metadata == _FORMAT:
+                return Segment.of(table, path)
+        except FileNotFoundError:  # another process has merged it
+            return None
+        except (OSError, pa.ArrowException, KeyError):
+            pass
+        if path.parent == self._writable:
+            _remove(path)
+        return None
+
+    def _new_path(self) -> Path:
+        assert self._writable is not None
+        return self._writable / f"{secrets.token_hex(8)}.arrow"
+
+    def _remove_leftovers(self) -> None:
+        """Removes what killed processes left half written."""
+        if self._writable is None:
+            return
+        for leftover in self._writable.glob(".tmp-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
+                    leftover.unlink()
+
+
+def _is_mine(path: Path) -> bool:
+    # Another's may say anything of the runs, and offsets that point nowhere crash whoever follows them.
+    return os.stat(path).st_uid == os.getuid()
+
+
+def _arrow_files(directory: Path) -> list[Path]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [directory / name for name in names if name.endswith(".arrow") and name[0] != "."]
+
+
+def _remove(path: Path | None) -> None:
+    if path:
+        with contextlib.suppress(OSError):
+            path.unlink()

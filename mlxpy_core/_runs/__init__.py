@@ -1,0 +1,1 @@
+"""What lies in the directory of a run, read and written in one place."""

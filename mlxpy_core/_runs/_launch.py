@@ -1,0 +1,35 @@
+"""How a run came to be started."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a run came to be started.
+
+    Attributes:
+        cmd: the command as it was typed, quoted for a shell.
+        executable: the Python interpreter.
+        current_file_path: the program's main file; None in a notebook.
+        work_dir: the directory in which the program runs.
+        launch_dir: the directory in which the command was typed; another one if the program runs from a
+            copy of its code.
+        overrides: the settings that the command changed, as it named them.
+        version_manager: what the version manager says of the code; None without one.
+    """
+
+    cmd: str
+    executable: str
+    current_file_path: str | None
+    work_dir: str
+    launch_dir: str
+    overrides: list[str] = field(default_factory=list)
+    version_manager: dict[str, Any] | None = None
+
+
+def relative_to_launch(path: str | Path, launch: Launch) -> Path:
+    """Makes a path that a user gave absolute: relative ones start where the command was typed."""
+    return Path(os.path.abspath(os.path.join(launch.launch_dir, os.path.expanduser(path))))

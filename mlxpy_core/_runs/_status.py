@@ -1,0 +1,41 @@
+"""The status of a run."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+
+class Status(str, Enum):
+    """The one word that says what became of a run."""
+
+    SUBMITTED = "SUBMITTED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    KILLED = "KILLED"
+
+
+ENDED = frozenset(Status) - {Status.SUBMITTED, Status.RUNNING}
+
+
+def is_final(info: Mapping[str, Any]) -> bool:
+    """Tells whether a run's word stays as it is, unless the run is continued.
+
+    What was interrupted in a scheduler's job may come back, until the job is known to have ended.
+    """
+    if Status(info["status"]) not in ENDED:
+        return False
+    may_come_back = (info.get("scheduler") or {}).get("may_come_back")
+    return info["status"] != Status.INTERRUPTED.value or not may_come_back
+
+
+def status_of(error: BaseException | None) -> Status:
+    """Gives the status of a run that ended by `error`, or without one."""
+    if error is None:
+        return Status.COMPLETE
+    if isinstance(error, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return Status.COMPLETE
+    return Status.FAILED

@@ -1,0 +1,122 @@
+"""Finds a scheduler by its name: a built-in one, a plugin's, or a class of the user's."""
+
+import functools
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._plugins._dotted import load_class
+from mlxpy_core._plugins._manager import call_plugins, plugin_names, report
+from mlxpy_core._plugins._scheduler import Scheduler
+
+from ._local import LocalScheduler
+from ._lsf import LSFScheduler
+from ._oar import OARScheduler
+from ._pbs import PBSScheduler
+from ._sge import SGEScheduler
+from ._slurm import SLURMScheduler
+
+BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
+    scheduler.__name__: scheduler
+    for scheduler in (
+        LocalScheduler,
+        OARScheduler,
+        SLURMScheduler,
+        SGEScheduler,
+        PBSScheduler,
+        LSFScheduler,
+    )
+}
+_BUILT_IN_LAUNCHERS = {name.removesuffix("Scheduler").lower() for name in BUILT_IN_SCHEDULERS}
+
+
+def find_scheduler(name: str) -> Scheduler:
+    """Makes a scheduler.
+
+    Args:
+        name: the class's name of a built-in scheduler or of a plugin's; a plugin's own name; or the
+            dotted path of a class.
+
+    Raises:
+        MlxpyError: there is none of this name, or it cannot be made.
+    """
+    scheduler = _class_of(name)
+    try:
+        return scheduler()
+    except Exception as error:
+        raise MlxpyError(f"the scheduler {name!r} cannot be made: {error}") from error
+
+
+def scheduler_name(scheduler: Scheduler) -> str:
+    """Gives the name by which `find_scheduler` finds a scheduler's class again."""
+    found = type(scheduler)
+    if found in (*BUILT_IN_SCHEDULERS.values(), *_schedulers_of_plugins().values()):
+        return found.__name__
+    return f"{found.__module__}.{found.__qualname__}"
+
+
+def find_installed_scheduler(name: str) -> Scheduler | None:
+    """Makes a built-in scheduler or a plugin's, by its class's name, and imports nothing for it.
+
+    For names that others have written down: a dotted path would run whatever it leads to.
+    """
+    if name in BUILT_IN_SCHEDULERS:
+        return BUILT_IN_SCHEDULERS[name]()
+    of_plugins = {found.__name__: found for found in _schedulers_of_plugins().values()}
+    return of_plugins[name]() if name in of_plugins else None
+
+
+def known_schedulers() -> dict[str, type[Scheduler]]:
+    """Gives the schedulers of plugins and the built-in ones, by all their names."""
+    of_plugins = _schedulers_of_plugins()
+    return {
+        **{found.__name__: found for found in of_plugins.values()},
+        **of_plugins,
+        **BUILT_IN_SCHEDULERS,
+    }
+
+
+def _class_of(name: str) -> type[Scheduler]:
+    known = known_schedulers()
+    if name in known:
+        return known[name]
+    if name in plugin_names():
+        raise MlxpyError(f"the plugin {name!r} gives no scheduler")
+    choice = f"give {', '.join(sorted(known))}, or the dotted path of a class of yours"
+    return _checked(load_class(name, Scheduler, "scheduler", choice), f"the scheduler {name!r}")
+
+
+@functools.cache  # what is wrong with one is told once
+def _schedulers_of_plugins() -> dict[str, type[Scheduler]]:
+    """Gives the schedulers of plugins by the plugins' names; what is wrong with one is told."""
+    schedulers: dict[str, type[Scheduler]] = {}
+    for name, found in call_plugins("mlxpy_scheduler").items():
+        _add(schedulers, name, found)
+    return schedulers
+
+
+def _add(schedulers: dict[str, type[Scheduler]], name: str, found: Any) -> None:
+    try:
+        scheduler = _checked(found, f"the scheduler of the plugin {name!r}")
+        _check_names(name, scheduler, schedulers)
+    except MlxpyError as error:
+        report(f"{error} (left out)")
+    else:
+        schedulers[name] = scheduler
+
+
+def _checked(found: Any, what: str) -> type[Scheduler]:
+    if not (isinstance(found, type) and issubclass(found, Scheduler)):
+        raise MlxpyError(f"{what} is {found!r}, no subclass of mlxpy.Scheduler")
+    if missing := sorted(found.__abstractmethods__):
+        raise MlxpyError(f"{what} has no {' and no '.join(missing)}")
+    return found
+
+
+def _check_names(name: str, scheduler: type[Scheduler], others: dict[str, type[Scheduler]]) -> None:
+    # Runs are noted with the name of the class.
+    class_name = scheduler.__name__
+    if name in _BUILT_IN_LAUNCHERS or class_name in BUILT_IN_SCHEDULERS:
+        raise MlxpyError(f"the scheduler {class_name} of the plugin {name!r} has a built-in's name")
+    for other, taken in others.items():
+        if taken.__name__ == class_name:
+            raise MlxpyError(f"the plugins {other!r} and {name!r} both give a scheduler {class_name}")

@@ -1,0 +1,117 @@
+"""A run that is to be submitted, and the note of it that lies in the run's directory."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import yaml
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._launch import Launch
+
+from ._script import ScriptOptions, ShellLine, job_script
+
+_NOTE = "job.yaml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is to be submitted.
+
+    Attributes:
+        directory: the run's directory, which exists.
+        config: the task's config as plain data.
+        launch: how the run was started.
+        command: the words of the command that the job runs, or a `ShellLine`.
+        options: what the user says about its script.
+        environment: variables that the command gets.
+        earlier: what info.yaml says of a run that is submitted again; empty for a new one.
+    """
+
+    directory: RunDirectory
+    config: dict[str, Any]
+    launch: Launch
+    command: Sequence[str]
+    options: ScriptOptions = field(default_factory=ScriptOptions)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+
+    def script(self, scheduler: Scheduler) -> str:
+        """Writes the job's script."""
+        return job_script(
+            scheduler,
+            self.options,
+            run=self.directory.path,
+            work_dir=self.launch.work_dir,
+            command=self.command,
+            environment=self.environment,
+        )
+
+
+def note_job(job: Job) -> None:
+    """Notes what it takes to submit a run again, should this process die before the queue has taken it.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    path = job.directory.keys / _NOTE
+    path.write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
+
+
+def note_job_id(job: Job, job_id: str) -> None:
+    """Notes which job a run is: info.yaml belongs to the job from now on."""
+    with contextlib.suppress(MlxpyError):
+        write_whole(job.directory.keys / _NOTE, _noted(job, job_id))
+
+
+def _noted(job: Job, job_id: str | None) -> str:
+    noted = {
+        "scheduler_job_id": job_id,
+        "command": str(job.command) if isinstance(job.command, ShellLine) else list(job.command),
+        "environment": dict(job.environment),
+        "options": {name: _plain(value) for name, value in asdict(job.options).items()},
+    }
+    return dump_yaml(noted)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def noted_job(
+    directory: RunDirectory, launch: Launch, *, config: dict[str, Any], earlier: Mapping[str, Any]
+) -> Job | None:
+    """Makes the job that a run was submitted as; None if there is no note of it.
+
+    Args:
+        directory: the run's directory.
+        launch: how it was started.
+        config: what its config.yaml holds.
+        earlier: what its info.yaml holds.
+    """
+    try:
+        noted = load_yaml((directory.keys / _NOTE).read_text(encoding="utf-8"))
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in noted["options"].items()
+        }
+        return Job(
+            directory,
+            config=config,
+            launch=launch,
+            command=_command(noted["command"]),
+            options=ScriptOptions(**options),
+            environment={str(name): str(value) for name, value in noted["environment"].items()},
+            earlier=earlier,
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+
+
+def _command(noted: Any) -> Sequence[str]:
+    return ShellLine(noted) if isinstance(noted, str) else [str(word) for word in noted]

@@ -1,0 +1,80 @@
+"""Checkpoints: pickles that remember how far each metrics file had got.
+
+A checkpoint file holds two pickles one after the other: the user's object, which ``pickle.load``
+gives to anybody, and the mark of the moment. One file, so that they can never disagree.
+"""
+
+import os
+import pickle
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError
+
+from ._history import Positions
+
+TYPE_NAME = "Checkpoint"
+SUFFIX = ".pkl"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The moment of a checkpoint.
+
+    Attributes:
+        attempt: the attempt of the run that wrote it, from 1.
+        time: when that was, in seconds since 1970.
+        positions: length in bytes of each metrics file, by rank and log name.
+    """
+
+    attempt: int
+    time: float
+    positions: dict[int, Positions]
+
+
+def write_checkpoint(obj: Any, mark: Mark, path: Path, newest: Path | None) -> None:
+    """Writes the two pickles to `path`, later in time than the file `newest`."""
+    import cloudpickle
+
+    with open(path, "wb") as file:
+        cloudpickle.dump(obj, file)
+        pickle.dump(asdict(mark), file)
+    # Clocks of two hosts, or two writes of one tick, must not hide which checkpoint came last.
+    after = newest.stat().st_mtime_ns + 1000 if newest else 0
+    now = max(time.time_ns(), after)
+    os.utime(path, ns=(now, now))
+
+
+def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
+    """Reads a checkpoint; the mark is None in a plain pickle that something else put there.
+
+    Raises:
+        MlxpyError: the file does not hold a whole pickle, or its classes are not to be found.
+    """
+    try:
+        with open(path, "rb") as file:
+            obj = pickle.load(file)
+            try:
+                mark = Mark(**pickle.load(file))
+            except (EOFError, TypeError, pickle.UnpicklingError):
+                mark = None
+    except (EOFError, pickle.UnpicklingError, ImportError, AttributeError) as error:
+        raise MlxpyError(f"cannot load the checkpoint {path}: {error}") from error
+    return obj, mark
+
+
+def checkpoints_of_rank(folder: Path, rank: int) -> Path:
+    """Gives the folder of the checkpoints that one rank wrote, below that of all."""
+    return folder / ".ranks" / str(rank) if rank else folder
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Finds the checkpoint that was written last below `folder`; other ranks' are below hidden ones."""
+    files = [
+        path
+        for path in folder.rglob(f"*{SUFFIX}")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)

@@ -1,0 +1,96 @@
+"""One history over several attempts: rows that a resumed run will log again are moved aside.
+
+Rows of earlier attempts that came after the checkpoint go to ``metrics/.aside/<attempt>/``; what
+stays reads as if the run had never been interrupted.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlxpy_core._io._files import whole_file
+from mlxpy_core._runs._metrics_files import cut_torn_line, metrics_files, metrics_of_rank, other_ranks
+
+Positions = dict[str, int]
+"""Length in bytes of each metrics file by log name."""
+
+
+def measure(metrics: Path) -> Positions:
+    """Gives the length of each metrics file."""
+    return {name: path.stat().st_size for name, path in metrics_files(metrics).items()}
+
+
+def measure_ranks(metrics: Path, rank: int) -> dict[int, Positions]:
+    """Gives the lengths that a checkpoint of a rank remembers: rank 0's those of all ranks' files."""
+    ranks = [rank] if rank else [0, *other_ranks(metrics)]
+    return {one: measure(metrics_of_rank(metrics, one)) for one in ranks}
+
+
+class History:
+    """The metrics files of one rank of a run as one attempt sees them.
+
+    Args:
+        metrics: where they are.
+        attempt: the number of this attempt, from 1.
+        contested: whether a process of an earlier attempt may still live somewhere; what it goes on to
+            log is then lost, because its files are replaced by copies.
+    """
+
+    def __init__(self, metrics: Path, attempt: int, *, contested: bool = False) -> None:
+        self._metrics = metrics
+        while os.path.exists(metrics / ".aside" / str(attempt)):
+            attempt += 1  # other ranks than 0 can only guess which attempt this is
+        self._aside = metrics / ".aside" / str(attempt)
+        for path in metrics_files(metrics).values():
+            if contested:
+                _replace(path, path.read_bytes())
+            with open(path, "rb+") as file:
+                cut_torn_line(file.fileno())
+        # Bytes before this length were logged by earlier attempts.
+        self._inherited = measure(metrics)
+        self._kept: Positions | None = None
+
+    def resume_at(self, positions: Mapping[str, int]) -> None:
+        """Moves aside what earlier attempts logged after `positions`.
+
+        Called again before a new row, for a checkpoint that is further on, it brings back the rows
+        between the two. The metrics files must not be open for writing.
+        """
+        kept = dict(positions)
+        if self._kept is not None:
+            kept = {
+                name: max(kept.get(name, 0), self._kept.get(name, 0)) for name in {*kept, *self._kept}
+            }
+            self._bring_back()
+        self._kept = kept
+        for name, inherited in self._inherited.items():
+            keep = min(kept.get(name, 0), inherited)
+            if keep < inherited:
+                self._move_aside(name, keep, inherited)
+
+    def _move_aside(self, name: str, keep: int, inherited: int) -> None:
+        path = self._metrics / f"{name}.json"
+        content = path.read_bytes()
+        # Copied before they are cut: a crash between the two leaves the history as it was.
+        with whole_file(self._aside / f"{name}.json") as copy:
+            copy.write_bytes(content[keep:inherited])
+        _replace(path, content[:keep] + content[inherited:])
+        self._inherited[name] = keep
+
+    def _bring_back(self) -> None:
+        for name, copy in metrics_files(self._aside).items():
+            path = self._metrics / f"{name}.json"
+            content = path.read_bytes() if path.exists() else b""
+            keep, rows = self._inherited[name], copy.read_bytes()
+            with whole_file(path) as new:
+                new.write_bytes(content[:keep] + rows + content[keep:])
+            self._inherited[name] = keep + len(rows)
+            copy.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if not content:
+        os.unlink(path)
+        return
+    with whole_file(path) as new:
+        new.write_bytes(content)

@@ -1,0 +1,336 @@
+"""The user's logger: metrics, artifacts and checkpoints of one run."""
+
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError, RunEndedError, UnstorableValueError
+from mlxpy_core._io._files import whole_file
+from mlxpy_core._plugins._artifact_type import Load, Save
+from mlxpy_core._runs._launch import relative_to_launch
+from mlxpy_core._runs._names import check_unlinked
+from mlxpy_core._runs._ranks import rank_of_this_process
+from mlxpy_core._versioning._launches import launch_of_this_process
+
+from ._artifacts import BUILT_IN_TYPES, ArtifactStore
+from ._checkpoints import (
+    TYPE_NAME,
+    Mark,
+    checkpoints_of_rank,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from ._history import measure_ranks
+from ._placement import place_run
+from ._run import Run, current_run
+
+_CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
+
+
+class Logger:
+    """Logs what a run produces into the run's directory.
+
+    Programs started through Hydra or ``mlxpy.launch`` are handed theirs. A script or a notebook
+    makes one itself, and with it a new run that lasts until `close`, the end of a ``with`` block,
+    the next `Logger`, or the end of the process:
+
+        with mlxpy.Logger(parent_log_dir="./logs", config={"lr": 0.1}) as logger:
+            logger.log_metrics({"loss": 0.5}, log_name="train")
+
+    Args:
+        parent_log_dir: the directory of all runs; relative to the working directory.
+        forced_log_id: the number of the run to continue (made if there is none); -1 takes a new one.
+        log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
+        config: what config.yaml is to hold.
+        run: the run to log to; only the faces of mlxpy give it, and the rest is then unused.
+
+    Raises:
+        MlxpyError: the run's directory cannot be had, or a run that Hydra started is active.
+    """
+
+    def __init__(
+        self,
+        parent_log_dir: str | Path = "./logs",
+        forced_log_id: int = -1,
+        log_streams_to_file: bool = False,
+        config: Mapping[str, Any] | None = None,
+        *,
+        run: Run | None = None,
+    ) -> None:
+        if run is None:
+            run = _start_own_run(
+                _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
+            )
+        self._run = run
+        self._artifacts = ArtifactStore(
+            run.directory.artifacts, run.directory.keys / "artifact_types.yaml"
+        )
+        self._resumed = False
+        run.logger = self
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run.end(error)
+
+    @property
+    def log_id(self) -> int:
+        """The run's number."""
+        return self._run.directory.log_id
+
+    @property
+    def log_dir(self) -> str:
+        """The run's directory, absolute."""
+        return str(self._run.directory.path)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a signal has announced the end of the job.
+
+        A program that asks is no longer ended by the signal (SIGTERM): it is left to write a
+        checkpoint and to return.
+        """
+        return self._run.should_stop
+
+    def on_stop(self, callback: Callable[[], object]) -> None:
+        """Registers a function to be called when a signal announces the end of the job.
+
+        Like reading `should_stop`, this leaves it to the program to end.
+        """
+        self._run.on_stop(callback)
+
+    def close(self) -> None:
+        """Ends a run that this logger started itself, as COMPLETE."""
+        self._run.end()
+
+    def log_metrics(self, metrics: Mapping[str, Any], log_name: str) -> None:
+        """Appends one row to ``metrics/<log_name>.json``.
+
+        When it returns the row has been handed to the operating system: killing the process does
+        not lose it.
+
+        Args:
+            metrics: names and values: numbers (NaN and infinities too), strings, booleans, None,
+                and scalars of NumPy, torch or JAX.
+            log_name: which log the row belongs to, such as ``train``.
+
+        Raises:
+            UnstorableValueError: a value or a key is none of these; no part of the row is written.
+            InvalidNameError: `log_name` is reserved or cannot be a file's name.
+            StorageError: the file system refused; no part of the row is written.
+        """
+        self._run.metrics.write(metrics, log_name)
+
+    def log_artifact(self, obj: Any, artifact_name: str, artifact_type: str) -> None:
+        """Stores an object at ``artifacts/<artifact_type>/<artifact_name>``, whole or not at all.
+
+        Args:
+            obj: what to store.
+            artifact_name: its name; folders are allowed, as in ``models/best``.
+            artifact_type: ``Checkpoint``, ``pickle``, ``numpy`` (an array), ``torch``, ``image`` (a
+                Pillow image, a matplotlib figure, or an array of height by width (by 3 or 4) of
+                bytes or of floats from 0 to 1), ``json``, ``text``, or a registered type.
+
+        Raises:
+            UnstorableValueError: the type cannot store the object.
+            MlxpyError: there is no such type, or the name cannot be a file's.
+            StorageError: the file system refused.
+        """
+        self._check_running(artifact_name)
+        if artifact_type == TYPE_NAME:
+            self.log_checkpoint(obj, artifact_name)
+        else:
+            self._artifacts.save(obj, artifact_name, artifact_type)
+
+    log_artifacts = log_artifact
+
+    def load_artifact(self, artifact_name: str, artifact_type: str | None = None) -> Any:
+        """Loads what `log_artifact` stored.
+
+        Args:
+            artifact_name: the name it was stored by.
+            artifact_type: its type; may be left out where only one type has the name.
+
+        Raises:
+            FileNotFoundError: there is none of this name (and type).
+            MlxpyError: several types have the name, or the type is not known here.
+        """
+        return self._artifacts.load(artifact_name, artifact_type)
+
+    def register_artifact_type(self, name: str, save: Save, load: Load) -> None:
+        """Adds a type of artifact.
+
+        The run's directory records the import paths of the two functions, so that artifacts can be
+        loaded later wherever these can be imported.
+
+        Args:
+            name: the type's name.
+            save: called as ``save(obj, path)``; writes one file at ``path`` (a `pathlib.Path`).
+            load: called as ``load(path)``; gives the object back.
+
+        Raises:
+            MlxpyError: the name is a built-in type's or cannot be a folder's, or no functions are given.
+        """
+        self._artifacts.register(name, save, load)
+
+    def log_checkpoint(self, obj: Any, log_name: str = "checkpoint") -> None:
+        """Stores the program's state at ``artifacts/Checkpoint/<log_name>.pkl``, whole or not at all.
+
+        It takes the place of an earlier checkpoint of the same name and remembers which metrics had
+        been logged before it.
+
+        Of several processes of one run, rank 0's checkpoint is the run's: it remembers the metrics of
+        all ranks, as they are at that moment, and each rank's `load_checkpoint` finds it. Have the ranks
+        wait for each other first (a barrier), so that each has logged the same steps. A checkpoint of
+        another rank is that rank's own: it lies at ``artifacts/Checkpoint/.ranks/<rank>/``, remembers
+        that rank's metrics, and only that rank finds it.
+
+        Args:
+            obj: any object that pickles.
+            log_name: the checkpoint's name.
+
+        Raises:
+            UnstorableValueError: the object does not pickle.
+            StorageError: the file system refused.
+        """
+        self._check_running(log_name)
+        run = self._run
+        path = self._checkpoint_path(log_name, run.rank)
+        mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
+        newest = newest_checkpoint(checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank))
+        with whole_file(path) as temporary:
+            try:
+                write_checkpoint(obj, mark, temporary, newest)
+            except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+                raise UnstorableValueError(
+                    f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
+                ) from error
+
+    def load_checkpoint(self, log_name: str | None = None) -> Any:
+        """Loads a checkpoint of this run and continues the run's history from it.
+
+        Rows that earlier attempts logged after the checkpoint are moved to ``metrics/.aside``, so that
+        the metrics read as if the run had never been interrupted. Once this attempt has resumed and
+        logged a row, loading another checkpoint moves nothing.
+
+        Of several processes of one run each moves its own rows, so each is to call it. Another rank than
+        0 gets its own checkpoint if it has written one (of this name), otherwise rank 0's.
+
+        Args:
+            log_name: the checkpoint's name; None for the one that was written last.
+
+        Raises:
+            FileNotFoundError: there is none (of this name). In a run without any checkpoint all rows
+                of earlier attempts are moved aside: it starts anew.
+            MlxpyError: the file cannot be loaded.
+        """
+        run = self._run
+        folder = run.directory.artifacts / TYPE_NAME
+        ranks = (run.rank, 0) if run.rank else (0,)
+        all_newest = [newest_checkpoint(checkpoints_of_rank(folder, rank)) for rank in ranks]
+        newest = next(filter(None, all_newest), None)
+        if newest is None:
+            self._resume_at({})
+            raise FileNotFoundError(f"run {self.log_id} has no checkpoint in {folder}")
+        paths = (
+            [self._checkpoint_path(log_name, rank) for rank in ranks]
+            if log_name is not None
+            else [newest]
+        )
+        path = next(filter(Path.is_file, paths), None)
+        if path is None:
+            raise FileNotFoundError(f"run {self.log_id} has no checkpoint {log_name!r} in {folder}")
+        obj, mark = read_checkpoint(path)
+        if mark is not None and self._is_earlier(mark):
+            self._resume_at(mark.positions.get(run.rank, {}))
+        return obj
+
+    def _checkpoint_path(self, name: str, rank: int) -> Path:
+        path = self._artifacts.path(name, _CHECKPOINT)
+        if rank:
+            folder = self._run.directory.artifacts / TYPE_NAME
+            path = checkpoints_of_rank(folder, rank) / path.relative_to(folder)
+            check_unlinked(path.parent, self._run.directory.path, f"checkpoint {name!r}")
+        return path
+
+    def _is_earlier(self, mark: Mark) -> bool:
+        """Tells whether an earlier attempt wrote a checkpoint."""
+        if self._run.rank:
+            # Which attempt this is, it can only guess; of an earlier one no process lives.
+            return mark.time < self._run.started
+        return mark.attempt < self._run.attempt
+
+    def _resume_at(self, positions: dict[str, int]) -> None:
+        metrics = self._run.metrics
+        if self._resumed and not metrics.released:
+            return
+        self._resumed = True
+        metrics.release()
+        self._run.history.resume_at(positions)
+
+    def _check_running(self, name: str) -> None:
+        if self._run.ended:
+            raise RunEndedError(f"cannot log {name!r}: run {self.log_id} has ended")
+        if self._run.superseded:
+            raise RunEndedError(f"cannot log {name!r}: {self._run.superseded_sentence}")
+
+
+def get_logger() -> Logger | None:
+    """Gives the logger of the run that is active in this process, or None."""
+    run = current_run()
+    logger = run.logger if run else None
+    return logger if isinstance(logger, Logger) else None
+
+
+def _name(logger_class: type[Logger]) -> str:
+    """Gives the name by which settings choose a logger's class."""
+    if logger_class is Logger:
+        return "DefaultLogger"
+    return f"{logger_class.__module__}.{logger_class.__qualname__}"
+
+
+def _start_own_run(
+    logger_name: str,
+    parent_log_dir: str | Path,
+    forced_log_id: int,
+    log_streams_to_file: bool,
+    config: Mapping[str, Any] | None,
+) -> Run:
+    from mlxpy_core._runs._config import plain_mapping  # omegaconf is imported in vain by who reads
+
+    active = current_run()
+    if active and not active.standalone:
+        raise MlxpyError(
+            f"run {active.directory.log_id} in {active.directory.path.parent} is active: "
+            "get its logger by mlxpy.get_logger()"
+        )
+    if active:
+        active.end()
+    launch = launch_of_this_process()
+    parent = relative_to_launch(parent_log_dir, launch)
+    plain = plain_mapping(config or {})
+    settings = {
+        "name": logger_name,
+        "parent_log_dir": str(parent),
+        "forced_log_id": forced_log_id,
+        "log_streams_to_file": log_streams_to_file,
+    }
+    return Run.start(
+        place_run(parent, forced_log_id),
+        launch=launch,
+        config=plain,
+        settings={"logger": settings, "use_logger": True},
+        log_streams_to_file=log_streams_to_file,
+        standalone=True,
+        rank=rank_of_this_process(),
+    )

@@ -1,0 +1,175 @@
+"""Metrics: one file a log, one JSON object a line, on its way to disk when `write` returns."""
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml
+from mlxpy_core._runs._metrics_files import _SUFFIX, cut_torn_line, listed_keys
+from mlxpy_core._runs._names import check_name, check_unlinked, is_unicode
+
+# The reader's columns ``config.*``, ``info.*`` and the like would clash with a log of the same name.
+RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
+
+_PLAIN = frozenset({bool, float, int, str, type(None)})
+_OPEN_FILES = 64
+
+
+class _Log:
+    """One open metrics file and the keys that its rows are known to hold."""
+
+    def __init__(self, descriptor: int, keys: set[str]) -> None:
+        self.descriptor = descriptor
+        self.keys = keys
+
+
+class MetricsWriter:
+    """Appends rows to the metrics files of one run.
+
+    Each row is one ``write(2)`` of a whole line to a file opened with O_APPEND: what was written is
+    the kernel's, and no death of this process loses it.
+
+    Args:
+        directory: the run's ``metrics`` directory; made with the first row.
+        keys_file: where the keys of each log are listed for the reader.
+    """
+
+    def __init__(self, directory: Path, keys_file: Path) -> None:
+        self._directory = directory
+        self._keys_file = keys_file
+        self._keys = listed_keys(directory, keys_file)
+        self._logs: dict[str, _Log] = {}
+        self._closed = False
+        # Reentrant: a signal handler may log while the main thread is logging.
+        self._lock = threading.RLock()
+
+    def write(self, row: Mapping[str, Any], log_name: str) -> None:
+        """Appends one row to the log `log_name`; see `Logger.log_metrics`."""
+        if type(row) is not dict:
+            row = _as_dict(row, log_name)
+        with self._lock:
+            log = self._logs.get(log_name) or self._open(log_name)
+            # Keys that were seen before are strings, and listed in the keys file.
+            if not log.keys.issuperset(row):
+                _check_keys(row, log_name)
+            for value in row.values():
+                if type(value) not in _PLAIN:
+                    row = {key: _plain(value, key, log_name) for key, value in row.items()}
+                    break
+            if not log.keys.issuperset(row):
+                self._list_keys(log, row, log_name)
+            line = (json.dumps(row) + "\n").encode()
+            try:
+                written = os.write(log.descriptor, line)
+            except OSError as error:
+                raise StorageError(f"cannot log metrics {log_name!r}", error) from error
+            if written != len(line):
+                _finish_line(log.descriptor, line, written, log_name)
+
+    @property
+    def released(self) -> bool:
+        """Whether no row has been written since `release`."""
+        return not self._logs
+
+    def release(self) -> None:
+        """Closes the files; the next row opens its file again."""
+        with self._lock:
+            while self._logs:
+                os.close(self._logs.popitem()[1].descriptor)
+
+    def close(self) -> None:
+        """Closes the files for good."""
+        with self._lock:
+            self._closed = True
+            self.release()
+
+    def _open(self, log_name: str) -> _Log:
+        if self._closed:
+            raise RunEndedError(f"cannot log metrics {log_name!r}: the run has ended")
+        check_name(log_name, "log_name")
+        if log_name.split("/")[0] in RESERVED_LOG_NAMES:
+            raise InvalidNameError(
+                f"log_name {log_name!r} is reserved (as are {', '.join(sorted(RESERVED_LOG_NAMES))})"
+            )
+        if len(self._logs) >= _OPEN_FILES:
+            os.close(self._logs.pop(next(iter(self._logs))).descriptor)
+        if re.match(r"rank\d+/", log_name):
+            raise InvalidNameError(
+                f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
+            )
+        path = self._directory / (log_name + _SUFFIX)
+        check_unlinked(path, self._keys_file.parent.parent, f"log_name {log_name!r}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o666)
+            cut_torn_line(descriptor)
+        except OSError as error:
+            raise StorageError(f"cannot log metrics {log_name!r}", error) from error
+        log = _Log(descriptor, self._keys.setdefault(log_name, set()))
+        self._logs[log_name] = log
+        return log
+
+    def _list_keys(self, log: _Log, row: Mapping[str, Any], log_name: str) -> None:
+        # Listed before the row is written: the list may name a key too many, never one too few.
+        new = [key for key in row if key not in log.keys]
+        listed = {**self._keys, log_name: log.keys.union(new)}
+        content = {name: sorted(keys) for name, keys in listed.items() if keys}
+        write_whole(self._keys_file, dump_yaml(content))
+        log.keys.update(new)
+
+
+def _as_dict(row: Any, log_name: str) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise UnstorableValueError(
+            f"metrics of {log_name!r} must be a dict of names and numbers, not {type(row).__name__}"
+        )
+    return dict(row)
+
+
+def _check_keys(row: Mapping[str, Any], log_name: str) -> None:
+    for key in row:
+        if not isinstance(key, str):
+            raise UnstorableValueError(
+                f"metrics of {log_name!r} have the key {key!r}; keys must be strings"
+            )
+        if not is_unicode(key):
+            raise UnstorableValueError(f"metrics of {log_name!r} have the key {key!r}, which is no text")
+
+
+def _plain(value: Any, key: str, log_name: str) -> Any:
+    """Turns a scalar of any library into a plain one."""
+    if not isinstance(value, (bool, float, int, str)) and hasattr(value, "item"):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # several elements
+            value = value.item()
+    # Subclasses (np.float64, IntEnum) are stored as the plain value that they are.
+    for plain_type in (bool, int, float, str):
+        if isinstance(value, plain_type):
+            return plain_type(value) if plain_type is not str else str.__str__(value)
+    if value is None:
+        return None
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
+    raise UnstorableValueError(
+        f"metrics of {log_name!r}: the value of {key!r} has the type {kind}, which is no metric; "
+        "log a number, a string, a boolean or None (arrays go to log_artifact)"
+    )
+
+
+def _finish_line(descriptor: int, line: bytes, written: int, log_name: str) -> None:
+    """Writes the rest of a line that the kernel took only in part, or takes it all back."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    start = end - written
+    try:
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except OSError as error:
+        os.ftruncate(descriptor, start)
+        raise StorageError(f"cannot log metrics {log_name!r}", error) from error

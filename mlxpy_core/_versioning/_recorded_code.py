@@ -1,0 +1,125 @@
+"""Brings back the code that an earlier run came from, and what a program needs to run from it."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
+
+from ._restart import _original, environment_of, import_paths, move_words
+
+_DEFAULT_PARENT = ".workdir"
+
+
+@dataclass(frozen=True)
+class CodeOfRun:
+    """The code of an earlier run.
+
+    Attributes:
+        words: the words of a command, with the places that they name in the code as it was.
+        directory: where to run them.
+        environment: the variables that the program needs.
+        version_manager: what info.yaml says of the code.
+        caveat: what may differ from the code as it was; empty if nothing does.
+    """
+
+    words: list[str]
+    directory: str
+    environment: dict[str, str]
+    version_manager: dict[str, Any] | None
+    caveat: str = ""
+
+
+def code_of_run(
+    info: Mapping[str, Any], words: Sequence[str], recorded: Mapping[str, str] | None
+) -> CodeOfRun:
+    """Gives the code of a run, from its copy, which is made again if it is gone.
+
+    Args:
+        info: what the run's info.yaml holds.
+        words: the words of its command, as typed in the development tree.
+        recorded: the variables that had it run from a copy, if they are known.
+
+    Raises:
+        MlxpyError: the copy is gone, and so is the repository or the commit.
+    """
+    version = info["version_manager"]
+    if version is None:
+        caveat = f"there is no record of its code: {info['work_dir']} is used as it is now"
+        return CodeOfRun(list(words), info["work_dir"], {}, None, caveat)
+    place = _copy(version)
+    caveat = ""
+    if version["dirty"] and not version["snapshot"]:
+        caveat = f"uncommitted changes of its code were not kept: this is commit {place.name[:12]}"
+    text = (recorded or {}).get(VARIABLE)
+    safe_copy = SafeCopy.read(text) if text else None
+    if safe_copy is None or safe_copy.copy != str(place):
+        repository = version["repo_path"]
+        found = SafeCopy(repository, str(place))
+        paths = import_paths((entry for entry in sys.path if entry), found)
+        safe_copy = SafeCopy(repository, str(place), (), paths)
+        text = json.dumps({"repository": repository, "copy": str(place), "names": [], "paths": paths})
+    typed_in = _original(info["work_dir"], safe_copy)
+    directory = moved(typed_in, safe_copy) or typed_in
+    os.makedirs(directory, exist_ok=True)  # git keeps no empty ones
+    return CodeOfRun(
+        move_words(words, typed_in, safe_copy),
+        directory,
+        environment_of(text or "", safe_copy),
+        {**version, "safe_copy": str(place)},
+        caveat,
+    )
+
+
+def keeps_commit(directory: Path, commit: str) -> bool:
+    """Tells whether the repository of a directory has a commit."""
+    from ._git import GitError
+    from ._repository import find_repository
+
+    try:
+        repository = find_repository(directory)
+        return repository is not None and bool(repository.git("cat-file", "-t", commit))
+    except GitError:
+        return False
+
+
+def written_into(copy: Path) -> list[str]:
+    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
+
+    Raises:
+        MlxpyError: git cannot look.
+    """
+    from ._repository import find_repository
+
+    repository = find_repository(copy)
+    if repository is None or repository.root != copy.resolve():
+        return [".git"]
+    # What git ignores may be results, too. Links were put there for the program.
+    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
+    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
+    return [*(change.path for change in repository.work_tree().changes), *found]
+
+
+def _copy(version: Mapping[str, Any]) -> Path:
+    """Gives the copy of a run's commit, which is made if it is not there."""
+    from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
+    from ._repository import find_repository
+
+    recorded, root = version["safe_copy"], Path(version["repo_path"])
+    if recorded and os.path.isdir(recorded):
+        return Path(recorded)
+    commit = version["commit_hash"]
+    parent = Path(recorded).parent.parent if recorded else root / _DEFAULT_PARENT
+    repository = find_repository(root) if root.is_dir() else None
+    if repository is None:
+        raise MlxpyError(f"the code is gone: there is no repository {root}, and no copy of {commit}")
+    if not keeps_commit(root, commit):
+        raise MlxpyError(f"the code is gone: {root} has no commit {commit}, and there is no copy of it")
+    copy = safe_copy(repository, commit, parent)
+    link_into(copy, repository.root, list(version.get("link", [])))
+    return copy
