@@ -23,7 +23,7 @@ from unittest import mock
 
 import mlxpy
 from mlxpy_core import RunDirectory, Status, is_run_name, take_run_directory
-from mlxpy_core._operations import cancel, plan_cancellation, plan_resubmission, settle_runs
+from mlxpy_core._operations import cancel, plan_cancellation, plan_resubmission, reconcile_runs
 from mlxpy_core._operations._cleaning import find_leftovers, remove
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._scheduling import Job, find_scheduler, submit_jobs
@@ -125,10 +125,10 @@ class Use:
 
     def _work_off(self, waiting: list[RunDirectory]) -> None:
         """Cancels jobs of the first array, has the others' programs run, and leaves new ones to die."""
-        settle_runs(waiting)
+        reconcile_runs(waiting)
         cancelled, worked = waiting[:CANCELLED], waiting[CANCELLED:-LEFT_TO_DIE]
         cancel(plan_cancellation(cancelled))
-        assert set(settle_runs(cancelled).words.values()) == {Status.INTERRUPTED}
+        assert set(reconcile_runs(cancelled).words.values()) == {Status.INTERRUPTED}
         for run in worked:
             variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "MLXPY_JOB_ID": "1"}
             with mock.patch.dict(os.environ, variables):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from mlxpy_core import Launch, RunDirectory, Status, take_run_directory
-from mlxpy_core._operations import plan_resubmission, settle
+from mlxpy_core._operations import plan_resubmission, reconcile
 from mlxpy_core._operations._cleaning import find_leftovers, remove
 from mlxpy_core._scheduling import Job, SLURMScheduler, submit_jobs
 
@@ -29,7 +29,7 @@ def submit_again(runs: list[RunDirectory]) -> None:
 
 def end(runs: list[RunDirectory]) -> None:
     for run in runs:
-        assert settle(run, Status.INTERRUPTED) is Status.INTERRUPTED
+        assert reconcile(run, Status.INTERRUPTED) is Status.INTERRUPTED
 
 
 def test_an_array_goes_when_all_its_runs_have_ended(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ class TestShow:
         info["overrides"] = ["lr=1", "text='a b'"]
         info["submit_date"], info["submit_time"] = "2026-11-23", "12:00:00+00:00"
         write_whole(directory.info, dump_yaml(info))
-        write_whole(directory.keys / "job.yaml", dump_yaml({"scheduler_job_id": "77"}))
+        write_whole(directory.state / "job.yaml", dump_yaml({"scheduler_job_id": "77"}))
         output = run(tmp_path, "show", "1").output
         assert "overrides  lr=1 text='a b'\n" in output
         assert "submitted  2026-11-23 12:00:00\n" in output

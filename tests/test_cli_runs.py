@@ -14,8 +14,7 @@ import pytest
 from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._operations import _reconciling as _settling
-from mlxpy_core._operations import settle
+from mlxpy_core._operations import _reconciling, reconcile
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
@@ -267,8 +266,8 @@ def test_a_last_word_between_two_looks(app: Project, monkeypatch: pytest.MonkeyP
             return False
 
         # Nothing else hits so short a time.
-        monkeypatch.setattr(_settling, "lives_here", ends)
-        assert settle(RunDirectory(app.path / "logs/1"), None) is Status.INTERRUPTED
+        monkeypatch.setattr(_reconciling, "lives_here", ends)
+        assert reconcile(RunDirectory(app.path / "logs/1"), None) is Status.INTERRUPTED
     assert app.statuses() == ["INTERRUPTED"]
 
 

@@ -208,7 +208,7 @@ def test_a_client_that_hangs(project: Project, tmp_path: Path, monkeypatch: pyte
     hanging = project.write("bin/sbatch", "#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", f"{hanging.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(SLURMScheduler, "patience_s", 0.5)
+    monkeypatch.setattr(SLURMScheduler, "timeout_s", 0.5)
     words = "sbatch did not answer within 0.5 s, but may have taken the job: look at the queue"
     with pytest.raises(SubmissionError, match=words):
         submit_jobs(SLURMScheduler(), make_jobs(project, 1))

@@ -62,3 +62,109 @@ def test_a_program_that_trains_does_not_wait_for_the_reader() -> None:
         "print(*{'rich', 'matplotlib'} & set(sys.modules), 'pyarrow' in sys.modules)"
     )
     assert output_of(program).splitlines() == ["", "True"]
+
+
+# The floors of the engine, from the ground up; those of one row stand beside each other.
+FLOORS = (
+    ("_errors",),
+    ("_io",),
+    ("_runs",),
+    ("_plugins",),
+    ("_scheduling", "_versioning"),
+    ("_tracking",),
+    ("_operations",),
+    ("_reading",),
+    ("_cli",),
+)
+LEVELS = {floor: level for level, row in enumerate(FLOORS) for floor in row}
+# Old pickles name it; it stands outside of the house.
+ALIASES = {"mlxpy_core._outcome"}
+PACKAGES = ("mlxpy_core", "hydra_plugins", "mlxpy")
+MODULES = {
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((REPOSITORY / package).rglob("*.py"))
+}
+
+
+def imported_modules(module: str) -> set[str]:
+    """Lists the project's modules that one imports, anywhere in it: under TYPE_CHECKING and in functions, too.
+
+    ``from package import name`` imports ``package.name`` where that is a module, else the package; a package
+    that the module lies in is not counted.
+    """
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found.update(name if name in MODULES else base for name in names)
+    return {name for name in found & MODULES.keys() if name != module and not module.startswith(f"{name}.")}
+
+
+IMPORTS = {module: imported_modules(module) for module in MODULES}
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """Lists the groups of modules each of which imports, in the end, all others of its group."""
+    reached = {module: set(targets) for module, targets in imports.items()}
+    for through in imports:
+        for targets in reached.values():
+            if through in targets:
+                targets |= reached[through]
+    groups = {frozenset(b for b in reached[a] if a in reached[b]) for a in reached if a in reached[a]}
+    return [set(group) for group in groups]
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(IMPORTS) == []
+
+
+def floor_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+ENGINE_MODULES = sorted(name for name in MODULES if name.startswith("mlxpy_core.") and name not in ALIASES)
+
+
+@pytest.mark.parametrize("module", ENGINE_MODULES)
+def test_a_floor_imports_only_from_floors_below(module: str) -> None:
+    own = LEVELS[floor_of(module)]
+    others = {name for name in IMPORTS[module] if floor_of(name) != floor_of(module)}
+    assert {name for name in others if LEVELS[floor_of(name)] >= own} == set()
+
+
+# What a face takes from the engine besides its public names, each for a reason.
+PRIVATE_NAMES: dict[str, str] = {}
+
+
+def test_faces_take_public_names_from_the_engine() -> None:
+    private = {
+        f"{module}: {name}"
+        for module, targets in IMPORTS.items()
+        if not module.startswith("mlxpy_core")
+        for name in targets
+        if name.startswith("mlxpy_core.")
+    }
+    assert private == set(PRIVATE_NAMES)
+
+
+def test_only_one_module_opens_info_yaml() -> None:
+    door = REPOSITORY / "mlxpy_core" / "_runs" / "_info_file.py"
+    naming = {
+        str(path.relative_to(REPOSITORY))
+        for path in MODULES.values()
+        if path != door
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value == "info.yaml"
+    }
+    assert naming == set()

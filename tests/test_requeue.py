@@ -16,7 +16,7 @@ import pytest
 from conftest import Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory
-from mlxpy_core._operations import settle_runs
+from mlxpy_core._operations import reconcile_runs
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import is_final
 
@@ -101,7 +101,7 @@ def info_of(run: RunDirectory) -> dict[str, Any]:
 
 
 def settled(runs: list[RunDirectory]) -> bool:
-    settle_runs(runs)
+    reconcile_runs(runs)
     return all(is_final(info_of(run)) for run in runs)
 
 

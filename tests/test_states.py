@@ -17,7 +17,7 @@ import pytest
 from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status
-from mlxpy_core._operations import settle_runs
+from mlxpy_core._operations import reconcile_runs
 from mlxpy_core._runs._info_file import noted_job_id, read_info
 from mlxpy_core._runs._status import is_final
 
@@ -227,7 +227,7 @@ def check(project: Project, case: Case) -> None:
         case.event(job_id)
 
     def final() -> Any:
-        settle_runs([run])
+        reconcile_runs([run])
         info = read_info(run)
         return info if info and is_final(info) else None
 
@@ -247,10 +247,10 @@ def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, clu
     runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in (1, 2, 3)]
 
     def found_out() -> list[str]:
-        settle_runs(runs)
+        reconcile_runs(runs)
         return project.statuses()
 
-    ended = [run.keys / "script_ended" for run in runs[1:]]
+    ended = [run.state / "script_ended" for run in runs[1:]]
     wait_until(lambda: all(path.exists() for path in ended))
     # Their words might still be on the way.
     assert found_out() == ["RUNNING", "RUNNING", "SUBMITTED"]

@@ -129,8 +129,8 @@ def test_only_ones_own_outcomes_are_unpickled(tmp_path: Path, marker: Path) -> N
     run = RunDirectory(tmp_path / "1")
     keep_outcome(run, Outcome([1]))
     assert kept_outcome(run) == Outcome([1])
-    (run.keys / "outcome.pkl").write_bytes(pickle.dumps(Trap(marker)))
-    os.chown(run.keys / "outcome.pkl", NOBODY, NOBODY)
+    (run.state / "outcome.pkl").write_bytes(pickle.dumps(Trap(marker)))
+    os.chown(run.state / "outcome.pkl", NOBODY, NOBODY)
     assert kept_outcome(run) is None
     assert not marker.exists()
 
@@ -270,7 +270,7 @@ import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[1], 8))
 from mlxpy_core import Launch, Logger, Reader, take_run_directory
-from mlxpy_core._frozen_configs import frozen_configs
+from mlxpy_core._versioning._frozen_configs import frozen_configs
 from mlxpy_core._scheduling import Job, SLURMScheduler, submit_jobs
 
 class Queue(SLURMScheduler):

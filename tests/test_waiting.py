@@ -11,7 +11,7 @@ from conftest import Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
 from mlxpy_core._operations import _waiting, wait_for_runs
-from mlxpy_core._operations._reconciling import settle
+from mlxpy_core._operations._reconciling import reconcile
 from mlxpy_core._runs._process import describe_process
 from mlxpy_core._scheduling import LocalScheduler, Scheduler, SubmissionError
 
@@ -210,7 +210,7 @@ def test_a_requeued_run_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     wait_for_runs(scheduler, runs, poll_interval_s=10, on_end=lambda run, status: ends.append(status))
     assert len(scheduler.asked) == 6
     assert ends == [Status.INTERRUPTED]
-    assert settle(run, Status.FAILED) is Status.INTERRUPTED
+    assert reconcile(run, Status.FAILED) is Status.INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_the_last_word_of_a_run_whose_job_has_ended(
     run.config.unlink()
     if config:
         run.config.write_text(config)
-    assert settle(run, job) is Status(word)
+    assert reconcile(run, job) is Status(word)
     assert load_yaml(run.info.read_text())["status"] == word
 
 
@@ -242,9 +242,9 @@ def test_a_run_that_lives_or_cannot_be_read_is_left_alone(tmp_path: Path) -> Non
     info = load_yaml(run.info.read_text())
     info["attempts"] = [{"status": "RUNNING", **describe_process()}]
     run.info.write_text(dump_yaml(info))
-    assert settle(run, Status.KILLED) is Status.RUNNING
+    assert reconcile(run, Status.KILLED) is Status.RUNNING
     run.info.write_text("damaged: [")
-    assert settle(run, Status.KILLED) is None
+    assert reconcile(run, Status.KILLED) is None
     assert run.info.read_text() == "damaged: ["
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from mlxpy_core import MlxpyError, RunDirectory, Status
-from mlxpy_core._operations import settle, wait_for_runs
+from mlxpy_core._operations import reconcile, wait_for_runs
 from mlxpy_core._runs._outcome import kept_outcome
 from mlxpy_core._scheduling import LocalScheduler, Scheduler, run_names
 
@@ -93,7 +93,7 @@ def _ended_with_us(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) 
         scheduler.stop()
         for directory, job_id in left.items():
             # The script has ended; the program may still be writing its last word.
-            while settle(directory, scheduler.states([job_id])[job_id]) is Status.RUNNING:
+            while reconcile(directory, scheduler.states([job_id])[job_id]) is Status.RUNNING:
                 time.sleep(0.05)
         print(f"mlxpy: stopped {_count(left)}", file=sys.stderr)
         raise SystemExit(130 if isinstance(end, KeyboardInterrupt) else end.code) from None

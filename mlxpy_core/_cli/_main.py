@@ -8,7 +8,7 @@ import click
 
 from mlxpy_core._errors import MlxpyError
 
-# In the order of `mlxpy --help`. The module `_cli/_<name>.py` holds the click command `command`.
+# In the order of `mlxpy --help`. The module `_commands/_<name>.py` holds the click command `command`.
 _COMMANDS = (
     "ls", "show", "logs", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot", "clean",
 )  # fmt: skip
@@ -23,7 +23,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"._{name}", __package__).command
+        command: click.Command = importlib.import_module(f"._commands._{name}", __package__).command
         return command
 
     def resolve_command(

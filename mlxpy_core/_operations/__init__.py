@@ -1,7 +1,7 @@
 """What is done to runs afterwards: reconciling, waiting, cancelling, resubmission, cleaning."""
 
 from ._cancelling import Cancellation, cancel, plan_cancellation
-from ._reconciling import Findings, settle, settle_runs
+from ._reconciling import Findings, reconcile, reconcile_runs
 from ._recorded_job import recorded_job
 from ._resubmission import Resubmission, plan_resubmission
 from ._waiting import wait_for_runs
@@ -13,8 +13,8 @@ __all__ = [
     "cancel",
     "plan_cancellation",
     "plan_resubmission",
+    "reconcile",
+    "reconcile_runs",
     "recorded_job",
-    "settle",
-    "settle_runs",
     "wait_for_runs",
 ]

@@ -13,7 +13,7 @@ from mlxpy_core._runs._process import lives_here, noted_process
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling import LOCAL
 
-from ._reconciling import job_id_of, note_cancelled, scheduler_of, settle
+from ._reconciling import job_id_of, note_cancelled, reconcile, scheduler_of
 
 
 @dataclass
@@ -85,7 +85,7 @@ def cancel(plan: Cancellation) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
     for run in (*plan.scripts, *plan.waiting):
-        settle(run, Status.INTERRUPTED)
+        reconcile(run, Status.INTERRUPTED)
     refusals = []
     for name, jobs in plan.jobs.items():
         scheduler = scheduler_of(name, [run for runs in jobs.values() for run in runs])

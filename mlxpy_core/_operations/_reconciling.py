@@ -42,19 +42,19 @@ class Findings:
         unwritten: runs whose word cannot be written, as those of other users, and why.
     """
 
-    words: dict[RunDirectory, Status] = field(default_factory=dict)
+    statuses: dict[RunDirectory, Status] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     unwritten: dict[RunDirectory, str] = field(default_factory=dict)
 
 
-def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None) -> Findings:
+def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = None) -> Findings:
     """Finds out what became of runs and writes it; each scheduler is asked once.
 
     A run whose word is final is left as it is, and so is one that may live as far as is known here.
 
     Args:
         runs: the runs.
-        patience_s: how many seconds a scheduler is given to answer; None for its own patience.
+        timeout_s: how many seconds a scheduler is given to answer; None for its own patience.
     """
     findings = Findings()
     of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
@@ -62,7 +62,7 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
         info = read_info(run)
         if info is None:
             continue
-        findings.words[run] = Status(info["status"])
+        findings.statuses[run] = Status(info["status"])
         if is_final(info):
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
@@ -75,7 +75,7 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
             key = (scheduler["name"], scheduler.get("cluster", ""))
             of_schedulers.setdefault(key, {})[run] = info
     for (name, cluster), infos in of_schedulers.items():
-        _ask(findings, name, cluster, infos, patience_s)
+        _ask(findings, name, cluster, infos, timeout_s)
     if findings.unwritten:
         names = run_names([run.log_id for run in findings.unwritten])
         reason = next(iter(findings.unwritten.values()))
@@ -83,7 +83,7 @@ def settle_runs(runs: Iterable[RunDirectory], *, patience_s: float | None = None
     return findings
 
 
-def settle(directory: RunDirectory, job: Status | None) -> Status | None:
+def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
     """Writes the last word of a run whose job is known to have ended.
 
     A run that has a word keeps it, and so does one whose process lives on this machine: RUNNING.
@@ -128,13 +128,13 @@ def _ask(
     name: str,
     cluster: str,
     infos: Mapping[RunDirectory, dict[str, Any]],
-    patience_s: float | None,
+    timeout_s: float | None,
 ) -> None:
     scheduler = scheduler_of(name, infos)
     if scheduler is None:
         findings.troubles.append(f"there is no scheduler {name!r} here to ask")
         return
-    scheduler.patience_s = patience_s or scheduler.patience_s
+    scheduler.timeout_s = timeout_s or scheduler.timeout_s
     known = {run: job_id for run, info in infos.items() if (job_id := job_id_of(run, info))}
     if lost := sorted(run.log_id for run in infos.keys() - known.keys() if died_submitting(infos[run])):
         ids = " ".join(map(str, lost))
@@ -158,7 +158,7 @@ def _ask(
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
         settled = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
-        forgotten = bool(cluster) and scheduler.forgets and settled
+        forgotten = bool(cluster) and scheduler.forgets_ended_jobs and settled
         if state is None and not forgotten:
             continue
         _note(findings, run, state)
@@ -172,7 +172,7 @@ def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
     info, news = _word_of_waiting(run) if waits else _last_word(run, job)
     if info is None:
         return
-    findings.words[run] = Status(info["status"])
+    findings.statuses[run] = Status(info["status"])
     if news:
         try:
             _write(run, info, ended=not waits)
@@ -196,12 +196,12 @@ def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bo
 
 def note_cancelled(directory: RunDirectory) -> None:
     """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
-    write_whole(directory.keys / CANCELLED, "")
+    write_whole(directory.state / CANCELLED, "")
 
 
 def was_cancelled(directory: RunDirectory) -> bool:
     """Tells whether `note_cancelled` was called since the run was submitted last."""
-    return (directory.keys / CANCELLED).exists()
+    return (directory.state / CANCELLED).exists()
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:

@@ -29,7 +29,7 @@ _OF_HYDRA = re.compile(r"[+~]*(hydra(/|\.)|mlxpy\.)")
 _SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
 
 
-def code_again(
+def code_to_rerun(
     run: RunDirectory, info: Mapping[str, Any], job: Job | None, overrides: Sequence[str] = ()
 ) -> CodeOfRun:
     """Gives the code of a run, and the command that runs it, which names the run's number if any.
@@ -47,11 +47,11 @@ def code_again(
     if job and isinstance(job.command, ShellLine):  # nothing is known of its words
         words = [" ".join([job.command, *map(shlex.quote, overrides)])]
     else:
-        words = _with_overrides(list(job.command) if job else words_of_run(info), overrides)
+        words = _with_overrides(list(job.command) if job else command_of_run(info), overrides)
     return code_of_run(info, words, recorded)
 
 
-def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
+def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
     """Gives the job that makes the run of another job again.
 
     Args:
@@ -60,7 +60,7 @@ def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
         new: the new run's directory.
     """
     launch = replace(job.launch, work_dir=code.directory, version_manager=code.version_manager)
-    words = _renumbered(code.words, job.directory, new)
+    words = _renumbered(code.command, job.directory, new)
     return replace(
         job,
         directory=new,
@@ -71,7 +71,7 @@ def repeated_job(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
     )
 
 
-def announce_run(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) -> None:
+def write_first_metadata(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) -> None:
     """Writes what is known of a run before its program starts, which itself is not told its code."""
     launch = replace(launch_of_info(info), version_manager=code.version_manager)
     info = submitted_info(new, launch, "", "")
@@ -95,9 +95,9 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | N
         MlxpyError: it cannot be started.
     """
     if job:
-        words = [str(write_script(_for_here(repeated_job(job, code, run)), find_scheduler(LOCAL)))]
+        words = [str(write_script(_for_here(job_of_rerun(job, code, run)), find_scheduler(LOCAL)))]
     else:
-        words = _renumbered(code.words, old, run)
+        words = _renumbered(code.command, old, run)
     variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "PWD": code.directory}
     # Ctrl-C is the program's; this process waits for what it makes of it.
     earlier = signal.signal(signal.SIGINT, lambda *_: None)
@@ -117,7 +117,7 @@ def _for_here(job: Job) -> Job:
     return replace(job, options=options)
 
 
-def words_of_run(info: Mapping[str, Any]) -> list[str]:
+def command_of_run(info: Mapping[str, Any]) -> list[str]:
     """Gives the words of a command that makes one run, where its own may have made a whole sweep."""
     words = shlex.split(info["cmd"])
     if os.path.exists(info["executable"]):

@@ -10,7 +10,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import settle
+from ._reconciling import reconcile
 
 _LOOK_S = 1.0
 _SLOWEST = 8
@@ -107,7 +107,7 @@ class _Waiting:
             word = self._last_words.get(directory)
             # Twice: the run's last word may be on its way through a shared file system.
             if self._gone[directory] >= (2 if word else _UNKNOWN_QUERIES):
-                status = settle(directory, word) or Status.KILLED
+                status = reconcile(directory, word) or Status.KILLED
                 if status in ENDED:
                     ended[directory] = status
                     del self.left[directory]

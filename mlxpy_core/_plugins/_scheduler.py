@@ -29,10 +29,11 @@ class Scheduler(ABC):
         restart_count: the variable that says how often a job was put back into the queue.
         requeue: the shell command by which a job puts itself back; empty: there is none.
         warning: a pattern of directives that ask for a signal before the job's time is up.
-        forgets: whether it forgets jobs that have ended; one that does not knows all that it ever took.
-        puts_back: whether it may start a job again; where it never does, a run that says INTERRUPTED
+        forgets_ended_jobs: whether it forgets jobs that have ended; one that does not knows all that it
+            ever took.
+        can_requeue: whether it may start a job again; where it never does, a run that says INTERRUPTED
             before its job has started was cancelled.
-        patience_s: how many seconds it is given to answer.
+        timeout_s: how many seconds it is given to answer.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
@@ -45,9 +46,9 @@ class Scheduler(ABC):
     restart_count: ClassVar[str] = ""
     requeue: ClassVar[str] = ""
     warning: ClassVar[str] = ""
-    forgets: ClassVar[bool] = True
-    puts_back: ClassVar[bool] = True
-    patience_s: float = 120
+    forgets_ended_jobs: ClassVar[bool] = True
+    can_requeue: ClassVar[bool] = True
+    timeout_s: float = 120
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
@@ -178,8 +179,8 @@ class Scheduler(ABC):
         directory: Path | str,
         *,
         stdin: Path | str = os.devnull,
-        harmless: str = "",
-        harmful: str = "",
+        ignored_errors: str = "",
+        fatal_errors: str = "",
     ) -> str:
         """Runs a command of the scheduler in a directory and gives what it printed.
 
@@ -187,8 +188,9 @@ class Scheduler(ABC):
             command: its words.
             directory: where it runs.
             stdin: the file that it reads.
-            harmless: a pattern; a command all of whose complaints it matches has not failed.
-            harmful: a pattern; a command has failed if it matches a complaint, whatever its exit code.
+            ignored_errors: a pattern; a command all of whose complaints it matches has not failed.
+            fatal_errors: a pattern; a command whose complaint it matches has failed, whatever its exit
+                code.
 
         Raises:
             SubmissionError: there is no such command, it failed, or it does not answer.
@@ -203,7 +205,7 @@ class Scheduler(ABC):
                     capture_output=True,
                     text=True,
                     errors="replace",
-                    timeout=self.patience_s,
+                    timeout=self.timeout_s,
                     check=False,
                 )
         except FileNotFoundError:
@@ -212,13 +214,13 @@ class Scheduler(ABC):
             ) from None
         except subprocess.TimeoutExpired:
             raise SubmissionError(
-                f"{command[0]} did not answer within {self.patience_s} s, but may have taken the job: "
+                f"{command[0]} did not answer within {self.timeout_s} s, but may have taken the job: "
                 "look at the queue before submitting again"
             ) from None
         complaints = done.stderr.splitlines()
-        if harmless and complaints and all(re.search(harmless, line) for line in complaints):
+        if ignored_errors and complaints and all(re.search(ignored_errors, line) for line in complaints):
             return done.stdout
-        if done.returncode or (harmful and re.search(harmful, done.stderr)):
+        if done.returncode or (fatal_errors and re.search(fatal_errors, done.stderr)):
             words = " ".join((done.stderr + " " + done.stdout).split())
             raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")
         return done.stdout

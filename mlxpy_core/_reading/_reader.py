@@ -90,10 +90,10 @@ class Reader:
         Raises:
             QueryError: the query is malformed, or names a field that no run has.
         """
-        program = parse_query(query_string)
+        predicate = parse_query(query_string)
         if len(self):
-            check_fields(program, query_string, self._kinds, self._lazy_fields)
-        positions = self._catalog.matching(program)
+            check_fields(predicate, query_string, self._kinds, self._lazy_fields)
+        positions = self._catalog.matching(predicate)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
         return results.toPandas(lazy=False) if asPandas else results
 
@@ -141,14 +141,14 @@ class Reader:
         open_ones = np.flatnonzero(~self._catalog.ended)
         if not len(open_ones):
             return {}
-        from mlxpy_core._operations import settle_runs  # of no use to most readers
+        from mlxpy_core._operations import reconcile_runs  # of no use to most readers
 
         words = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
-        findings = settle_runs(runs, patience_s=_PATIENCE_S)
+        findings = reconcile_runs(runs, timeout_s=_PATIENCE_S)
         self.troubles = findings.troubles
         found = (
-            (run.log_id, findings.words.get(run), old) for run, old in zip(runs, words, strict=True)
+            (run.log_id, findings.statuses.get(run), old) for run, old in zip(runs, words, strict=True)
         )
         return {log_id: new.value for log_id, new, old in found if new and new != old}
 

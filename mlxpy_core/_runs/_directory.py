@@ -46,13 +46,13 @@ class RunDirectory:
         return self.path / "artifacts"
 
     @property
-    def keys(self) -> Path:
+    def state(self) -> Path:
         return self.path / ".keys"
 
     @property
     def environment(self) -> Path:
         """The variables that have the run's program run from a copy of its code."""
-        return self.keys / "environment.yaml"
+        return self.state / "environment.yaml"
 
 
 def last_written(directory: RunDirectory) -> float:

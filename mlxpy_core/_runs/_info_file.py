@@ -49,7 +49,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
     job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
     if job_id is None:
         try:
-            noted = load_yaml((directory.keys / "job.yaml").read_text(encoding="utf-8"))
+            noted = load_yaml((directory.state / "job.yaml").read_text(encoding="utf-8"))
             job_id = noted["scheduler_job_id"]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
             return None

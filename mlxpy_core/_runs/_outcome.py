@@ -50,7 +50,7 @@ def keep_outcome(directory: RunDirectory, outcome: Outcome) -> None:
         Exception: the value or the error cannot be pickled; pickling raises what it likes.
     """
     pickled = cloudpickle.dumps(outcome)
-    with whole_file(directory.keys / _FILE) as temporary:
+    with whole_file(directory.state / _FILE) as temporary:
         temporary.write_bytes(pickled)
 
 
@@ -61,7 +61,7 @@ def kept_outcome(directory: RunDirectory) -> Outcome | None:
     any code.
     """
     try:
-        with open(directory.keys / _FILE, "rb") as file:
+        with open(directory.state / _FILE, "rb") as file:
             if os.fstat(file.fileno()).st_uid != os.getuid():
                 return None
             outcome = pickle.load(file)

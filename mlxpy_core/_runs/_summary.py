@@ -97,7 +97,7 @@ def write_summary(
         fields: dict[str, Any] = {}
         flatten(info, "info", fields)
         flatten(config, "config", fields)
-        keys = keys_of_all_ranks(directory.metrics, directory.keys) if ended else {}
+        keys = keys_of_all_ranks(directory.metrics, directory.state) if ended else {}
         summary = {
             "version": _VERSION,
             "info_file": stamp_of(directory.info),
@@ -105,7 +105,7 @@ def write_summary(
             "fields": fields,
             "lazy": lazy_names(keys, directory.artifacts) if ended else None,
         }
-        write_whole(directory.keys / "summary.json", json.dumps(summary))
+        write_whole(directory.state / "summary.json", json.dumps(summary))
 
 
 def read_summary(run: str, info_file: Stamp) -> Summary | None:

@@ -42,7 +42,7 @@ def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, st
         runs_per_job: how many of the runs are started.
         start: the line that starts ``$run``.
     """
-    final = ["COMPLETE"] if scheduler.puts_back else ["COMPLETE", "INTERRUPTED"]
+    final = ["COMPLETE"] if scheduler.can_requeue else ["COMPLETE", "INTERRUPTED"]
     words = " ".join(f"-e 'status: {word}'" for word in final)
     bundle = shlex.quote(_bundle_name(directory))
     return [

@@ -59,14 +59,14 @@ def note_job(job: Job) -> None:
     Raises:
         OSError: the file system refused.
     """
-    path = job.directory.keys / _NOTE
+    path = job.directory.state / _NOTE
     path.write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
 
 
 def note_job_id(job: Job, job_id: str) -> None:
     """Notes which job a run is: info.yaml belongs to the job from now on."""
     with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.keys / _NOTE, _noted(job, job_id))
+        write_whole(job.directory.state / _NOTE, _noted(job, job_id))
 
 
 def _noted(job: Job, job_id: str | None) -> str:
@@ -95,7 +95,7 @@ def noted_job(
         earlier: what its info.yaml holds.
     """
     try:
-        noted = load_yaml((directory.keys / _NOTE).read_text(encoding="utf-8"))
+        noted = load_yaml((directory.state / _NOTE).read_text(encoding="utf-8"))
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in noted["options"].items()

@@ -26,7 +26,7 @@ class LocalScheduler(Scheduler):
     """
 
     job_variable = "MLXPY_JOB_ID"
-    puts_back = False
+    can_requeue = False
 
     def __init__(self, n_jobs: int = 1) -> None:
         if n_jobs == 0 or n_jobs < -1:

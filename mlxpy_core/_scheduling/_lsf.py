@@ -45,7 +45,7 @@ class LSFScheduler(Scheduler):
         numbers = sorted({job_id.partition("[")[0] for job_id in job_ids})
         fields = "jobid jobindex stat exit_reason delimiter='|'"
         command = ["bjobs", "-u", "all", "-a", "-noheader", "-o", fields, *numbers]
-        shown = self.call(command, Path("/"), harmless="is not found|No .*job found")
+        shown = self.call(command, Path("/"), ignored_errors="is not found|No .*job found")
         found = {}
         for number, index, word, reason in re.findall(
             r"^(\d+)\|(\d*)\|(\w+)\|(.*)$", shown, re.MULTILINE

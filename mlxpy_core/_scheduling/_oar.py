@@ -23,7 +23,7 @@ class OARScheduler(Scheduler):
     output_by_index = False
     requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
     warning = r"^--(checkpoint|signal)\b"
-    forgets = False
+    forgets_ended_jobs = False
 
     def name_directives(self, name: str) -> list[str]:
         return [f"-n {name}"]

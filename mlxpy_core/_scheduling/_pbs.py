@@ -57,7 +57,7 @@ class PBSScheduler(Scheduler):
 
     def _ask(self, command: Sequence[str]) -> dict[str, Status]:
         # It fails if it does not know one of the jobs, and tells of the others all the same.
-        shown = self.call(command, Path("/"), harmless="Unknown Job|has finished")
+        shown = self.call(command, Path("/"), ignored_errors="Unknown Job|has finished")
         found = {}
         for job in re.split(r"^Job Id: *", shown, flags=re.MULTILINE)[1:]:
             values = dict(re.findall(r"^\s+(\w+) = (\S+)", job.lower(), flags=re.MULTILINE))

@@ -96,7 +96,7 @@ class SLURMScheduler(Scheduler):
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
         ended = r"already completing or completed"
-        self.call(self.cancel_command(job_ids), Path("/"), harmless=ended, harmful="error:")
+        self.call(self.cancel_command(job_ids), Path("/"), ignored_errors=ended, fatal_errors="error:")
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["scancel", *job_ids]

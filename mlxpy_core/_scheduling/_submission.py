@@ -126,8 +126,8 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     directory = job.directory
     if not job.earlier:
         write_whole(directory.config, dump_yaml(job.config))
-    directory.keys.mkdir(exist_ok=True)
-    (directory.keys / CANCELLED).unlink(missing_ok=True)
+    directory.state.mkdir(exist_ok=True)
+    (directory.state / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
     note_job(job)
     write_script(job, scheduler)

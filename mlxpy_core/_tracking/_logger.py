@@ -67,7 +67,7 @@ class Logger:
             )
         self._run = run
         self._artifacts = ArtifactStore(
-            run.directory.artifacts, run.directory.keys / "artifact_types.yaml"
+            run.directory.artifacts, run.directory.state / "artifact_types.yaml"
         )
         self._resumed = False
         run.logger = self

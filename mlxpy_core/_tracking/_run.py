@@ -76,7 +76,7 @@ class Run:
         self.standalone = standalone
         metrics = metrics_of_rank(directory.metrics, rank)
         self.history = History(metrics, self.attempt, contested=contested)
-        self.metrics = MetricsWriter(metrics, keys_of_rank(directory.keys, rank))
+        self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank))
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
         self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))

@@ -11,7 +11,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
-from ._restart import _original, environment_of, import_paths, move_words
+from ._restart import _original, environment_of, import_paths, move_arguments
 
 _DEFAULT_PARENT = ".workdir"
 
@@ -21,14 +21,14 @@ class CodeOfRun:
     """The code of an earlier run.
 
     Attributes:
-        words: the words of a command, with the places that they name in the code as it was.
+        command: the arguments of a command, with the places that they name in the code as it was.
         directory: where to run them.
         environment: the variables that the program needs.
         version_manager: what info.yaml says of the code.
         caveat: what may differ from the code as it was; empty if nothing does.
     """
 
-    words: list[str]
+    command: list[str]
     directory: str
     environment: dict[str, str]
     version_manager: dict[str, Any] | None
@@ -68,7 +68,7 @@ def code_of_run(
     directory = moved(typed_in, safe_copy) or typed_in
     os.makedirs(directory, exist_ok=True)  # git keeps no empty ones
     return CodeOfRun(
-        move_words(words, typed_in, safe_copy),
+        move_arguments(words, typed_in, safe_copy),
         directory,
         environment_of(text or "", safe_copy),
         {**version, "safe_copy": str(place)},

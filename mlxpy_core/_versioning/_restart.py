@@ -59,7 +59,7 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
         "PWD": new_directory,
     }
     record_launch(version, environment)
-    words = move_words(sys.orig_argv[1:], directory, safe_copy)
+    words = move_arguments(sys.orig_argv[1:], directory, safe_copy)
     os.makedirs(new_directory, exist_ok=True)  # git keeps no empty ones
     os.chdir(new_directory)
     sys.stdout.flush()
@@ -79,7 +79,7 @@ def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
     return {VARIABLE: text, "PYTHONPATH": os.pathsep.join(entries)}
 
 
-def move_words(words: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
+def move_arguments(words: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
     """Moves the words of a command that are paths into the copy: the program's file, a config directory.
 
     Args:

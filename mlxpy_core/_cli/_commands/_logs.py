@@ -59,7 +59,7 @@ def command(
 
 def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
     from mlxpy_core._cli._follow import follow
-    from mlxpy_core._operations import settle_runs
+    from mlxpy_core._operations import reconcile_runs
     from mlxpy_core._runs._info_file import read_status
     from mlxpy_core._runs._status import ENDED
 
@@ -69,7 +69,7 @@ def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
         nonlocal asked
         # One that died without a word would be followed for ever.
         if time.monotonic() - asked > _ASK_S:
-            settle_runs([directory])
+            reconcile_runs([directory])
             asked = time.monotonic()
         return read_status(directory) in ENDED
 

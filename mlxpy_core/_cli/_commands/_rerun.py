@@ -34,8 +34,8 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
       mlxpy rerun 12 optimizer.lr=0.01 seed=7
       mlxpy rerun 12 --here
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
-    from mlxpy_core._operations import recorded_job, settle
-    from mlxpy_core._operations._rerun import announce_run, code_again, repeated_job, run_here
+    from mlxpy_core._operations import reconcile, recorded_job
+    from mlxpy_core._operations._rerun import code_to_rerun, job_of_rerun, run_here, write_first_metadata
     from mlxpy_core._scheduling import LOCAL, find_scheduler, submit_jobs
 
     old = choose_run(logs, run)
@@ -43,19 +43,19 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     if info is None:
         raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
     job = recorded_job(old, info)
-    code = code_again(old, info, job, overrides)
+    code = code_to_rerun(old, info, job, overrides)
     if code.caveat:
         click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
     new = take_run_directory(logs)
     click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
     name = (info["scheduler"] or {}).get("name", LOCAL)
     if job and name != LOCAL and not here:
-        submit_jobs(find_scheduler(name), [repeated_job(job, code, new)])
+        submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
         click.echo("Submitted 1 job to the cluster queue!")
         return
-    announce_run(info, code, new)
+    write_first_metadata(info, code, new)
     exit_code = run_here(new, code, old, job)
-    if settle(new, None) is Status.FAILED and exit_code == 0:
+    if reconcile(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run
     if (read_info(new) or {}).get("attempts"):
         _say_differences(old, new)

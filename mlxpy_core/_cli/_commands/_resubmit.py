@@ -28,7 +28,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations import plan_resubmission
-    from mlxpy_core._operations._rerun import code_again, run_here
+    from mlxpy_core._operations._rerun import code_to_rerun, run_here
     from mlxpy_core._scheduling import find_scheduler, submit_jobs
 
     found = need_runs(logs, runs)
@@ -37,12 +37,12 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
     say_left(plan.left)
     for name, jobs in plan.jobs.items():
         for job in jobs:
-            code_again(job.directory, job.earlier, job)  # its copy may have been cleaned away
+            code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
         submit_jobs(find_scheduler(name), jobs)
         click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
     failed = False
     for run, (info, local_job) in plan.here.items():
-        code = code_again(run, info, local_job)
+        code = code_to_rerun(run, info, local_job)
         click.echo(f"Run {run.log_id} goes on, here.", err=True)
         failed = run_here(run, code, run, local_job) != 0 or failed
     if not plan.jobs and not plan.here:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import lark
 
-from ._predicate import Comparison, Connective, Program, QueryError
+from ._predicate import Comparison, Connective, Predicate, QueryError
 
 _GRAMMAR = r"""
 ?start: disjunction
@@ -45,10 +45,10 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 _INTENDED = {"=": "==", "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "!": "~"}
 
 
-def parse(query: str) -> Program:
+def parse(query: str) -> Predicate:
     """Reads a query, see `parse_query`."""
     try:
-        program: Any = _parser().parse(query)
+        predicate: Any = _parser().parse(query)
     except lark.exceptions.VisitError as error:
         if isinstance(error.orig_exc, _LiteralError):
             raise QueryError(str(error.orig_exc), query, error.orig_exc.position) from None
@@ -57,7 +57,7 @@ def parse(query: str) -> Program:
         raise QueryError(str(error), query, error.position) from None
     except lark.UnexpectedInput as error:
         _explain(error, query)
-    return list(program)
+    return list(predicate)
 
 
 class _LiteralError(Exception):
@@ -67,25 +67,25 @@ class _LiteralError(Exception):
 
 
 class _ToProgram(lark.Transformer[lark.Token, Any]):
-    """Builds the program from the bottom up, while the query is parsed."""
+    """Builds the predicate from the bottom up, while the query is parsed."""
 
-    def compare(self, children: list[Any]) -> Program:
+    def compare(self, children: list[Any]) -> Predicate:
         field, comparison, value = children
         return [_comparison(field, str(comparison), value)]
 
-    def is_in(self, children: list[Any]) -> Program:
+    def is_in(self, children: list[Any]) -> Predicate:
         return [_comparison(children[0], "in", children[1])]
 
-    def is_not_in(self, children: list[Any]) -> Program:
+    def is_not_in(self, children: list[Any]) -> Predicate:
         return [_comparison(children[0], "not in", children[1])]
 
-    def either(self, children: list[Program]) -> Program:
+    def either(self, children: list[Predicate]) -> Predicate:
         return _joined(children, Connective.OR)
 
-    def both(self, children: list[Program]) -> Program:
+    def both(self, children: list[Predicate]) -> Predicate:
         return _joined(children, Connective.AND)
 
-    def negated(self, children: list[Program]) -> Program:
+    def negated(self, children: list[Predicate]) -> Predicate:
         children[0].append(Connective.NOT)
         return children[0]
 
@@ -106,7 +106,7 @@ class _ToProgram(lark.Transformer[lark.Token, Any]):
         return {"true": True, "false": False}.get(str(children[0]).lower())
 
 
-def _joined(operands: list[Program], connective: Connective) -> Program:
+def _joined(operands: list[Predicate], connective: Connective) -> Predicate:
     first, second = operands
     first.extend(second)
     first.append(connective)

@@ -1,16 +1,16 @@
 """The query language: what a query becomes, and the errors that show the place.
 
-A query becomes a short program in postfix order, so that no depth of parentheses needs recursion.
+A query becomes a predicate in postfix order, so that no depth of parentheses needs recursion.
 Nothing of a query is ever evaluated as Python.
 """
 
 import difflib
 from collections.abc import Collection
 
-from ._predicate import Comparison, Program, QueryError
+from ._predicate import Comparison, Predicate, QueryError
 
 
-def parse_query(query: str) -> Program:
+def parse_query(query: str) -> Predicate:
     """Reads a query.
 
     Raises:
@@ -23,11 +23,13 @@ def parse_query(query: str) -> Program:
     return parse(query)
 
 
-def check_fields(program: Program, query: str, known: Collection[str], lazy: Collection[str]) -> None:
+def check_fields(
+    predicate: Predicate, query: str, known: Collection[str], lazy: Collection[str]
+) -> None:
     """Refuses a query of fields that no run has.
 
     Args:
-        program: the query as `parse_query` read it.
+        predicate: the query as `parse_query` read it.
         query: the query as it was written.
         known: the fields that can be searched.
         lazy: other columns (metrics, artifacts), which cannot.
@@ -35,7 +37,7 @@ def check_fields(program: Program, query: str, known: Collection[str], lazy: Col
     Raises:
         QueryError: for the first such field, with the nearest names.
     """
-    for step in program:
+    for step in predicate:
         if isinstance(step, Comparison) and step.field not in known:
             raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
 

@@ -45,5 +45,5 @@ class Comparison:
     position: int
 
 
-Program = list[Comparison | Connective]
+Predicate = list[Comparison | Connective]
 """A query in postfix order; an empty one matches every run."""

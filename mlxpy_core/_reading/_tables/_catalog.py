@@ -22,7 +22,7 @@ import pyarrow as pa
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._progress import with_progress
-from mlxpy_core._reading._query._predicate import Program
+from mlxpy_core._reading._query._predicate import Predicate
 from mlxpy_core._runs._directory import is_run_name
 from mlxpy_core._runs._summary import read_lazy_names
 
@@ -82,12 +82,12 @@ class Catalog:
         """Gives the directory of a run."""
         return self.logs / str(self.log_ids[position])
 
-    def matching(self, program: Program) -> Ints:
+    def matching(self, predicate: Predicate) -> Ints:
         """Gives the positions of the runs that answer a query."""
         answer = np.zeros(len(self), dtype=bool)
         for index, table in enumerate(self._tables):
             here = self._tables_of == index
-            answer[here] = matching_rows(program, table)[self._rows[here]]
+            answer[here] = matching_rows(predicate, table)[self._rows[here]]
         return np.flatnonzero(answer)
 
     def values(self, field: str, positions: Ints) -> list[Any]:

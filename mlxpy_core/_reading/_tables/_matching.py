@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlxpy_core._reading._query._predicate import Comparison, Connective, Program
+from mlxpy_core._reading._query._predicate import Comparison, Connective, Predicate
 
 from ._columns import TypedColumns
 
@@ -36,10 +36,10 @@ _ARROW_ORDERINGS = {
 _NEGATIONS = {"!=": "==", "not in": "in"}
 
 
-def matching_rows(program: Program, columns: TypedColumns) -> Mask:
+def matching_rows(predicate: Predicate, columns: TypedColumns) -> Mask:
     """Marks the rows that answer a query."""
     answers: list[Mask] = []
-    for step in program:
+    for step in predicate:
         if isinstance(step, Comparison):
             answers.append(_compare(step, columns))
         elif step is Connective.NOT:

@@ -11,7 +11,7 @@ import pytest
 from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._operations import settle_runs
+from mlxpy_core._operations import reconcile_runs
 from mlxpy_core._operations._reconciling import note_cancelled
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._scheduling import LSFScheduler, PBSScheduler, Scheduler, SGEScheduler, SubmissionError
@@ -42,7 +42,7 @@ class Stub(Scheduler):
 
 
 class Remembering(Stub):
-    forgets = False
+    forgets_ended_jobs = False
 
 
 def make_run(
@@ -96,7 +96,7 @@ def test_what_a_scheduler_says(
 ) -> None:
     run = make_run(tmp_path, status)
     monkeypatch.setattr(Stub, "answers", {"7": job})
-    assert settle_runs([run]).words == {run: Status(word)}
+    assert reconcile_runs([run]).statuses == {run: Status(word)}
     assert (read_info(run) or {})["status"] == word
 
 
@@ -114,7 +114,7 @@ def test_one_that_is_interrupted_is_asked_about_until_its_job_has_ended(
     ("run", "here", "answers", "trouble"),
     [
         ({"age_s": 5}, "c", {}, ""),  # accounting is late
-        ({}, "other", {}, "the cluster 'c' of test_settling.Stub does not answer on this machine"),
+        ({}, "other", {}, "the cluster 'c' of test_reconciling.Stub does not answer on this machine"),
         ({}, "c", None, "it is silent"),
         ({"cluster": ""}, "", {}, ""),  # it may be another cluster
         ({"scheduler": Remembering}, "c", {}, ""),
@@ -139,7 +139,7 @@ def test_nobody_is_called_dead_because_nothing_is_known(
 
 def test_a_job_that_its_cluster_has_forgotten_has_ended(tmp_path: Path) -> None:
     run = make_run(tmp_path, "RUNNING")
-    assert settle_runs([run]).words == {run: KILLED}
+    assert reconcile_runs([run]).statuses == {run: KILLED}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_one_that_died_ended_when_it_last_wrote(
     now = time.time()
     os.utime(run.info, (now - 3600,) * 2)
     os.utime(file, (now - age_s,) * 2)
-    settle_runs([run])
+    reconcile_runs([run])
     info = read_info(run) or {}
     (attempt,) = info["attempts"]
     lived = datetime.fromisoformat(attempt["end"]) - datetime.fromisoformat(attempt["start"])
@@ -175,7 +175,7 @@ def test_one_that_died_ended_when_it_last_wrote(
 
 def test_each_scheduler_is_asked_once(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, "RUNNING") for _ in range(3)]
-    settle_runs(runs)
+    reconcile_runs(runs)
     assert Stub.asked == [["7"]]
 
 
@@ -183,18 +183,18 @@ def test_words_that_cannot_be_written_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlxpy_core import StorageError
-    from mlxpy_core._operations import _reconciling as _settling
+    from mlxpy_core._operations import _reconciling
 
     def refuse(*_: Any, **__: Any) -> None:  # root may write everywhere
         raise StorageError("cannot write info.yaml", PermissionError(13, "Permission denied"))
 
     runs = [make_run(tmp_path, "RUNNING") for _ in range(3)]
-    monkeypatch.setattr(_settling, "_write", refuse)
-    findings = settle_runs(runs)
+    monkeypatch.setattr(_reconciling, "_write", refuse)
+    findings = reconcile_runs(runs)
     assert findings.troubles == [
         "what became of runs 1 to 3 is known and cannot be written: cannot write info.yaml: Permission denied"
     ]
-    assert set(findings.words.values()) == {KILLED}
+    assert set(findings.statuses.values()) == {KILLED}
 
 
 def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
@@ -204,7 +204,7 @@ def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
     project.write(
         "read.py",
         f"""
-        import mlxpy_core._scheduling._settling
+        import mlxpy_core._operations._reconciling
         from mlxpy import Reader
         {BECOME_NOBODY.replace(chr(10), chr(10) + 8 * " ")}
         for _ in range(2):  # no cache keeps what the run does not say
@@ -239,7 +239,7 @@ def test_clusters_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_one_that_was_cancelled_while_it_waited(tmp_path: Path) -> None:
     """Grid Engine keeps no record of such a job."""
     run = make_run(tmp_path, "SUBMITTED", age_s=1)
-    settle_runs([run])
+    reconcile_runs([run])
     assert (read_info(run) or {})["status"] == "SUBMITTED"
     note_cancelled(run)
-    assert settle_runs([run]).words == {run: Status.INTERRUPTED}
+    assert reconcile_runs([run]).statuses == {run: Status.INTERRUPTED}
