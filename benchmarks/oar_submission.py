@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 from mlxpy_core import take_run_directory
-from mlxpy_core._scheduling import Job, OARScheduler, ScriptOptions, submit_jobs
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._oar import OARScheduler
+from mlxpy_core._scheduling._script import ScriptOptions
+from mlxpy_core._scheduling._submission import submit_jobs
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._measure import Result, take_turns

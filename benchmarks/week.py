@@ -26,7 +26,9 @@ from mlxpy_core import RunDirectory, Status, is_run_name, take_run_directory
 from mlxpy_core._operations import cancel, plan_cancellation, plan_resubmission, reconcile_runs
 from mlxpy_core._operations._cleaning import find_leftovers, remove
 from mlxpy_core._runs._info_file import read_status
-from mlxpy_core._scheduling import Job, find_scheduler, submit_jobs
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._submission import submit_jobs
 from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_this_process
 
@@ -191,7 +193,7 @@ class Use:
         keys = [path for path in every if path.parent.name == ".keys"]
         return evening | {
             "runs": count,
-            "half-written files": sum(path.name.startswith(".tmp-") for path in every),
+            "half-written files": sum(path.name.startswith(".mlxpy-tmp-") for path in every),
             "files of cache": len(cache),
             "bytes of cache a run": sum(path.stat().st_size for path in cache) / count,
             "files a run": len(every) / count,

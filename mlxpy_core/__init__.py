@@ -19,9 +19,9 @@ from ._versioning import Version, VersionManager
 
 if TYPE_CHECKING:
     from ._plugins._hooks import hookimpl
+    from ._plugins._scheduler import Scheduler, SubmissionError
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
     from ._runs._config import plain_config
-    from ._scheduling import Scheduler, SubmissionError
 
 __all__ = [
     "ArtifactType",
@@ -60,8 +60,8 @@ _LATER = {
     "GroupedConfigList": "_reading",
     "QueryError": "_reading",
     "Reader": "_reading",
-    "Scheduler": "_scheduling",
-    "SubmissionError": "_scheduling",
+    "Scheduler": "_plugins._scheduler",
+    "SubmissionError": "_plugins._scheduler",
     "hookimpl": "_plugins._hooks",
     "plain_config": "_runs._config",
 }

@@ -21,7 +21,10 @@ import pytest
 from hypothesis import settings
 
 from mlxpy_core import load_yaml
-from mlxpy_core._scheduling import OARScheduler, Scheduler, SGEScheduler, SLURMScheduler
+from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._scheduling._oar import OARScheduler
+from mlxpy_core._scheduling._sge import SGEScheduler
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 # How long an example takes is the machine's affair.
 settings.register_profile("untimed", deadline=None, max_examples=50)

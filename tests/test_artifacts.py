@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused_and_leaves_the_old(
     with pytest.raises(UnstorableValueError, match=f"as artifact 'x' of type '{artifact_type}'"):
         logger.log_artifact(obj, "x", artifact_type)
     assert list(logger.load_artifact("x", artifact_type)) == list(before)  # type: ignore[call-overload]  # whatever was saved
-    assert not list(Path(logger.log_dir).rglob(".tmp-*"))
+    assert not list(Path(logger.log_dir).rglob(".mlxpy-tmp-*"))
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "", ".hidden", "a\0"])
@@ -177,4 +177,4 @@ def test_a_full_disk_leaves_the_old_artifact(logger: Logger) -> None:
     with file_size_limit(1000), refused:
         logger.log_artifact("y" * 10_000, "x", "text")
     assert logger.load_artifact("x") == "old"
-    assert not list(Path(logger.log_dir).rglob(".tmp-*"))
+    assert not list(Path(logger.log_dir).rglob(".mlxpy-tmp-*"))

@@ -13,14 +13,12 @@ import pytest
 from conftest import CONFIG, REPOSITORY, Cluster, GitProject, Project, ended, need_cluster, wait_until
 
 from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
-from mlxpy_core._scheduling import (
-    Job,
-    OARScheduler,
-    SGEScheduler,
-    SLURMScheduler,
-    SubmissionError,
-    submit_jobs,
-)
+from mlxpy_core._plugins._scheduler import SubmissionError
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._oar import OARScheduler
+from mlxpy_core._scheduling._sge import SGEScheduler
+from mlxpy_core._scheduling._slurm import SLURMScheduler
+from mlxpy_core._scheduling._submission import submit_jobs
 
 
 def logged(project: Project, log_id: int, name: str = "train") -> Any:

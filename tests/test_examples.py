@@ -211,7 +211,7 @@ def test_a_sweep_by_a_scheduler_of_ones_own(
 STATES = """
 import subprocess, time
 from pathlib import Path
-from mlxpy_core._scheduling import find_scheduler
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
 
 scheduler = find_scheduler("tsp")
 give_up = time.monotonic() + 60

@@ -225,7 +225,7 @@ def test_a_run_killed_at_30_random_moments_has_the_history_of_an_undisturbed_one
     assert {entry["status"] for entry in attempts[:-1]} == {"KILLED", "INTERRUPTED"}
     assert attempts[-1]["status"] == "COMPLETE"
     assert all(entry["start"] <= entry["end"] for entry in attempts)
-    assert not list(project.file(2, ".").rglob(".tmp-*"))
+    assert not list(project.file(2, ".").rglob(".mlxpy-tmp-*"))
 
 
 def test_every_row_that_was_logged_survives_a_kill(project: Project) -> None:

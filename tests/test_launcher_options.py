@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from hydra_plugins.mlxpy._nodes import SlurmLauncherNode
 from hydra_plugins.mlxpy._script_options import script_options
 from mlxpy_core import Reader, Status
-from mlxpy_core._scheduling import SLURMScheduler
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 SLURM = ["-m", "hydra/launcher=mlxp_slurm"]
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]

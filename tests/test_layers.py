@@ -77,8 +77,8 @@ FLOORS = (
     ("_cli",),
 )
 LEVELS = {floor: level for level, row in enumerate(FLOORS) for floor in row}
-# Old pickles name it; it stands outside of the house.
-ALIASES = {"mlxpy_core._outcome"}
+# Old pickles name them; they stand outside of the floors.
+ALIASES = {"mlxpy_core._info", "mlxpy_core._outcome"}
 PACKAGES = ("mlxpy_core", "hydra_plugins", "mlxpy")
 MODULES = {
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
@@ -104,7 +104,9 @@ def imported_modules(module: str) -> set[str]:
             base = ".".join(filter(None, [*above, node.module]))
             names = {f"{base}.{alias.name}" for alias in node.names}
             found.update(name if name in MODULES else base for name in names)
-    return {name for name in found & MODULES.keys() if name != module and not module.startswith(f"{name}.")}
+    return {
+        name for name in found & MODULES.keys() if name != module and not module.startswith(f"{name}.")
+    }
 
 
 IMPORTS = {module: imported_modules(module) for module in MODULES}
@@ -133,7 +135,9 @@ def floor_of(module: str) -> str:
     return module.split(".")[1]
 
 
-ENGINE_MODULES = sorted(name for name in MODULES if name.startswith("mlxpy_core.") and name not in ALIASES)
+ENGINE_MODULES = sorted(
+    name for name in MODULES if name.startswith("mlxpy_core.") and name not in ALIASES
+)
 
 
 @pytest.mark.parametrize("module", ENGINE_MODULES)

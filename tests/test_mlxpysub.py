@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mlxpy_core import MlxpyError, dump_yaml
 from mlxpy_core._cli._job_file import JobFile, parse_job_file
-from mlxpy_core._scheduling import ScriptOptions, ShellLine, SLURMScheduler
-from mlxpy_core._scheduling._script import job_script
+from mlxpy_core._scheduling._script import ScriptOptions, ShellLine, job_script
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 COMMAND = "from mlxpy_core._cli._mlxpysub import main; main(prog_name='mlxpysub')"
 PYTHON = shlex.quote(sys.executable)
@@ -25,7 +25,7 @@ import json, os, sys
 print(json.dumps([os.getcwd(), os.environ["MLXPY_RUN_DIRECTORY"], sys.argv[1:], os.environ.get("A")]))
 """
 QUEUE = """
-from mlxpy_core._scheduling import SLURMScheduler
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 class Queue(SLURMScheduler):
     max_array_size = 10
     def submit(self, script):
@@ -83,6 +83,7 @@ def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
 cd {jobs.path} || exit 1
 export A=$(echo one two)
 export MLXPY_RUN_DIRECTORY={logs}/1
+export MLXPY_RUN_ID={jobs.info(1)["run_id"]}
 
 python main.py lr=0.1 \\
     seed=1

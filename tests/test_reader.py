@@ -383,7 +383,7 @@ class TestDamage:
                 results = Reader(logs).search(asPandas=True)
                 assert results["train.loss"][1] == [0.03, 0.01]
         assert cache_files(logs) == []
-        assert list((logs / ".mlxpy").rglob(".tmp-*")) == []
+        assert list((logs / ".mlxpy").rglob(".mlxpy-tmp-*")) == []
 
     def test_a_kill_while_the_cache_is_built(self, project: Project) -> None:
         for number in range(60):

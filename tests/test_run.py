@@ -475,6 +475,6 @@ def test_a_disk_that_fills_keeps_what_was_logged(project: Project) -> None:
         assert project.info()["status"] in ("COMPLETE", "RUNNING")
         if project.info()["status"] == "RUNNING":
             assert "its status there is not COMPLETE" in done.stderr
-        assert not list(logs.rglob(".tmp-*"))
+        assert not list(logs.rglob(".mlxpy-tmp-*"))
     finally:
         subprocess.run(["umount", logs], check=True)

@@ -7,8 +7,10 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Reader, Status
+from mlxpy_core._plugins._scheduler import SubmissionError
 from mlxpy_core._runs._info import job_of_this_process
-from mlxpy_core._scheduling import LSFScheduler, PBSScheduler, SubmissionError
+from mlxpy_core._scheduling._lsf import LSFScheduler
+from mlxpy_core._scheduling._pbs import PBSScheduler
 
 APP = """
 import hydra, mlxpy

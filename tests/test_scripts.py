@@ -11,15 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import MlxpyError
-from mlxpy_core._scheduling import (
-    BUILT_IN_SCHEDULERS,
-    OARScheduler,
-    Scheduler,
-    ScriptOptions,
-    SLURMScheduler,
-)
+from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._scheduling._bundle import leave_bundle, note_bundle, script_ended
-from mlxpy_core._scheduling._script import array_script, job_script
+from mlxpy_core._scheduling._find_scheduler import BUILT_IN_SCHEDULERS
+from mlxpy_core._scheduling._oar import OARScheduler
+from mlxpy_core._scheduling._script import ScriptOptions, array_script, job_script
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 SCHEDULERS = [scheduler() for scheduler in BUILT_IN_SCHEDULERS.values()]
@@ -139,11 +136,16 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
 def test_each_task_of_an_array_runs_its_script(tmp_path: Path, scheduler: Scheduler, shell: str) -> None:
     runs = [tmp_path / "lo gs" / str(number) for number in (3, 5, *range(8, 20))]
     for run in runs:
-        run.mkdir(parents=True)
+        (run / "metadata").mkdir(parents=True)
+        (run / "metadata" / "info.yaml").write_text(f"run_id: r{run.name}\n")
         (run / "script.sh").write_text(f"#!/bin/sh\necho run {run.name}\necho error >&2\n")
         (run / "script.sh").chmod(0o755)
     text = array_script(
-        scheduler, ScriptOptions(shell_path=shell), runs=runs, parallelism=None, directory=runs[0]
+        scheduler,
+        ScriptOptions(shell_path=shell),
+        runs={run: f"r{run.name}" for run in runs},
+        parallelism=None,
+        directory=runs[0],
     )
     for index, run in enumerate(runs, scheduler.first_index):
         done = run_script(tmp_path / "array.sh", text, **{scheduler.array_index: str(index)})
@@ -165,11 +167,12 @@ def test_a_job_that_is_put_back_starts_what_it_still_has_to(tmp_path: Path, shel
         note_bundle(run, array)
     words = ["KILLED", "COMPLETE", "FAILED", "RUNNING", "RUNNING"]
     for run, word in zip(runs, words, strict=True):
-        (run / "metadata" / "info.yaml").write_text(f"log_id: {run.name}\nstatus: {word}\n")
+        (run / "metadata" / "info.yaml").write_text(f"run_id: r{run.name}\nstatus: {word}\n")
     leave_bundle(runs[3])  # it was submitted again, by itself
     note_bundle(runs[4], runs[3] / "array")
     options = ScriptOptions(shell_path=shell)
-    text = array_script(SLURMScheduler(), options, runs=runs, runs_per_task=5, directory=array)
+    identities = {run: f"r{run.name}" for run in runs}
+    text = array_script(SLURMScheduler(), options, runs=identities, runs_per_task=5, directory=array)
     assert run_script(tmp_path / "array.sh", text).returncode == 3
     started = [run for run in runs if (run / "log.stdout").exists()]
     assert started == [runs[0], runs[2]]
@@ -180,7 +183,11 @@ def test_a_job_that_is_put_back_starts_what_it_still_has_to(tmp_path: Path, shel
 
 
 def test_a_bound_on_what_runs_at_once(tmp_path: Path) -> None:
-    arguments = {"runs": [tmp_path / "1", tmp_path / "2"], "parallelism": 4, "directory": tmp_path}
+    arguments = {
+        "runs": {tmp_path / "1": "r1", tmp_path / "2": "r2"},
+        "parallelism": 4,
+        "directory": tmp_path,
+    }
     assert "#SBATCH --array=0-1%4\n" in array_script(SLURMScheduler(), ScriptOptions(), **arguments)
     with pytest.raises(MlxpyError, match="OAR cannot bound how many jobs of an array run at once"):
         array_script(OARScheduler(), ScriptOptions(), **arguments)

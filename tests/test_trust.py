@@ -271,7 +271,9 @@ from pathlib import Path
 os.umask(int(sys.argv[1], 8))
 from mlxpy_core import Launch, Logger, Reader, take_run_directory
 from mlxpy_core._versioning._frozen_configs import frozen_configs
-from mlxpy_core._scheduling import Job, SLURMScheduler, submit_jobs
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._slurm import SLURMScheduler
+from mlxpy_core._scheduling._submission import submit_jobs
 
 class Queue(SLURMScheduler):
     max_array_size = 10
@@ -309,7 +311,7 @@ def test_files_are_for_those_whom_the_umask_lets(project: Project, umask: str) -
 # The environment stays where it is.
 
 QUEUE = """
-from mlxpy_core._scheduling import SLURMScheduler
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 class Queue(SLURMScheduler):
     max_array_size = 10
     def submit(self, script):

@@ -12,8 +12,9 @@ from conftest import Cluster, Project, need_cluster, wait_until
 from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
 from mlxpy_core._operations import _waiting, wait_for_runs
 from mlxpy_core._operations._reconciling import reconcile
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._process import describe_process
-from mlxpy_core._scheduling import LocalScheduler, Scheduler, SubmissionError
+from mlxpy_core._scheduling._local import LocalScheduler
 
 WAIT = ["hydra.launcher.wait=true", "hydra.launcher.poll_interval_s=1"]
 

@@ -1,6 +1,5 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
-import importlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,14 +17,14 @@ from mlxpy_core import (
     Logger,
     MlxpyError,
     Run,
-    RunDirectory,
     current_run,
     plain_config,
     rank_of_this_process,
     relative_to_launch,
 )
+from mlxpy_core._plugins._dotted import load_class
 from mlxpy_core._runs._outcome import Outcome, keep_outcome
-from mlxpy_core._tracking._placement import place_run
+from mlxpy_core._tracking._attempt import Attempt, take_run
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._exits import report_exits
@@ -76,7 +75,7 @@ class MlxpLogger(Callback):
         self._logger_name = name
         self._keep_return_value = keep_return_value
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
-        self._taken: RunDirectory | None = None
+        self._taken: Attempt | None = None
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,7 +88,7 @@ class MlxpLogger(Callback):
         if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.run.dir = str(self._taken.path)
+                config.hydra.run.dir = str(self._taken.directory.path)
         write_run_where_typed(config, self._launch)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -125,15 +124,14 @@ class MlxpLogger(Callback):
         _end_run(error)
 
     def _start_run(self, config: DictConfig) -> None:
-        directory, self._taken = self._taken or self._take(), None
+        attempt, self._taken = self._taken or self._take(), None
         logger_class = find_logger_class(self._logger_name)
         run = Run.start(
-            directory,
+            attempt,
             launch=replace(self._launch, overrides=typed_overrides(config)),
             config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
-            rank=rank_of_this_process(),
         )
         try:
             logger_class(run=run)
@@ -150,9 +148,9 @@ class MlxpLogger(Callback):
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 
-    def _take(self) -> RunDirectory:
+    def _take(self) -> Attempt:
         try:
-            return place_run(self._parent_log_dir, self._forced_log_id)
+            return take_run(self._parent_log_dir, self._forced_log_id)
         except MlxpyError as error:
             stop(str(error))
 
@@ -170,7 +168,7 @@ class MlxpLogger(Callback):
             return "???"  # the sweep's own config, of no job
         if self._taken is None:
             self._taken = self._take()
-        return str(self._taken.path)
+        return str(self._taken.directory.path)
 
 
 def find_logger_class(name: str) -> type[Logger]:
@@ -181,19 +179,8 @@ def find_logger_class(name: str) -> type[Logger]:
     """
     if name in BUILT_IN_LOGGERS:
         return BUILT_IN_LOGGERS[name]
-    module_name, _, class_name = name.rpartition(".")
-    built_in = ", ".join(BUILT_IN_LOGGERS)
-    if not module_name:
-        raise MlxpyError(f"no logger {name!r}: give {built_in}, or the dotted path of a class of yours")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise MlxpyError(
-            f"no logger {name!r} ({error}): give {built_in}, or the dotted path of a class of yours"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Logger)):
-        raise MlxpyError(f"the logger {name!r} is no subclass of mlxpy.Logger")
-    return found
+    hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
+    return load_class(name, Logger, "logger", hint)
 
 
 def _end_run(error: BaseException | None) -> None:

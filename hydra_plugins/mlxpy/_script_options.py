@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlxpy_core import MlxpyError
-from mlxpy_core._scheduling import ScriptOptions
+from mlxpy_core._scheduling._script import ScriptOptions
 
 from ._override_values import typed_overrides
 

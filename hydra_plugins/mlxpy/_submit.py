@@ -17,19 +17,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlxpy_core import MlxpyError, RunDirectory, plain_config, take_run_directory
 from mlxpy_core._operations._completed import completed_runs, config_key
+from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import next_run_directory
 from mlxpy_core._runs._outcome import kept_outcome
-from mlxpy_core._scheduling import (
-    Grouping,
-    Job,
-    LocalScheduler,
-    Scheduler,
-    ScriptOptions,
-    find_scheduler,
-    print_plan,
-    run_names,
-    submit_jobs,
-)
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._local import LocalScheduler
+from mlxpy_core._scheduling._script import ScriptOptions
+from mlxpy_core._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
 from mlxpy_core._versioning import job_environment
 from mlxpy_core._versioning._launches import launch_of_this_process
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import stamp_of
 from mlxpy_core._reading._rows import identity
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._run_record import UnreadableRunError, read_run
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import info_stamp
 
 
 def differences(
@@ -34,7 +34,7 @@ def differences(
 
 def _fields(run: RunDirectory) -> dict[str, Any]:
     try:
-        return read_run(str(run.path), stamp_of(run.info)).fields
+        return read_run(str(run.path), info_stamp(run)).fields
     except UnreadableRunError as error:
         raise MlxpyError(f"run {run.log_id} cannot be read: {error}") from error
     except OSError as error:

@@ -1,15 +1,16 @@
 """Files that are there whole or not at all."""
 
 import contextlib
-import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
 
-_temporary_numbers = itertools.count()
+TEMPORARY = ".mlxpy-tmp-"
+"""How the names of half-written files start; no two processes anywhere make the same."""
 
 
 @contextmanager
@@ -23,8 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         StorageError: the file system refused.
     """
     # The suffix stays last: np.save and its like add their own where it is missing.
-    unique = f"{os.getpid()}-{next(_temporary_numbers)}"
-    temporary = path.with_name(f".tmp-{unique}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
     try:
         if not os.path.isdir(path.parent):  # mostly it is there
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,12 +58,6 @@ def read_bytes(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
-
-
-def remove_temporary_files(directory: Path) -> None:
-    """Removes what a killed process left half written below `directory`."""
-    for leftover in directory.rglob(".tmp-*"):
-        leftover.unlink(missing_ok=True)
 
 
 def fsync_path(path: Path) -> None:

@@ -11,7 +11,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._process import lives_here, noted_process
 from mlxpy_core._runs._status import Status, is_final
-from mlxpy_core._scheduling import LOCAL
+from mlxpy_core._scheduling._local import LOCAL
 
 from ._reconciling import job_id_of, note_cancelled, reconcile, scheduler_of
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import stamp_of
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
+from mlxpy_core._runs._info_file import info_stamp, read_info_text
 from mlxpy_core._runs._status import Status
 from mlxpy_core._runs._summary import read_summary
 
@@ -48,10 +48,10 @@ def _key(fields: Mapping[str, Any]) -> str:
 
 
 def _fields(directory: RunDirectory) -> dict[str, Any]:
-    summary = read_summary(str(directory.path), stamp_of(directory.info))
+    summary = read_summary(str(directory.path), info_stamp(directory))
     if summary:
         return summary.fields
     fields: dict[str, Any] = {}
-    for prefix, path in (("info", directory.info), ("config", directory.config)):
-        flatten(load_yaml(path.read_text(encoding="utf-8")), prefix, fields)
+    flatten(load_yaml(read_info_text(str(directory.path))), "info", fields)
+    flatten(load_yaml(directory.config.read_text(encoding="utf-8")), "config", fields)
     return fields

@@ -13,11 +13,10 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import write_whole
-from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import set_killed
-from mlxpy_core._runs._info_file import noted_job_id, read_config, read_info
+from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._runs._summary import write_summary
@@ -216,7 +215,7 @@ def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
         return scheduler
     try:
         # Another user's run must not have us import what it names.
-        if all(run.info.stat().st_uid == os.getuid() for run in runs):
+        if all(info_path(run.path).stat().st_uid == os.getuid() for run in runs):
             return find_scheduler(name)
     except (OSError, MlxpyError):
         pass
@@ -277,7 +276,7 @@ def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
 
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
-    write_whole(directory.info, dump_yaml(info))
+    write_info(directory, info)
     config = read_config(directory)
     if config is not None:
         write_summary(directory, config, info, ended=ended)

@@ -15,9 +15,14 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import submitted_info
+from mlxpy_core._runs._info import new_run_id, submitted_info
+from mlxpy_core._runs._info_file import read_info, write_info
 from mlxpy_core._runs._process import describe_process
-from mlxpy_core._scheduling import LOCAL, Job, ShellLine, find_scheduler, write_script
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._local import LOCAL
+from mlxpy_core._scheduling._script import ShellLine
+from mlxpy_core._scheduling._submission import write_script
 from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning import CodeOfRun, code_of_run
 from mlxpy_core._versioning._launches import launch_of_info
@@ -67,6 +72,7 @@ def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
         launch=launch,
         command=ShellLine(words[0]) if isinstance(job.command, ShellLine) else words,
         environment={**job.environment, **code.environment, RUN_DIRECTORY_VARIABLE: str(new.path)},
+        run_id=new_run_id(),
         earlier={},
     )
 
@@ -74,9 +80,9 @@ def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
 def write_first_metadata(info: Mapping[str, Any], code: CodeOfRun, new: RunDirectory) -> None:
     """Writes what is known of a run before its program starts, which itself is not told its code."""
     launch = replace(launch_of_info(info), version_manager=code.version_manager)
-    info = submitted_info(new, launch, "", "")
+    info = submitted_info(new, new_run_id(), launch, "", "")
     write_whole(new.config, dump_yaml({}))
-    write_whole(new.info, dump_yaml({**info, "scheduler": None, "submitter": describe_process()}))
+    write_info(new, {**info, "scheduler": None, "submitter": describe_process()})
 
 
 def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | None = None) -> int:
@@ -95,7 +101,9 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | N
         MlxpyError: it cannot be started.
     """
     if job:
-        words = [str(write_script(_for_here(job_of_rerun(job, code, run)), find_scheduler(LOCAL)))]
+        run_id = (read_info(run) or {}).get("run_id") or new_run_id()
+        again = replace(_for_here(job_of_rerun(job, code, run)), run_id=run_id)
+        words = [str(write_script(again, find_scheduler(LOCAL)))]
     else:
         words = _renumbered(code.command, old, run)
     variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "PWD": code.directory}

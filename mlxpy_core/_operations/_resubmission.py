@@ -7,7 +7,8 @@ from typing import Any
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import noted_job_id, read_info
 from mlxpy_core._runs._status import Status, is_final
-from mlxpy_core._scheduling import LOCAL, Job
+from mlxpy_core._scheduling._job import Job
+from mlxpy_core._scheduling._local import LOCAL
 
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job

@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from mlxpy_core._io._files import Stamp, stamp_of
+from mlxpy_core._io._files import Stamp
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import read_status
+from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
 from ._reconciling import reconcile
@@ -71,7 +71,7 @@ class _Waiting:
         ended: dict[RunDirectory, Status] = {}
         for directory in list(self.left):
             try:
-                stamp = stamp_of(directory.info)
+                stamp = info_stamp(directory)
             except OSError:
                 continue
             if self._stamps.get(directory) != stamp:

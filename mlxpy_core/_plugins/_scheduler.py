@@ -5,11 +5,12 @@ import re
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
 
@@ -24,8 +25,10 @@ class Scheduler(ABC):
     arrays, is done without.
 
     Attributes:
+        copies_script: whether it keeps a copy of a script that waits; where it does not, the script must
+            still be at its path when the job starts.
         directive: how a line of a script that the scheduler reads starts.
-        job_variable: the variable that holds a job's id, in the job.
+        job_variable: the variable that holds a job's id, in the job; empty: there is none.
         restart_count: the variable that says how often a job was put back into the queue.
         requeue: the shell command by which a job puts itself back; empty: there is none.
         warning: a pattern of directives that ask for a signal before the job's time is up.
@@ -41,6 +44,7 @@ class Scheduler(ABC):
             the run's own beforehand.
     """
 
+    copies_script: ClassVar[bool] = False
     directive: ClassVar[str] = "#"
     job_variable: ClassVar[str] = ""
     restart_count: ClassVar[str] = ""
@@ -53,6 +57,19 @@ class Scheduler(ABC):
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
     output_by_index: ClassVar[bool] = False
+
+    @classmethod
+    def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
+        """Returns which of its jobs a process belongs to; None if it belongs to none.
+
+        Args:
+            environment: the process's variables.
+        """
+        job_id = environment.get(cls.job_variable)
+        if not job_id:
+            return None
+        index = environment.get(cls.array_index, "")
+        return JobIdentity(job_id, int(index) if index.isdecimal() else None)
 
     @property
     def cluster(self) -> str:

@@ -15,6 +15,7 @@ from mlxpy_core._reading._tables._catalog import Catalog
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import MetricColumns, Series
 from mlxpy_core._reading._tables._segments import Ints
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._tracking._artifacts import ArtifactStore
 
 LAZY_CELL = "LAZYLOADING"
@@ -47,8 +48,8 @@ class Artifact:
         Raises:
             MlxpyError: nobody knows how to load its type.
         """
-        types_file = self._run / ".keys" / "artifact_types.yaml"
-        return ArtifactStore(self._run / "artifacts", types_file).load_file(self.path, self._type_name)
+        run = RunDirectory(self._run)
+        return ArtifactStore(lambda: run).load_file(self.path, self._type_name)
 
     def __repr__(self) -> str:
         return f"Artifact({str(self.path)!r})"

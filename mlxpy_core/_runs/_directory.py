@@ -7,27 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import TEMPORARY
 
 _HINT_WIDTH = 20
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The directory of one run, ``parent_log_dir/log_id``, and the places inside it."""
+    """The directory of one run, ``parent_log_dir/log_id``, and the places inside it.
+
+    Attributes:
+        path: where it is.
+        number: the run's number where the directory has another name: somebody has moved it.
+    """
 
     path: Path
+    number: int | None = None
 
     @property
     def log_id(self) -> int:
-        return int(self.path.name)
+        return int(self.path.name) if self.number is None else self.number
 
     @property
     def metadata(self) -> Path:
         return self.path / "metadata"
-
-    @property
-    def info(self) -> Path:
-        return self.metadata / "info.yaml"
 
     @property
     def config(self) -> Path:
@@ -53,25 +56,6 @@ class RunDirectory:
     def environment(self) -> Path:
         """The variables that have the run's program run from a copy of its code."""
         return self.state / "environment.yaml"
-
-
-def last_written(directory: RunDirectory) -> float:
-    """Tells when a run's program last wrote into its directory, in seconds since the epoch.
-
-    Looked at are info.yaml, outputs and logs, metrics and artifacts; 0 if there is none of them.
-    """
-    top = [directory.info, *directory.path.glob("log.std*"), *directory.path.glob("*.log")]
-    below = (
-        Path(folder, name)
-        for place in (directory.metrics, directory.artifacts)
-        for folder, _, names in os.walk(place)
-        for name in names
-    )
-    newest = 0.0
-    for path in itertools.chain(top, below):
-        with contextlib.suppress(OSError):
-            newest = max(newest, path.lstat().st_mtime)
-    return newest
 
 
 def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
@@ -135,6 +119,14 @@ def make_results_directory(path: Path) -> None:
             raise
         return
     (path / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def remove_temporary_files(directory: RunDirectory) -> None:
+    """Removes what a killed process of mlxpy left half written in its own places of a run."""
+    places = (directory.metadata, directory.state, directory.metrics, directory.artifacts)
+    for leftover in itertools.chain(*(place.rglob(f"{TEMPORARY}*") for place in places)):
+        with contextlib.suppress(OSError):  # gone, or no file of ours
+            leftover.unlink()
 
 
 def _take_next_id(parent: Path) -> Path:

@@ -1,37 +1,41 @@
 """info.yaml: what happened to a run."""
 
+import contextlib
 import getpass
+import itertools
 import os
+import secrets
 import traceback
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from ._directory import RunDirectory, last_written
+from ._directory import RunDirectory
+from ._info_file import info_path
 from ._launch import Launch
 from ._process import describe_process
 from ._status import Status
 
-_JOB_VARIABLES = (
-    # The scheduler's variables for the job's id and, in an array, its index.
-    ("MLXPY_JOB_ID", ""),
-    ("OAR_JOB_ID", "OAR_ARRAY_INDEX"),
-    ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID"),
-    ("PBS_JOBID", "PBS_ARRAY_INDEX"),
-    ("LSB_JOBID", "LSB_JOBINDEX"),
-    ("JOB_ID", "SGE_TASK_ID"),
-)
-# How the scheduler names a task of an array whose id is the whole array's. Slurm's tasks have ids of
-# their own, by which scancel does not know them.
-_TASK_NAMES = {
-    "LSB_JOBID": "{id}[{index}]",
-    "JOB_ID": "{id}.{index}",
-    "SLURM_JOB_ID": "{array}_{index}",
-}
+# The identity of the run that a job's script is for.
+RUN_ID_VARIABLE = "MLXPY_RUN_ID"
+
+
+class JobIdentity(NamedTuple):
+    """Which job of a scheduler a process belongs to.
+
+    Attributes:
+        job_id: the id by which the scheduler knows the job; None where the job is not told it.
+        array_index: its index, where it is a task of an array.
+    """
+
+    job_id: str | None
+    array_index: int | None = None
 
 
 def submitted_info(
     directory: RunDirectory,
+    run_id: str,
     launch: Launch,
     scheduler: str,
     cluster: str,
@@ -41,6 +45,7 @@ def submitted_info(
 
     Args:
         directory: where the run lies.
+        run_id: its identity.
         launch: how it was submitted.
         scheduler: the name by which the scheduler can be found again.
         cluster: what the scheduler calls its cluster.
@@ -48,6 +53,7 @@ def submitted_info(
     """
     now = datetime.now().astimezone()
     return {
+        "run_id": run_id,
         "log_id": directory.log_id,
         "log_dir": str(directory.path),
         "status": Status.SUBMITTED.value,
@@ -70,26 +76,34 @@ def submitted_info(
     }
 
 
-def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Launch) -> dict[str, Any]:
+def new_run_id() -> str:
+    """Makes the identity of a run: its number may come again in another directory, this does not."""
+    return f"r{secrets.token_hex(8)}"  # the letter keeps YAML from reading a number
+
+
+def begin_attempt(
+    earlier: dict[str, Any], directory: RunDirectory, launch: Launch, job: JobIdentity | None
+) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
     Args:
         earlier: the info as the last attempt left it; empty for a new run.
         directory: where the run lies.
         launch: how this attempt was started.
+        job: the scheduler's job that it is.
     """
     now = datetime.now().astimezone()
     process = describe_process()
-    job_id, array_index = job_of_this_process()
+    job_id, array_index = job or (None, None)
     scheduler = earlier.get("scheduler")
     if scheduler:
         # One that runs by hand belongs to no job.
-        job = {
+        scheduler = {
+            **scheduler,
             "scheduler_job_id": job_id,
             "array_index": array_index,
-            "may_come_back": job_id is not None,
+            "may_come_back": job is not None,
         }
-        scheduler = {**scheduler, **job}
         scheduler.pop("submitter", None)
     attempt = {
         "job_id": job_id,
@@ -100,6 +114,7 @@ def begin_attempt(earlier: dict[str, Any], directory: RunDirectory, launch: Laun
         "signal": None,
     }
     return {
+        "run_id": earlier.get("run_id") or new_run_id(),
         "log_id": directory.log_id,
         "log_dir": str(directory.path),
         "status": Status.RUNNING.value,
@@ -128,22 +143,6 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
         "cmd": launch.cmd,
         "overrides": launch.overrides,
     }
-
-
-def job_of_this_process() -> tuple[str | None, int | None]:
-    """Tells the id of the scheduler's job that this process belongs to, and its index in an array."""
-    for id_variable, index_variable in _JOB_VARIABLES:
-        job_id, index = os.environ.get(id_variable), os.environ.get(index_variable, "")
-        # Other programs have a JOB_ID, too; a job of Grid Engine always has the other.
-        if job_id is None or (id_variable == "JOB_ID" and not index):
-            continue
-        # Outside of arrays Grid Engine's index is a word, and LSF's is 0.
-        if not index.isdecimal() or (id_variable == "LSB_JOBID" and int(index) == 0):
-            return job_id, None
-        array = os.environ.get("SLURM_ARRAY_JOB_ID", job_id)
-        name = _TASK_NAMES.get(id_variable, "{id}").format(id=job_id, array=array, index=index)
-        return name, int(index)
-    return None, None
 
 
 def set_status(
@@ -182,7 +181,7 @@ def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
     attempt, now = info["attempts"][-1], datetime.now().astimezone()
     try:
         start = datetime.fromisoformat(attempt["start"])
-        written = datetime.fromtimestamp(last_written(directory), start.tzinfo)
+        written = datetime.fromtimestamp(_last_written(directory), start.tzinfo)
         end = min(max(start, written), now)  # the clock of a file server is another one
     except (KeyError, TypeError, ValueError):
         end = now
@@ -204,3 +203,22 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # no entry for this number, as in many containers
         return str(os.getuid())
+
+
+def _last_written(directory: RunDirectory) -> float:
+    """Returns when a run's program last wrote into its directory, in seconds since the epoch.
+
+    Looked at are info.yaml, outputs and logs, metrics and artifacts; 0 if there is none of them.
+    """
+    top = [info_path(directory.path), *directory.path.glob("log.std*"), *directory.path.glob("*.log")]
+    below = (
+        Path(folder, name)
+        for place in (directory.metrics, directory.artifacts)
+        for folder, _, names in os.walk(place)
+        for name in names
+    )
+    newest = 0.0
+    for path in itertools.chain(top, below):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.lstat().st_mtime)
+    return newest

@@ -17,6 +17,7 @@ from mlxpy_core._io._flatten import flatten
 
 from ._artifact_files import list_artifacts
 from ._directory import RunDirectory
+from ._info_file import info_stamp
 from ._metrics_files import keys_of_all_ranks
 from ._names import is_unicode
 
@@ -100,7 +101,7 @@ def write_summary(
         keys = keys_of_all_ranks(directory.metrics, directory.state) if ended else {}
         summary = {
             "version": _VERSION,
-            "info_file": stamp_of(directory.info),
+            "info_file": info_stamp(directory),
             "config_file": stamp_of(directory.config),
             "fields": fields,
             "lazy": lazy_names(keys, directory.artifacts) if ended else None,

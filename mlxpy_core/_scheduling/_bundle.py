@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._info_file import INFO_FILE
 
 # Files of a run's .keys: the array that it was submitted in, and that its script has ended there.
 _BUNDLE, _ENDED = "bundle", "script_ended"
@@ -31,10 +32,20 @@ def script_ended(run: Path) -> bool:
         return False
 
 
+def is_still_the_run(name: str) -> str:
+    """Returns a shell command that tells whether ``$run`` is the run of a number and an identity.
+
+    Args:
+        name: a shell word that is both, as in ``5:r0123456789abcdef``.
+    """
+    variable = name.removeprefix("$")
+    return f'grep -qsx "run_id: ${{{variable}#*:}}" "$run/{INFO_FILE}"'
+
+
 def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, start: str) -> list[str]:
     """Gives the lines of a script that start runs together and wait for them.
 
-    The runs' numbers are the script's positional parameters.
+    The runs' numbers and identities are the script's positional parameters.
 
     Args:
         scheduler: what runs the script.
@@ -51,10 +62,11 @@ def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, st
         "for id; do",
         f"    [ $started -lt {runs_per_job} ] || break",
         "    started=$((started + 1))",
-        f"    run={shlex.quote(str(directory.parent.parent))}/$id",
+        f"    run={shlex.quote(str(directory.parent.parent))}/${{id%:*}}",
+        f"    {is_still_the_run('$id')} || continue",
         # The job was put back for the sake of another run: this one is complete, or was cancelled, or
         # submitted again as part of another job.
-        f'    if grep -qsx {words} "$run/metadata/info.yaml"; then continue; fi',
+        f'    if grep -qsx {words} "$run/{INFO_FILE}"; then continue; fi',
         f'    grep -qsFx {bundle} "$run/.keys/{_BUNDLE}" || continue',
         # The scheduler does not know which of its job's runs have ended.
         f'    rm -f "$run/.keys/{_ENDED}"',

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._plugins._dotted import load_class
+from mlxpy_core._plugins._dotted import load_dotted
 from mlxpy_core._plugins._manager import call_plugins, plugin_names, report
 from mlxpy_core._plugins._scheduler import Scheduler
 
@@ -39,7 +39,7 @@ def find_scheduler(name: str) -> Scheduler:
     Raises:
         MlxpyError: there is none of this name, or it cannot be made.
     """
-    scheduler = _class_of(name)
+    scheduler = find_scheduler_class(name)
     try:
         return scheduler()
     except Exception as error:
@@ -75,14 +75,19 @@ def known_schedulers() -> dict[str, type[Scheduler]]:
     }
 
 
-def _class_of(name: str) -> type[Scheduler]:
+def find_scheduler_class(name: str) -> type[Scheduler]:
+    """Finds a scheduler's class by its name, see `find_scheduler`.
+
+    Raises:
+        MlxpyError: there is none.
+    """
     known = known_schedulers()
     if name in known:
         return known[name]
     if name in plugin_names():
         raise MlxpyError(f"the plugin {name!r} gives no scheduler")
     choice = f"give {', '.join(sorted(known))}, or the dotted path of a class of yours"
-    return _checked(load_class(name, Scheduler, "scheduler", choice), f"the scheduler {name!r}")
+    return _checked(load_dotted(name, "scheduler", choice), f"the scheduler {name!r}")
 
 
 @functools.cache  # what is wrong with one is told once

@@ -12,6 +12,7 @@ from mlxpy_core._io._files import write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
 from mlxpy_core._runs._launch import Launch
 
 from ._script import ScriptOptions, ShellLine, job_script
@@ -30,6 +31,7 @@ class Job:
         command: the words of the command that the job runs, or a `ShellLine`.
         options: what the user says about its script.
         environment: variables that the command gets.
+        run_id: the run's identity.
         earlier: what info.yaml says of a run that is submitted again; empty for a new one.
     """
 
@@ -39,6 +41,7 @@ class Job:
     command: Sequence[str]
     options: ScriptOptions = field(default_factory=ScriptOptions)
     environment: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = field(default_factory=new_run_id)
     earlier: Mapping[str, Any] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
@@ -49,7 +52,7 @@ class Job:
             run=self.directory.path,
             work_dir=self.launch.work_dir,
             command=self.command,
-            environment=self.environment,
+            environment={**self.environment, RUN_ID_VARIABLE: self.run_id},
         )
 
 
@@ -84,7 +87,12 @@ def _plain(value: Any) -> Any:
 
 
 def noted_job(
-    directory: RunDirectory, launch: Launch, *, config: dict[str, Any], earlier: Mapping[str, Any]
+    directory: RunDirectory,
+    launch: Launch,
+    *,
+    config: dict[str, Any],
+    run_id: str,
+    earlier: Mapping[str, Any],
 ) -> Job | None:
     """Makes the job that a run was submitted as; None if there is no note of it.
 
@@ -92,6 +100,7 @@ def noted_job(
         directory: the run's directory.
         launch: how it was started.
         config: what its config.yaml holds.
+        run_id: its identity.
         earlier: what its info.yaml holds.
     """
     try:
@@ -107,6 +116,7 @@ def noted_job(
             command=_command(noted["command"]),
             options=ScriptOptions(**options),
             environment={str(name): str(value) for name, value in noted["environment"].items()},
+            run_id=run_id,
             earlier=earlier,
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):

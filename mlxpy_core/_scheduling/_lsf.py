@@ -1,20 +1,29 @@
 """LSF: ``bsub``. After IBM's manual of Spectrum LSF 10.1; not run yet."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
 
 class LSFScheduler(Scheduler):
     """Submits by ``bsub < script`` (https://www.ibm.com/docs/en/spectrum-lsf/10.1.0)."""
 
+    copies_script = True
     directive = "#BSUB"
     job_variable = "LSB_JOBID"
     array_index = "LSB_JOBINDEX"
     first_index = 1
+
+    @classmethod
+    def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
+        job = super().job_of(environment)
+        if job is None or not job.array_index:  # 0 outside of arrays
+            return JobIdentity(job.job_id) if job else None
+        return JobIdentity(f"{job.job_id}[{job.array_index}]", job.array_index)
 
     @property
     def cluster(self) -> str:

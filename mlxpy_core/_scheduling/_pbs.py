@@ -14,6 +14,7 @@ class PBSScheduler(Scheduler):
     Torque has the same commands, but other arrays: its users set ``array`` to false.
     """
 
+    copies_script = True
     directive = "#PBS"
     job_variable = "PBS_JOBID"
     array_index = "PBS_ARRAY_INDEX"

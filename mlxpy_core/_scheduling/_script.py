@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._info_file import info_path
 
-from ._bundle import lines_of_bundle
+from ._bundle import is_still_the_run, lines_of_bundle
 
 _WARNING_S = 120  # submitit's signal_delay_s
 
@@ -138,7 +139,7 @@ def array_script(
     scheduler: Scheduler,
     options: ScriptOptions,
     *,
-    runs: Sequence[Path],
+    runs: Mapping[Path, str],
     runs_per_task: int = 1,
     parallelism: int | None = None,
     directory: Path,
@@ -148,21 +149,22 @@ def array_script(
     Args:
         scheduler: whose directives it starts with.
         options: what the user says about scripts.
-        runs: the runs' directories.
+        runs: the identity of each run, by its directory.
         runs_per_task: how many of them a task runs at once.
         parallelism: at most so many tasks at once; None for no bound.
         directory: where the scheduler writes what it says itself about each task.
     """
-    parent = runs[0].parent
+    paths = list(runs)
+    parent = paths[0].parent
     tasks = -(-len(runs) // runs_per_task)
     output_name = scheduler.task_output if tasks > 1 else "job"
     output = scheduler.output_directives(directory, f"{output_name}.stdout", f"{output_name}.stderr")
     array = scheduler.array_directives(tasks, parallelism) if tasks > 1 else []
-    name = f"{parent.name}/{runs[0].name}-{runs[-1].name}"
+    name = f"{parent.name}/{paths[0].name}-{paths[-1].name}"
     # Positional parameters, so that any POSIX shell can count.
     lines = [
         *_head(scheduler, options, name, [*(output or []), *array]),
-        f"set -- {' '.join(run.name for run in runs)}",
+        f"set -- {' '.join(f'{path.name}:{run_id}' for path, run_id in runs.items())}",
     ]
     if tasks > 1:
         lines += [
@@ -172,7 +174,9 @@ def array_script(
     if runs_per_task == 1:
         linked = output is not None and scheduler.output_by_index
         lines += [
-            f"run={_quoted(parent)}/$1",
+            f"run={_quoted(parent)}/${{1%:*}}",
+            # Its directory was moved, or is another run's by now: not a word may be written there.
+            f"{is_still_the_run('$1')} || exit 1",
             f"exec {redirected.partition(' ')[0] if linked else redirected}",
         ]
     else:
@@ -213,9 +217,10 @@ def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
 def _requeue(scheduler: Scheduler, options: ScriptOptions, run: Path) -> list[str]:
     if not options.requeue:
         return []
-    info = _quoted(run / "metadata" / "info.yaml")
+    info = _quoted(info_path(run))
     words = ("status: INTERRUPTED", "signal: SIGUSR[12]")
-    conditions = [f'[ -n "${scheduler.job_variable}" ]', *(f"grep -qx '{w}' {info}" for w in words)]
+    in_job = [f'[ -n "${scheduler.job_variable}" ]'] if scheduler.job_variable else []
+    conditions = [*in_job, *(f"grep -qx '{w}' {info}" for w in words)]
     if options.max_requeues is not None:
         conditions.append(f'[ "${{{scheduler.restart_count}:-0}}" -lt {options.max_requeues} ]')
     return [f"if {' && '.join(conditions)}; then", f"    {scheduler.requeue}", "fi"]

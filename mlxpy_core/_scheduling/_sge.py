@@ -1,11 +1,11 @@
 """Grid Engine: ``qsub``. Seen with 8.1.9, whose manual pages are named here."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
 
@@ -16,6 +16,7 @@ class SGEScheduler(Scheduler):
     it ran from one that never was: Grid Engine keeps no record of either.
     """
 
+    copies_script = True
     directive = "#$"
     job_variable = "JOB_ID"
     array_index = "SGE_TASK_ID"
@@ -24,6 +25,14 @@ class SGEScheduler(Scheduler):
     output_by_index = True
     requeue = "exit 99"  # queue_conf(5), "forbid_reschedule"
     warning = r"^-notify\b"
+
+    @classmethod
+    def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
+        # Other programs have a JOB_ID, too; a job always has the other, "undefined" outside of arrays.
+        job = super().job_of(environment) if environment.get(cls.array_index) else None
+        if job is None or job.array_index is None:
+            return job
+        return JobIdentity(f"{job.job_id}.{job.array_index}", job.array_index)
 
     @property
     def cluster(self) -> str:
@@ -76,6 +85,8 @@ class SGEScheduler(Scheduler):
     def _queued(self, job_ids: set[str]) -> dict[str, Status]:
         shown = self.call(["qstat", "-u", "*", "-xml"], Path("/"))
         found = {}
+        from xml.etree import ElementTree  # each run imports this module, to find out whose job it is
+
         for job in ElementTree.fromstring(shown).iter("job_list"):  # noqa: S314  # the scheduler's own
             number, state = job.findtext("JB_job_number", ""), job.findtext("state", "")
             tasks = job.findtext("tasks")

@@ -2,16 +2,18 @@
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
 
 class SLURMScheduler(Scheduler):
     """Submits by ``sbatch`` (https://slurm.schedmd.com/sbatch.html)."""
 
+    copies_script = True
     directive = "#SBATCH"
     job_variable = "SLURM_JOB_ID"
     restart_count = "SLURM_RESTART_COUNT"
@@ -25,6 +27,15 @@ class SLURMScheduler(Scheduler):
     first_index = 0
     task_output = "%a"
     output_by_index = True
+
+    @classmethod
+    def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
+        job = super().job_of(environment)
+        if job is None or job.array_index is None:
+            return job
+        # A task has an id of its own, too, by which scancel does not know it.
+        array = environment.get("SLURM_ARRAY_JOB_ID", job.job_id)
+        return JobIdentity(f"{array}_{job.array_index}", job.array_index)
 
     @property
     def cluster(self) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import submitted_info
+from mlxpy_core._runs._info_file import write_info
 from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
@@ -113,12 +115,30 @@ def run_names(log_ids: Sequence[int]) -> str:
 def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
     directories = [job.directory for job in jobs]
     if len(jobs) == 1:
-        return {directories[0]: scheduler.submit(directories[0].path / "script.sh")}
-    script = _write_array(scheduler, jobs, grouping)
+        script = _kept_script(scheduler, directories[0].path / "script.sh", jobs[0].run_id)
+        return {directories[0]: scheduler.submit(script)}
+    script = _kept_script(scheduler, _write_array(scheduler, jobs, grouping), jobs[0].run_id)
     per_job = grouping.runs_per_job
     tasks = -(-len(jobs) // per_job)
     job_ids = scheduler.submit_array(script, tasks) if tasks > 1 else [scheduler.submit(script)]
     return {directory: job_ids[index // per_job] for index, directory in enumerate(directories)}
+
+
+def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
+    """Returns the path by which a script is submitted.
+
+    A scheduler that keeps no copy starts what lies at the path when the job's turn comes. That may be
+    another run's by then, whose script has another name.
+    """
+    if scheduler.copies_script:
+        return script
+    path = script.with_name(f".script-{run_id}.sh")
+    path.unlink(missing_ok=True)
+    try:
+        os.link(script, path)
+    except OSError:  # a file system without hard links
+        shutil.copy2(script, path)
+    return path
 
 
 def _prepare(job: Job, scheduler: Scheduler) -> None:
@@ -131,7 +151,7 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     leave_bundle(directory.path)
     note_job(job)
     write_script(job, scheduler)
-    write_whole(directory.info, dump_yaml(_info(job, scheduler)))
+    write_info(directory, _info(job, scheduler))
 
 
 def write_script(job: Job, scheduler: Scheduler) -> Path:
@@ -147,7 +167,7 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
 
 def _info(job: Job, scheduler: Scheduler) -> dict[str, Any]:
     return submitted_info(
-        job.directory, job.launch, scheduler_name(scheduler), scheduler.cluster, job.earlier
+        job.directory, job.run_id, job.launch, scheduler_name(scheduler), scheduler.cluster, job.earlier
     )
 
 
@@ -159,7 +179,7 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
     text = array_script(
         scheduler,
         jobs[0].options,
-        runs=runs,
+        runs={job.directory.path: job.run_id for job in jobs},
         runs_per_task=grouping.runs_per_job,
         parallelism=grouping.array_parallelism,
         directory=directory,
@@ -205,7 +225,7 @@ def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> No
         info["status"] = Status.FAILED.value
         info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
     with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.info, dump_yaml(info))
+        write_info(job.directory, info)
 
 
 def print_plan(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> None:

@@ -15,6 +15,7 @@ from mlxpy_core._io._files import whole_file, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._artifact_type import ArtifactType, Load, Save
 from mlxpy_core._plugins._manager import call_plugins, report
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._names import check_name, check_unlinked
 
 
@@ -119,14 +120,22 @@ class ArtifactStore:
     """The artifacts of one run.
 
     Args:
-        directory: the run's ``artifacts`` directory; made with the first artifact.
-        types_file: where registered types are listed, by the import path of their functions.
+        locate: returns the run's directory, which may be moved meanwhile.
     """
 
-    def __init__(self, directory: Path, types_file: Path) -> None:
-        self._directory = directory
-        self._types_file = types_file
+    def __init__(self, locate: Callable[[], RunDirectory]) -> None:
+        self._locate = locate
         self._registered: dict[str, ArtifactType] = {}
+
+    @property
+    def _directory(self) -> Path:
+        """Where artifacts lie; made with the first one."""
+        return self._locate().artifacts
+
+    @property
+    def _types_file(self) -> Path:
+        """Where registered types are listed, by the import path of their functions."""
+        return self._locate().state / "artifact_types.yaml"
 
     def register(self, name: str, save: Save, load: Load) -> None:
         """Adds a type; see `Logger.register_artifact_type`."""
@@ -142,9 +151,10 @@ class ArtifactStore:
         """Gives the file of an artifact."""
         check_name(name, "an artifact's name")
         suffix = "" if name.endswith(artifact_type.suffix) else artifact_type.suffix
-        path = self._directory / artifact_type.name / (name + suffix)
+        directory = self._directory
+        path = directory / artifact_type.name / (name + suffix)
         # The file itself may be a link: a new one takes its place.
-        check_unlinked(path.parent, self._directory.parent, f"artifact {name!r}")
+        check_unlinked(path.parent, directory.parent, f"artifact {name!r}")
         return path
 
     def save(self, obj: Any, name: str, type_name: str) -> Path:

@@ -50,6 +50,11 @@ class History:
         self._inherited = measure(metrics)
         self._kept: Positions | None = None
 
+    def move_to(self, metrics: Path) -> None:
+        """Looks for the files in another directory from now on."""
+        self._aside = metrics / self._aside.relative_to(self._metrics)
+        self._metrics = metrics
+
     def resume_at(self, positions: Mapping[str, int]) -> None:
         """Moves aside what earlier attempts logged after `positions`.
 

@@ -12,10 +12,10 @@ from mlxpy_core._io._files import whole_file
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
-from mlxpy_core._runs._ranks import rank_of_this_process
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore
+from ._attempt import take_run
 from ._checkpoints import (
     TYPE_NAME,
     Mark,
@@ -25,7 +25,6 @@ from ._checkpoints import (
     write_checkpoint,
 )
 from ._history import measure_ranks
-from ._placement import place_run
 from ._run import Run, current_run
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
@@ -66,9 +65,7 @@ class Logger:
                 _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
             )
         self._run = run
-        self._artifacts = ArtifactStore(
-            run.directory.artifacts, run.directory.state / "artifact_types.yaml"
-        )
+        self._artifacts = ArtifactStore(lambda: run.directory)
         self._resumed = False
         run.logger = self
 
@@ -100,14 +97,14 @@ class Logger:
         A program that asks is no longer ended by the signal (SIGTERM): it is left to write a
         checkpoint and to return.
         """
-        return self._run.should_stop
+        return self._run.stopping.should_stop
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Registers a function to be called when a signal announces the end of the job.
 
         Like reading `should_stop`, this leaves it to the program to end.
         """
-        self._run.on_stop(callback)
+        self._run.stopping.on_stop(callback)
 
     def close(self) -> None:
         """Ends a run that this logger started itself, as COMPLETE."""
@@ -326,11 +323,10 @@ def _start_own_run(
         "log_streams_to_file": log_streams_to_file,
     }
     return Run.start(
-        place_run(parent, forced_log_id),
+        take_run(parent, forced_log_id),
         launch=launch,
         config=plain,
         settings={"logger": settings, "use_logger": True},
         log_streams_to_file=log_streams_to_file,
         standalone=True,
-        rank=rank_of_this_process(),
     )

@@ -5,7 +5,8 @@ import json
 import os
 import re
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
 
 _PLAIN = frozenset({bool, float, int, str, type(None)})
 _OPEN_FILES = 64
+_LOOK_S = 1.0
 
 
 class _Log:
@@ -39,9 +41,15 @@ class MetricsWriter:
     Args:
         directory: the run's ``metrics`` directory; made with the first row.
         keys_file: where the keys of each log are listed for the reader.
+        locate: called now and then, and before a file is opened; it calls `move_to` where the directory
+            is another one by now.
     """
 
-    def __init__(self, directory: Path, keys_file: Path) -> None:
+    def __init__(
+        self, directory: Path, keys_file: Path, *, locate: Callable[[], object] = lambda: None
+    ) -> None:
+        self._locate = locate
+        self._next_look = 0.0
         self._directory = directory
         self._keys_file = keys_file
         self._keys = listed_keys(directory, keys_file)
@@ -55,7 +63,11 @@ class MetricsWriter:
         if type(row) is not dict:
             row = _as_dict(row, log_name)
         with self._lock:
-            log = self._logs.get(log_name) or self._open(log_name)
+            log = self._logs.get(log_name)
+            if log is None or time.monotonic() > self._next_look or not log.keys.issuperset(row):
+                self._locate()
+                self._next_look = time.monotonic() + _LOOK_S
+                log = self._logs.get(log_name) or self._open(log_name)
             # Keys that were seen before are strings, and listed in the keys file.
             if not log.keys.issuperset(row):
                 _check_keys(row, log_name)
@@ -72,6 +84,13 @@ class MetricsWriter:
                 raise StorageError(f"cannot log metrics {log_name!r}", error) from error
             if written != len(line):
                 _finish_line(log.descriptor, line, written, log_name)
+
+    def move_to(self, directory: Path, keys_file: Path) -> None:
+        """Writes to another directory from now on; files that are open there are opened again."""
+        with self._lock:
+            self._directory, self._keys_file = directory, keys_file
+            while self._logs:
+                os.close(self._logs.popitem()[1].descriptor)
 
     @property
     def released(self) -> bool:

@@ -49,13 +49,10 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
         StorageError: the directory cannot be made.
     """
     number = next(_runs_of_this_process)
+    given = given_directory(parent_log_dir, forced_log_id)
     # Only this run: a program that the run starts is another one.
-    if given := os.environ.pop(RUN_DIRECTORY_VARIABLE, None):
-        if not (os.path.isabs(given) and is_run_name(os.path.basename(given))):
-            raise MlxpyError(
-                f"{RUN_DIRECTORY_VARIABLE}={given!r} is no absolute path of a run's directory"
-            )
-        return make_run_directory(Path(given))
+    if os.environ.pop(RUN_DIRECTORY_VARIABLE, None) and given:
+        return make_run_directory(given.path)
     if forced_log_id != -1 or processes_of_this_run() == 1:
         return take_run_directory(parent_log_dir, forced_log_id)
     folder = parent_log_dir / ".mlxpy" / "together"
@@ -64,6 +61,21 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
         taken = folder / f"{_digest(describe_process(os.getppid()).values())}.{number}"
         return _take_for_all(parent_log_dir, agreed, taken)
     return _taken_by_rank_0(parent_log_dir, agreed)
+
+
+def given_directory(parent_log_dir: Path, forced_log_id: int) -> RunDirectory | None:
+    """Returns the directory that a run of this process is told to use; None if it takes a new one.
+
+    Raises:
+        MlxpyError: what it is told is no directory of a run.
+    """
+    if given := os.environ.get(RUN_DIRECTORY_VARIABLE):
+        if not (os.path.isabs(given) and is_run_name(os.path.basename(given))):
+            raise MlxpyError(
+                f"{RUN_DIRECTORY_VARIABLE}={given!r} is no absolute path of a run's directory"
+            )
+        return RunDirectory(Path(given))
+    return RunDirectory(parent_log_dir / str(forced_log_id)) if forced_log_id > 0 else None
 
 
 def _group_of_this_process() -> str:

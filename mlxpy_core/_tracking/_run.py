@@ -1,6 +1,5 @@
-"""A run in this process: it starts, it is the current one, it ends with a true word."""
+"""A run in this process: it starts, it is the current one, it ends with its true status."""
 
-import contextlib
 import os
 import sys
 import time
@@ -8,24 +7,33 @@ from collections.abc import Callable
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, remove_temporary_files, stamp_of, write_whole
+from mlxpy_core._io._files import Stamp, write_whole
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
-from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import begin_attempt, job_of_this_process, set_killed, set_status
-from mlxpy_core._runs._info_file import _read_info, read_status
+from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
+from mlxpy_core._runs._info import begin_attempt, set_status
+from mlxpy_core._runs._info_file import (
+    info_stamp,
+    read_info_to_continue,
+    read_status,
+    touch_info,
+    write_info,
+)
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
-from mlxpy_core._runs._process import died_here, lives_here
+from mlxpy_core._runs._process import died_here
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
 
+from ._attempt import Attempt
 from ._exit import ExitWatch
+from ._held_directory import HeldDirectory
 from ._history import History
 from ._metrics import MetricsWriter
 from ._signals import SignalWatch
+from ._stopping import Stopping
 from ._streams import StreamCopies
 
 _current: "Run | None" = None
@@ -42,7 +50,6 @@ class Run:
     Made by `Run.start`. It owns the run's metadata files until it ends.
 
     Attributes:
-        directory: the places of the run's files.
         info: what info.yaml holds.
         config: what config.yaml holds.
         settings: what mlxpy.yaml holds.
@@ -51,6 +58,7 @@ class Run:
         started: when this process started it, in seconds since 1970.
         metrics: writes the metrics files.
         history: the metrics files as earlier attempts left them.
+        stopping: how the program is asked to stop.
         logger: the user's logger of this run, once there is one.
     """
 
@@ -58,16 +66,16 @@ class Run:
 
     def __init__(
         self,
-        directory: RunDirectory,
+        attempt: Attempt,
         info: dict[str, Any],
         config: dict[str, Any],
         settings: dict[str, Any],
         *,
         standalone: bool,
-        rank: int = 0,
-        contested: bool = False,
     ) -> None:
-        self.directory = directory
+        directory, rank = attempt.directory, attempt.rank
+        self._held = HeldDirectory(directory)
+        self._directory = directory
         self.rank = rank
         self.started = time.time()
         self.info = info
@@ -75,79 +83,59 @@ class Run:
         self.settings = settings
         self.standalone = standalone
         metrics = metrics_of_rank(directory.metrics, rank)
-        self.history = History(metrics, self.attempt, contested=contested)
-        self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank))
+        self.history = History(metrics, self.attempt, contested=attempt.contested)
+        self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank), locate=self.locate)
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
-        self._signals = SignalWatch(self, in_job=bool(info["attempts"][-1]["job_id"]))
+        self.stopping = Stopping(self._try_status)
+        self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
-        self._stop_announced = False
-        self._stop_heard = False
-        self._listens_for_stop = False
-        self._stop_callbacks: list[Callable[[], object]] = []
-        self._interrupted = False
-        self._signal: str | None = None
         self._ending = False
         self._ended = False
 
     @classmethod
     def start(
         cls,
-        directory: RunDirectory,
+        attempt: Attempt,
         *,
         launch: Launch,
         config: dict[str, Any],
         settings: dict[str, Any],
         log_streams_to_file: bool = False,
         standalone: bool = False,
-        rank: int = 0,
     ) -> "Run":
-        """Starts a run, or another attempt at one, in its directory and makes it the current run.
+        """Starts an attempt at a run, the first or another, and makes it the current run.
 
         Args:
-            directory: the run's directory, which exists.
+            attempt: what `take_run` has taken; of several ranks only 0 owns the metadata, the others'
+                metrics go to ``metrics/.ranks/<rank>/``.
             launch: how the run was started.
             config: the task's config as plain data.
             settings: the settings of mlxpy as plain data.
             log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
             standalone: whether no face ends the run: it then lasts as long as the process.
-            rank: the number of this process, where several are one run. Only 0 owns the metadata; the
-                others' metrics go to ``metrics/.ranks/<rank>/``.
 
         Raises:
-            MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
             StorageError: its files cannot be written.
         """
         global _current
-        earlier = _read_info(directory)
-        # Who else may still write, only rank 0 can tell.
-        contested = rank > 0 or _settle_last_attempt(earlier, directory)
-        info = earlier
-        if rank == 0 or not _is_begun(earlier):
-            info = begin_attempt(earlier, directory, launch)
+        directory, info = attempt.directory, attempt.info
         try:
-            if earlier and rank == 0:
+            if attempt.rank == 0 or not _is_begun(info):
+                info = begin_attempt(info, directory, launch, attempt.job)
+            if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
-                    remove_temporary_files(directory.path)
+                    remove_temporary_files(directory)
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(
-                directory, info, config, settings, standalone=standalone, rank=rank, contested=contested
-            )
+            run = cls(attempt, info, config, settings, standalone=standalone)
+            run._begin()
         except OSError as error:
+            if isinstance(error, StorageError):
+                raise
             raise StorageError(f"cannot continue the run in {directory.path}", error) from error
-        run._signals.start()  # before the word RUNNING, which others wait for to send one
-        try:
-            if rank == 0:
-                write_whole(directory.config, dump_yaml(config))
-                write_whole(directory.settings, dump_yaml(settings))
-                if environment := job_environment():  # what makes the run again needs them
-                    write_whole(directory.environment, dump_yaml(environment))
-            run._list_requirements()
-            run._write_info()
-        except BaseException:
-            run._signals.stop()
-            raise
+        finally:
+            attempt.release()
         try:
             _current = run
             run._exit.start()
@@ -159,6 +147,40 @@ class Run:
             run.end(error)
             raise
         return run
+
+    def _begin(self) -> None:
+        """Writes the metadata of the attempt."""
+        self._signals.start()  # before the status RUNNING, which others wait for to send one
+        try:
+            if self.rank == 0:
+                write_whole(self._directory.config, dump_yaml(self.config))
+                write_whole(self._directory.settings, dump_yaml(self.settings))
+                if environment := job_environment():  # what makes the run again needs them
+                    write_whole(self._directory.environment, dump_yaml(environment))
+            self._list_requirements()
+            self._write_info()
+        except BaseException:
+            self._signals.stop()
+            self._held.close()
+            raise
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The places of the run's files, as they are now: somebody may have moved the directory."""
+        self.locate()
+        return self._directory
+
+    def locate(self) -> None:
+        """Looks where the run's directory is; one that was moved is followed."""
+        directory = self._held.locate()
+        if directory == self._directory:
+            return
+        self._directory = directory
+        self._info_stamp = None
+        self.info["log_dir"] = str(directory.path)
+        metrics = metrics_of_rank(directory.metrics, self.rank)
+        self.history.move_to(metrics)
+        self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
     @property
     def attempt(self) -> int:
@@ -182,9 +204,10 @@ class Run:
         A scheduler that loses a node starts its jobs again, and the node may live.
         """
         try:
-            if self._info_stamp in (None, stamp_of(self.directory.info)):
+            directory = self.directory
+            if self._info_stamp in (None, info_stamp(directory)):
                 return False
-            return len(_read_info(self.directory)["attempts"]) > self.attempt
+            return len(read_info_to_continue(directory)["attempts"]) > self.attempt
         except (OSError, MlxpyError, KeyError):
             return False
 
@@ -208,18 +231,19 @@ class Run:
         self.metrics.close()
         status = status_of(error)
         ended_by_exception = isinstance(error, Exception)
-        if (self._interrupted or self._stop_heard) and not ended_by_exception:
+        stopping = self.stopping
+        if (stopping.interrupted or stopping.heard) and not ended_by_exception:
             status = Status.INTERRUPTED
         if isinstance(error, KeyboardInterrupt):
-            self._signal = self._signal or "SIGINT"
-        set_status(self.info, status, error, self._signal)
+            stopping.signal = stopping.signal or "SIGINT"
+        set_status(self.info, status, error, stopping.signal)
         self._list_requirements()
         self._ending = True
         try:
             self._write_info(ended=True)
         except StorageError as refusal:
             print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
-        # Not before: a signal in between still finds a run whose last word it can write.
+        # Not before: a signal in between still finds a run whose last status it can write.
         self._ended = True
         self._signals.stop()
         self._exit.stop()
@@ -228,52 +252,16 @@ class Run:
         call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
+        self._held.close()
         if _current is self:
             _current = None
-
-    # The program's side of a stop.
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether a signal has announced the end; asking takes over the duty to stop."""
-        self._listens_for_stop = True
-        self._stop_heard = self._stop_heard or self._stop_announced
-        return self._stop_announced
-
-    def on_stop(self, callback: Callable[[], object]) -> None:
-        """Calls `callback` when a signal announces the end; takes over the duty to stop."""
-        self._stop_callbacks.append(callback)
-
-    # The signals' side of a stop.
-
-    def announce_stop(self, signal_name: str) -> bool:
-        """Tells the program that it is to stop; false if it does not listen."""
-        if self._ended or not (self._listens_for_stop or self._stop_callbacks):
-            return False
-        if self._stop_announced:  # OAR says it again and again
-            return True
-        self._stop_announced, self._signal = True, signal_name
-        for callback in self._stop_callbacks:
-            self._stop_heard = True
-            callback()
-        return True
-
-    def interrupt(self, signal_name: str) -> None:
-        """Writes INTERRUPTED: a signal is about to end the process."""
-        self._interrupted, self._signal = True, signal_name
-        self._try_status(Status.INTERRUPTED)
-
-    def carry_on(self) -> None:
-        """Writes RUNNING again: the process went on after the signal."""
-        self._interrupted, self._signal = False, None
-        self._try_status(Status.RUNNING)
 
     def _try_status(self, status: Status) -> None:
         if self._ended:
             return
-        # While the last word is written a signal does not change it, only sees to it that it is there.
+        # While the last status is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
-            set_status(self.info, status, signal=self._signal)
+            set_status(self.info, status, signal=self.stopping.signal)
         try:
             self._write_info(ended=self._ending)
         except StorageError as refusal:
@@ -288,16 +276,14 @@ class Run:
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
             if ended and read_status(self.directory) in ENDED:
-                # Rank 0 was faster: readers that have looked since look again.
-                with contextlib.suppress(OSError):
-                    os.utime(self.directory.info)
+                touch_info(self.directory)  # rank 0 was faster: readers that have looked look again
             return
         if self.superseded:
             print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
             return
-        write_whole(self.directory.info, dump_yaml(self.info))
-        self._info_stamp = stamp_of(self.directory.info)
-        write_summary(self.directory, self.config, self.info, ended=ended)
+        directory = self.directory
+        self._info_stamp = write_info(directory, self.info)
+        write_summary(directory, self.config, self.info, ended=ended)
 
 
 def _at_fork(moment: str) -> Callable[[], None]:
@@ -319,25 +305,6 @@ def _is_begun(info: dict[str, Any]) -> bool:
     """Tells whether rank 0 has begun its attempt already, for all that can be seen from here."""
     last = info["attempts"][-1] if info.get("attempts") else {}
     return last.get("status") == Status.RUNNING.value and not died_here(last)
-
-
-def _settle_last_attempt(info: dict[str, Any], directory: RunDirectory) -> bool:
-    """Says KILLED of an attempt that has left no word; refuses beside one that lives.
-
-    Returns:
-        Whether its process may live all the same, where it cannot be seen from here.
-    """
-    if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
-        return False
-    last = info["attempts"][-1]
-    put_back = last["job_id"] is not None and last["job_id"] == job_of_this_process()[0]
-    if lives_here(last) and not put_back:
-        raise MlxpyError(
-            f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
-            f"(process {last['process_id']}): wait for its end or stop it before continuing it"
-        )
-    set_killed(info, directory)
-    return not died_here(last)
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:

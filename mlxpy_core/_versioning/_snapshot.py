@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlxpy_core._runs._directory import is_run_name
+from mlxpy_core._runs._info_file import info_path
 
 from ._git import GitError
 from ._repository import Repository, WorkTree, find_repository
@@ -194,6 +195,6 @@ def is_result(root: Path, path: str) -> bool:
     folders = [root / folder for folder in parts.parents if folder.name]
     return any(
         any((folder / name).exists() for name in _LEFT_BY_HYDRA)
-        or (is_run_name(folder.name) and (folder / "metadata" / "info.yaml").exists())
+        or (is_run_name(folder.name) and info_path(folder).exists())
         for folder in folders
     )

@@ -28,7 +28,7 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations import cancel, plan_cancellation
-    from mlxpy_core._scheduling import run_names
+    from mlxpy_core._scheduling._submission import run_names
 
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]

@@ -36,7 +36,9 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._operations import reconcile, recorded_job
     from mlxpy_core._operations._rerun import code_to_rerun, job_of_rerun, run_here, write_first_metadata
-    from mlxpy_core._scheduling import LOCAL, find_scheduler, submit_jobs
+    from mlxpy_core._scheduling._find_scheduler import find_scheduler
+    from mlxpy_core._scheduling._local import LOCAL
+    from mlxpy_core._scheduling._submission import submit_jobs
 
     old = choose_run(logs, run)
     info = read_info(old)

@@ -29,7 +29,8 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
     from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations import plan_resubmission
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
-    from mlxpy_core._scheduling import find_scheduler, submit_jobs
+    from mlxpy_core._scheduling._find_scheduler import find_scheduler
+    from mlxpy_core._scheduling._submission import submit_jobs
 
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]

@@ -24,6 +24,7 @@ from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._reading._query._predicate import Predicate
 from mlxpy_core._runs._directory import is_run_name
+from mlxpy_core._runs._info_file import INFO_FILE
 from mlxpy_core._runs._summary import read_lazy_names
 
 from ._cache_place import CachePlace
@@ -247,7 +248,7 @@ def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
     try:
         for log_id in log_ids:
             try:
-                status = os.stat(f"{log_id}/metadata/info.yaml", dir_fd=directory)
+                status = os.stat(f"{log_id}/{INFO_FILE}", dir_fd=directory)
             except OSError:  # noqa: PERF203  # the path must be resolved only once
                 changed.append(_NO_STAMP[0])
                 sizes.append(_NO_STAMP[1])

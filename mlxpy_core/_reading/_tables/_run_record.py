@@ -18,6 +18,7 @@ import yaml
 from mlxpy_core._io._files import Stamp, read_bytes
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._yaml import load_yaml
+from mlxpy_core._runs._info_file import read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._summary import Summary, lazy_names, read_summary
@@ -119,10 +120,11 @@ def noted_job_id(run: str) -> str | None:
 
 
 def _load(run: str, name: str) -> dict[str, Any]:
-    path = f"{run}/metadata/{name}.yaml"
     try:
-        with open(path, encoding="utf-8") as file:
-            content = load_yaml(file.read())
+        if name == "info":
+            content = load_yaml(read_info_text(run))
+        else:
+            content = load_yaml(read_bytes(f"{run}/metadata/{name}.yaml").decode())
     except OSError as error:
         raise UnreadableRunError(f"{name}.yaml: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:

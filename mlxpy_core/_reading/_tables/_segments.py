@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import whole_file
+from mlxpy_core._io._files import TEMPORARY, whole_file
 
 LOG_ID, CHANGED, SIZE = "#log_id", "#changed", "#size"
 """The columns that name a row's run: its number, and the stamp of its info.yaml."""
@@ -143,7 +143,7 @@ class SegmentStore:
         """Removes what killed processes left half written."""
         if self._writable is None:
             return
-        for leftover in self._writable.glob(".tmp-*"):
+        for leftover in self._writable.glob(f"{TEMPORARY}*"):
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
                     leftover.unlink()

@@ -1,0 +1,24 @@
+"""Which scheduler's job this process belongs to."""
+
+import os
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._info import JobIdentity
+
+from ._find_scheduler import find_scheduler_class, known_schedulers
+
+
+def job_of_this_process(name: str | None) -> JobIdentity | None:
+    """Returns the job that this process belongs to; None if it belongs to none.
+
+    Args:
+        name: the name of the scheduler that the run was submitted to; None if it was not submitted: each
+            scheduler is asked then.
+    """
+    if name:
+        try:
+            return find_scheduler_class(name).job_of(os.environ)
+        except MlxpyError:  # the plugin is not installed here
+            return None
+    found = (scheduler.job_of(os.environ) for scheduler in known_schedulers().values())
+    return next(filter(None, found), None)

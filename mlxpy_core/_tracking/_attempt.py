@@ -1,0 +1,135 @@
+"""An attempt that this process is about to make: at which run, as which job, after which others."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed
+from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
+from mlxpy_core._runs._process import died_here, lives_here
+from mlxpy_core._runs._ranks import rank_of_this_process
+from mlxpy_core._runs._status import Status
+
+from ._held_directory import temporary_directory
+from ._placement import given_directory, place_run
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What `Run.start` goes on from.
+
+    Attributes:
+        directory: the run's directory, which exists.
+        rank: the number of this process, where several are one run.
+        info: what info.yaml holds of the earlier attempts; empty for a new run.
+        job: the scheduler's job that this process belongs to.
+        contested: whether a process of an earlier attempt may still write.
+        claim: the right to begin the attempt; rank 0's.
+    """
+
+    directory: RunDirectory
+    rank: int
+    info: dict[str, Any]
+    job: JobIdentity | None
+    contested: bool
+    claim: AttemptClaim | None
+
+    def release(self) -> None:
+        """Gives the claim back."""
+        if self.claim:
+            self.claim.release()
+
+
+def take_run(parent_log_dir: Path, forced_log_id: int = -1) -> Attempt:
+    """Takes the run that this process starts now: a new one, or the next attempt at one that is there.
+
+    Args:
+        parent_log_dir: the directory of all runs.
+        forced_log_id: the number of the run to continue; -1 for a new one.
+
+    Raises:
+        MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
+        StorageError: its directory cannot be made or read.
+    """
+    run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
+    given = given_directory(parent_log_dir, forced_log_id)
+    if run_id and given and not _is_run(given, run_id):
+        return open_attempt(_without_its_directory(given))
+    return open_attempt(place_run(parent_log_dir, forced_log_id))
+
+
+def open_attempt(directory: RunDirectory) -> Attempt:
+    """Claims the next attempt at the run in a directory; see `take_run`."""
+    rank = rank_of_this_process()
+    if rank:  # who else may still write, only rank 0 can tell
+        info = read_info_to_continue(directory)
+        return Attempt(directory, rank, info, _job(info), contested=True, claim=None)
+    claim = claim_attempt(directory)
+    try:
+        job = _job(claim.info)
+        contested = _end_last_attempt(claim.info, directory, job)
+    except BaseException:
+        claim.release()
+        raise
+    return Attempt(directory, rank, claim.info, job, contested=contested, claim=claim)
+
+
+def _job(info: dict[str, Any]) -> JobIdentity | None:
+    # Not at the start of every program that only imports mlxpy.
+    from mlxpy_core._scheduling._this_job import job_of_this_process
+
+    scheduler = info.get("scheduler") or {}
+    return job_of_this_process(scheduler.get("name"))
+
+
+def _is_run(directory: RunDirectory, run_id: str) -> bool:
+    info = read_info(directory)
+    return info is not None and info.get("run_id") in (None, run_id)  # None: of an earlier mlxpy
+
+
+def _without_its_directory(directory: RunDirectory) -> RunDirectory:
+    """Makes a temporary directory for a run whose own was moved or removed while its job waited."""
+    temporary = temporary_directory(directory)
+    for descriptor, name in ((1, "log.stdout"), (2, "log.stderr")):
+        # The scheduler has opened the file by its path: it is another run's.
+        if _is_open_at(descriptor, directory.path / name):
+            file = os.open(temporary.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.dup2(file, descriptor)
+            os.close(file)
+    print(
+        f"mlxpy: the directory {directory.path} of run {directory.log_id} was moved, removed or "
+        f"replaced while its job waited: nothing is logged there, what the program writes is in "
+        f"{temporary.path}",
+        file=sys.stderr,
+    )
+    return temporary
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
+
+
+def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIdentity | None) -> bool:
+    """Has the info say KILLED of an attempt that left no status; refuses beside one that lives.
+
+    Returns:
+        Whether its process may live all the same, where it cannot be seen from here.
+    """
+    if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
+        return False
+    last = info["attempts"][-1]
+    put_back = job is not None and last["job_id"] == job.job_id
+    if lives_here(last) and not put_back:
+        raise MlxpyError(
+            f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
+            f"(process {last['process_id']}): wait for its end or stop it before continuing it"
+        )
+    set_killed(info, directory)
+    return not died_here(last)
