@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import pickle
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Project, tree_of
+from conftest import MLXPY, Project, tree_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +179,17 @@ def test_what_is_shown_steers_neither_notebook_nor_terminal(tmp_path: Path) -> N
     assert "<script>" not in results._repr_html_()
     assert "<b>" not in results._repr_html_()
     assert not {"\x1b", "\x07"} & set(repr(results))
+    for arguments in (
+        ["ls"],
+        ["ls", "--json"],
+        ["show", "1"],
+        ["diff", "1", "2"],
+        ["ls", "-c", "config.z"],
+    ):
+        command = [MLXPY, *arguments, "--logs", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "config" in done.stdout + done.stderr
+        assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
 
 
 # Names stay in the run's directory.
