@@ -1,12 +1,22 @@
 """mlxpy: numbered, described, logged runs, for Hydra apps and for programs that are none yet."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import mlxpy_core
-from mlxpy_core import Logger, MlxpyError, Run, Version, VersionManager, current_run, get_logger
-
-from ._context import Context
-from ._launch import launch
+from mlxpy_core import (
+    InvalidNameError,
+    Logger,
+    MlxpyError,
+    Run,
+    RunEndedError,
+    StorageError,
+    UnstorableValueError,
+    Version,
+    VersionManager,
+    current_run,
+    get_logger,
+)
 
 if TYPE_CHECKING:
     from mlxpy_core import (
@@ -21,19 +31,26 @@ if TYPE_CHECKING:
         hookimpl,
     )
 
+    from ._context import Context
+    from ._launch import launch
+
 __all__ = [
     "ArtifactType",
     "ConfigList",
     "Context",
     "GroupedConfigList",
+    "InvalidNameError",
     "Logger",
     "MlxpyError",
     "QueryError",
     "Reader",
     "Run",
+    "RunEndedError",
     "Scheduler",
     "Status",
+    "StorageError",
     "SubmissionError",
+    "UnstorableValueError",
     "Version",
     "VersionManager",
     "current_run",
@@ -42,9 +59,24 @@ __all__ = [
     "launch",
 ]
 
+__version__: str
+
+_OF_HYDRA = {"Context": "_context", "launch": "_launch"}
+
 
 def __getattr__(name: str) -> Any:
-    # Looked up when they are used: a program that trains does not wait for the reader and for pluggy.
+    # Looked up when they are used: a program that trains does not wait for the reader and for pluggy,
+    # and one without Hydra not for Hydra.
+    if name in _OF_HYDRA:
+        return getattr(importlib.import_module(f".{_OF_HYDRA[name]}", __name__), name)
     if name in __all__:
         return getattr(mlxpy_core, name)
+    if name == "__version__":
+        from importlib.metadata import version  # takes as long as half of this package
+
+        return version("mlxpy")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -25,6 +25,7 @@ from mlxpy_core._cli import main
 from mlxpy_core._cli._main import _COMMANDS
 from mlxpy_core._cli._times import duration_text
 from mlxpy_core._io._files import write_whole
+from mlxpy_core._runs._info_file import info_path
 
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
@@ -165,7 +166,7 @@ class TestLs:
         directory = RunDirectory(logs / "4")
         directory.metadata.mkdir(parents=True)
         directory.config.write_text("{}\n")
-        directory.info.write_text(dump_yaml({"status": "SUBMITTED", "attempts": []}))
+        info_path(directory.path).write_text(dump_yaml({"status": "SUBMITTED", "attempts": []}))
         newest = ("ls", "--last", "1", "-c", "train.loss", "-c", "duration", "--sort")
         assert run(logs, *newest, "train.loss").stdout.split()[3:] == ["4", "-", "-"]
         error = run(logs, *newest, "train.los", exit_code=1).stderr
@@ -243,7 +244,7 @@ class TestShow:
         for _ in range(2):
             with mlxpy.Logger(parent_log_dir=tmp_path, forced_log_id=1) as logger:
                 directory = RunDirectory(Path(logger.log_dir))
-        info = load_yaml(directory.info.read_text())
+        info = load_yaml(info_path(directory.path).read_text())
         info["scheduler"] = {"name": "OARScheduler", "scheduler_job_id": None, "array_index": 2}
         info["version_manager"] = {
             "commit_hash": "abc",
@@ -253,7 +254,7 @@ class TestShow:
         }
         info["overrides"] = ["lr=1", "text='a b'"]
         info["submit_date"], info["submit_time"] = "2026-11-23", "12:00:00+00:00"
-        write_whole(directory.info, dump_yaml(info))
+        write_whole(info_path(directory.path), dump_yaml(info))
         write_whole(directory.state / "job.yaml", dump_yaml({"scheduler_job_id": "77"}))
         output = run(tmp_path, "show", "1").output
         assert "overrides  lr=1 text='a b'\n" in output

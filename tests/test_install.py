@@ -63,13 +63,18 @@ def test_a_fresh_environment(tmp_path: Path, options: list[str]) -> None:
     assert "hydra/callbacks: mlxp_git, mlxp_logger\n" in run("--hydra-help")
     assert "could not discover plugins" not in run("hydra/callbacks=mlxp_logger")
     assert (tmp_path / "logs" / "1" / "metrics" / "train.json").read_text() == '{"a": 1}\n'
+    shown = (
+        "import mlxpy, mlxpy_core, hydra_plugins.mlxpy as h; print(mlxpy.__version__, mlxpy.__file__)"
+    )
     typed = subprocess.run(
-        [python, "-c", "import mlxpy, mlxpy_core, hydra_plugins.mlxpy as h; print(mlxpy.__file__)"],
+        [python, "-c", shown],
         cwd=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    place = Path(typed.stdout.strip()).parent
+    version, file = typed.stdout.strip().split(" ", 1)
+    assert f"\nversion = {version}\n" in (source / "setup.cfg").read_text()
+    place = Path(file).parent
     assert place.parent == (source if options else packages)
     assert (place / "py.typed").exists()

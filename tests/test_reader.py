@@ -29,6 +29,7 @@ from mlxpy_core._io._files import stamp_of
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._run_record import RunRecord, read_run
+from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._summary import read_summary, write_summary
 
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
@@ -537,8 +538,8 @@ def test_the_summary_says_what_the_yaml_says(tmp_path_factory: Any, config: dict
     directory.metadata.mkdir(parents=True)
     directory.config.write_text(dump_yaml(config))
     info = {"log_id": 1, "status": "COMPLETE", "more": config}
-    directory.info.write_text(dump_yaml(info))
-    stamp = stamp_of(directory.info)
+    info_path(directory.path).write_text(dump_yaml(info))
+    stamp = stamp_of(info_path(directory.path))
     from_yaml = as_stored(read_run(str(directory.path), stamp))
     write_summary(directory, config, info, ended=True)
     assert read_summary(str(directory.path), stamp)

@@ -14,7 +14,7 @@ from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._operations import reconcile_runs
 from mlxpy_core._operations._reconciling import note_cancelled
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._scheduling._lsf import LSFScheduler
 from mlxpy_core._scheduling._pbs import PBSScheduler
 from mlxpy_core._scheduling._sge import SGEScheduler
@@ -66,7 +66,7 @@ def make_run(
         },
     }
     run.metadata.mkdir(parents=True)
-    run.info.write_text(dump_yaml(info))
+    info_path(run.path).write_text(dump_yaml(info))
     run.config.write_text("{}\n")
     return run
 
@@ -166,7 +166,7 @@ def test_one_that_died_ended_when_it_last_wrote(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     now = time.time()
-    os.utime(run.info, (now - 3600,) * 2)
+    os.utime(info_path(run.path), (now - 3600,) * 2)
     os.utime(file, (now - age_s,) * 2)
     reconcile_runs([run])
     info = read_info(run) or {}

@@ -8,9 +8,9 @@ from conftest import Project
 
 from mlxpy_core import Reader, Status
 from mlxpy_core._plugins._scheduler import SubmissionError
-from mlxpy_core._runs._info import job_of_this_process
 from mlxpy_core._scheduling._lsf import LSFScheduler
 from mlxpy_core._scheduling._pbs import PBSScheduler
+from mlxpy_core._scheduling._this_job import job_of_this_process
 
 APP = """
 import hydra, mlxpy

@@ -4,17 +4,27 @@ import contextlib
 import json
 import os
 import pickle
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Project, tree_of
+from conftest import MLXPY, Project, tree_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlxpy_core import InvalidNameError, Logger, MlxpyError, Reader, RunDirectory, StorageError
+from mlxpy_core import (
+    InvalidNameError,
+    Logger,
+    MlxpyError,
+    Reader,
+    RunDirectory,
+    StorageError,
+    dump_yaml,
+    load_yaml,
+)
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._runs._outcome import Outcome, keep_outcome, kept_outcome
 
@@ -168,6 +178,57 @@ def test_a_cache_that_another_user_wrote_is_not_believed(tmp_path: Path) -> None
     assert cached.exists()
 
 
+def submitted_run(logs: Path, scheduler: str, job_id: str) -> Path:
+    """Makes a run that says that it waits in a queue; gives its info.yaml."""
+    with Logger(logs) as logger:
+        info = Path(logger.log_dir, "metadata/info.yaml")
+    job = {"name": scheduler, "cluster": "", "scheduler_job_id": job_id, "may_come_back": True}
+    waiting = {
+        "status": "SUBMITTED",
+        "attempts": [],
+        "end_date": None,
+        "end_time": None,
+        "scheduler": job,
+    }
+    info.write_text(dump_yaml({**load_yaml(info.read_text()), **waiting}))
+    return info
+
+
+def test_a_scheduler_that_another_users_run_names_is_not_imported(
+    tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_root()
+    module = f"trap_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    info = submitted_run(tmp_path / "logs", f"{module}.Trap", "7")
+    os.chown(info, NOBODY, NOBODY)
+    told = [f"there is no scheduler '{module}.Trap' here to ask"]
+    assert Reader(tmp_path / "logs").troubles == told
+    assert not marker.exists()
+    os.chown(info, os.getuid(), os.getgid())
+    assert Reader(tmp_path / "logs").troubles == told
+    assert marker.exists()  # one's own run is believed
+
+
+@pytest.mark.parametrize(
+    "job_id", ["--clusters=evil", "7 --clusters=evil", "7,--clusters=evil", "$(evil)"]
+)
+def test_a_schedulers_command_gets_no_option_from_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job_id: str
+) -> None:
+    commands = Project(tmp_path / "commands")
+    for name in ("squeue", "sacct", "scontrol"):
+        commands.write(name, f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n').chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands.path}:{os.environ['PATH']}")
+    submitted_run(tmp_path / "logs", "SLURMScheduler", "78")
+    submitted_run(tmp_path / "logs", "SLURMScheduler", job_id)
+    Reader(tmp_path / "logs")
+    asked = (tmp_path / "asked").read_text()
+    assert "78" in asked
+    assert "evil" not in asked
+
+
 def test_what_is_shown_steers_neither_notebook_nor_terminal(tmp_path: Path) -> None:
     for number in (1, 2):
         with Logger(
@@ -178,6 +239,17 @@ def test_what_is_shown_steers_neither_notebook_nor_terminal(tmp_path: Path) -> N
     assert "<script>" not in results._repr_html_()
     assert "<b>" not in results._repr_html_()
     assert not {"\x1b", "\x07"} & set(repr(results))
+    for arguments in (
+        ["ls"],
+        ["ls", "--json"],
+        ["show", "1"],
+        ["diff", "1", "2"],
+        ["ls", "-c", "config.z"],
+    ):
+        command = [MLXPY, *arguments, "--logs", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "config" in done.stdout + done.stderr
+        assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
 
 
 # Names stay in the run's directory.

@@ -13,6 +13,7 @@ from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
 from mlxpy_core._operations import _waiting, wait_for_runs
 from mlxpy_core._operations._reconciling import reconcile
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._process import describe_process
 from mlxpy_core._scheduling._local import LocalScheduler
 
@@ -162,7 +163,9 @@ def waiting_runs(tmp_path: Path, *statuses: str) -> dict[RunDirectory, str]:
         directory.metadata.mkdir(parents=True)
         directory.config.write_text("{}\n")
         attempts = [{"status": status}] if status == "RUNNING" else []
-        directory.info.write_text(dump_yaml({"status": status, "attempts": attempts, "exception": None}))
+        info_path(directory.path).write_text(
+            dump_yaml({"status": status, "attempts": attempts, "exception": None})
+        )
         runs[directory] = f"7_{log_id}"
     return runs
 
@@ -195,7 +198,9 @@ def test_a_scheduler_that_does_not_answer_kills_nobody(
     def pause(seconds: float) -> None:
         scheduler.now += seconds
         if len(scheduler.asked) > 6:
-            run.info.write_text(run.info.read_text().replace("RUNNING", "COMPLETE"))
+            info_path(run.path).write_text(
+                info_path(run.path).read_text().replace("RUNNING", "COMPLETE")
+            )
 
     monkeypatch.setattr(scheduler, "pause", pause)
     ends = []
@@ -235,18 +240,18 @@ def test_the_last_word_of_a_run_whose_job_has_ended(
     if config:
         run.config.write_text(config)
     assert reconcile(run, job) is Status(word)
-    assert load_yaml(run.info.read_text())["status"] == word
+    assert load_yaml(info_path(run.path).read_text())["status"] == word
 
 
 def test_a_run_that_lives_or_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     (run,) = waiting_runs(tmp_path, "RUNNING")
-    info = load_yaml(run.info.read_text())
+    info = load_yaml(info_path(run.path).read_text())
     info["attempts"] = [{"status": "RUNNING", **describe_process()}]
-    run.info.write_text(dump_yaml(info))
+    info_path(run.path).write_text(dump_yaml(info))
     assert reconcile(run, Status.KILLED) is Status.RUNNING
-    run.info.write_text("damaged: [")
+    info_path(run.path).write_text("damaged: [")
     assert reconcile(run, Status.KILLED) is None
-    assert run.info.read_text() == "damaged: ["
+    assert info_path(run.path).read_text() == "damaged: ["
 
 
 def test_a_job_of_this_machine_that_cannot_be_started(tmp_path: Path) -> None:

@@ -37,13 +37,20 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MlxpyError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_printable(str(error))) from error
 
 
 def _unknown(ctx: click.Context, name: str) -> NoReturn:
     near = difflib.get_close_matches(name, _COMMANDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"give {', '.join(_COMMANDS)}"
     raise click.UsageError(f"no command {name!r}: {hint}", ctx)
+
+
+def _printable(text: str) -> str:
+    # It may quote names that somebody else has given to fields.
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @click.group(

@@ -1,15 +1,12 @@
 """The runs that the words of a command name, as the reader's rows."""
 
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._reading import ConfigList, Reader
@@ -29,7 +26,6 @@ def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
     """
     numbers = named_numbers(logs, words)
     click.get_current_context().with_resource(_warnings_as_lines())
-    _leave_pandas_out()
     reader = Reader(logs)
     for trouble in reader.troubles:
         click.echo(f"mlxpy: {trouble}", err=True)
@@ -68,21 +64,6 @@ def no_runs(logs: Path, words: Sequence[str]) -> str:
     return (
         f"no run in {str(logs)!r} answers {' '.join(words)!r}" if words else f"no runs in {str(logs)!r}"
     )
-
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError(name=fullname)
-
-
-def _leave_pandas_out() -> None:
-    # pyarrow imports pandas with the first array that it makes, to know its types if it is given some:
-    # half of the time that `mlxpy ls` would take. It tries once.
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, finder := _NoPandas())
-        pa.array([0])
-        sys.meta_path.remove(finder)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from mlxpy_core._runs._directory import is_run_name
 from mlxpy_core._runs._info_file import INFO_FILE
 from mlxpy_core._runs._summary import read_lazy_names
 
+from ._arrays import arrow_array, arrow_integers, numpy_array
 from ._cache_place import CachePlace
 from ._columns import TypedColumns, encode_rows
 from ._matching import matching_rows
@@ -73,8 +74,8 @@ class Catalog:
         )[order]
         self.ended = np.zeros(len(self), dtype=bool)
         for index, places in self._by_table(np.arange(len(self))):
-            ended = self._segments[index].table[ENDED].take(self._rows[places])
-            self.ended[places] = ended.to_numpy(zero_copy_only=False)
+            ended = self._segments[index].table[ENDED].take(arrow_integers(self._rows[places]))
+            self.ended[places] = numpy_array(ended)
 
     def __len__(self) -> int:
         return len(self.log_ids)
@@ -142,10 +143,11 @@ class Catalog:
         codes = np.zeros(len(self), dtype=np.int64)
         variants: dict[str, int] = {}
         for index, places in self._by_table(np.arange(len(self))):
-            texts = self._segments[index].table[LAZY].take(self._rows[places]).combine_chunks()
+            rows = arrow_integers(self._rows[places])
+            texts = self._segments[index].table[LAZY].take(rows).combine_chunks()
             encoded = texts.dictionary_encode()
             known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
-            codes[places] = np.array(known)[encoded.indices.to_numpy()]
+            codes[places] = np.array(known)[numpy_array(encoded.indices)]
         return codes, [read_lazy_names(text) for text in variants]
 
     def _by_table(self, positions: Ints) -> Iterator[tuple[int, Ints]]:
@@ -330,11 +332,11 @@ def _concatenated(tables: dict[bool, list[pa.Table]]) -> Iterator[tuple[pa.Table
 def _table_of(records: Sequence[RunRecord]) -> pa.Table:
     table = encode_rows([record.fields for record in records])
     own = {
-        LOG_ID: pa.array([record.log_id for record in records], pa.int64()),
-        CHANGED: pa.array([record.stamp[0] for record in records], pa.int64()),
-        SIZE: pa.array([record.stamp[1] for record in records], pa.int64()),
-        ENDED: pa.array([record.ended for record in records], pa.bool_()),
-        LAZY: pa.array([record.lazy for record in records], pa.string()),
+        LOG_ID: arrow_array([record.log_id for record in records], pa.int64()),
+        CHANGED: arrow_array([record.stamp[0] for record in records], pa.int64()),
+        SIZE: arrow_array([record.stamp[1] for record in records], pa.int64()),
+        ENDED: arrow_array([record.ended for record in records], pa.bool_()),
+        LAZY: arrow_array([record.lazy for record in records], pa.string()),
     }
     for name, column in own.items():
         table = table.append_column(name, column)

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 
 from mlxpy_core._runs._names import is_unicode
 
+from ._arrays import arrow_array, arrow_integers
+
 ARROW_TYPES = {
     "i": pa.int64(),
     "f": pa.float64(),
@@ -66,13 +68,13 @@ def _encode_column(values: list[Any]) -> dict[str, pa.Array]:
     types = set(map(type, values))
     if len(types) == 1 and (kind := _KIND_BY_TYPE.get(types.pop())):
         with contextlib.suppress(OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
-            return {kind: pa.array(values, ARROW_TYPES[kind])}
+            return {kind: arrow_array(values, ARROW_TYPES[kind])}
     columns: dict[str, list[Any]] = {}
     for index, value in enumerate(values):
         if value is not MISSING:
             kind = kind_of(value)
             columns.setdefault(kind, [None] * len(values))[index] = _encode(value, kind)
-    return {kind: pa.array(column, ARROW_TYPES[kind]) for kind, column in columns.items()}
+    return {kind: arrow_array(column, ARROW_TYPES[kind]) for kind, column in columns.items()}
 
 
 class TypedColumns:
@@ -93,6 +95,7 @@ class TypedColumns:
     def values(self, field: str, rows: Any) -> list[Any]:
         """Gives the field's values in the rows of these indices, `MISSING` where there is none."""
         values: list[Any] = [MISSING] * len(rows)
+        rows = arrow_integers(rows)
         for kind, column in self.kinds.get(field, {}).items():
             for index, value in enumerate(column.take(rows).to_pylist()):
                 if value is not None:
@@ -101,6 +104,7 @@ class TypedColumns:
 
     def kinds_in(self, field: str, rows: Any) -> set[str]:
         """Tells of which kinds the field's values in these rows are."""
+        rows = arrow_integers(rows)
         return {
             kind
             for kind, column in self.kinds.get(field, {}).items()
@@ -111,6 +115,7 @@ class TypedColumns:
         """Gives one of the field's values in these rows, with its kind; more of them if it varies."""
         distinct: set[tuple[str, Any]] = set()
         present = 0
+        rows = arrow_integers(rows)
         for kind, column in self.kinds.get(field, {}).items():
             values = column.take(rows).drop_null()
             present += len(values)

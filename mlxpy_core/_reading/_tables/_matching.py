@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from mlxpy_core._reading._query._predicate import Comparison, Connective, Predicate
 
+from ._arrays import arrow_array, arrow_scalar, numpy_array
 from ._columns import TypedColumns
 
 Mask = npt.NDArray[np.bool_]
@@ -34,6 +35,7 @@ _ARROW_ORDERINGS = {
     ">=": pc.greater_equal,
 }
 _NEGATIONS = {"!=": "==", "not in": "in"}
+_FALSE = arrow_scalar(False, pa.bool_())
 
 
 def matching_rows(predicate: Predicate, columns: TypedColumns) -> Mask:
@@ -86,8 +88,8 @@ def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask
     if not candidates:
         return np.zeros(len(column), dtype=bool)
     if len(candidates) == 1:
-        return _as_mask(pc.equal(column, pa.scalar(candidates[0], column.type)))
-    return _as_mask(pc.is_in(column, value_set=pa.array(candidates, column.type)))
+        return _as_mask(pc.equal(column, arrow_scalar(candidates[0], column.type)))
+    return _as_mask(pc.is_in(column, value_set=arrow_array(candidates, column.type)))
 
 
 def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mask:
@@ -103,7 +105,7 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
         symbol, value = _float_bound(symbol, value)
     if value is None:
         return _as_mask(column.is_valid()) if symbol == "all" else np.zeros(len(column), dtype=bool)
-    return _as_mask(_ARROW_ORDERINGS[symbol](column, pa.scalar(value, column.type)))
+    return _as_mask(_ARROW_ORDERINGS[symbol](column, arrow_scalar(value, column.type)))
 
 
 def _integer_bound(symbol: str, value: float | int) -> tuple[str, int | None]:
@@ -191,5 +193,4 @@ def _can_be_stored(text: str) -> bool:
 
 
 def _as_mask(answers: Any) -> Mask:
-    mask: Mask = pc.fill_null(answers, False).to_numpy(zero_copy_only=False)
-    return mask
+    return numpy_array(pc.fill_null(answers, _FALSE))

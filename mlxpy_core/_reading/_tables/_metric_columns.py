@@ -23,6 +23,7 @@ from mlxpy_core._io._progress import with_progress
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
 from mlxpy_core._runs._names import is_unicode
 
+from ._arrays import arrow_array, arrow_integers, numpy_array
 from ._cache_place import CachePlace
 from ._catalog import Catalog, UnreadableRunWarning, current_places
 from ._columns import ARROW_TYPES
@@ -114,7 +115,7 @@ class MetricColumns:
         column = pa.chunked_array(chunks, value_type)
         order = np.concatenate([places for _, places, _ in located]) if located else positions
         in_order = np.array_equal(order, np.arange(len(order)))
-        return column if in_order else column.take(np.argsort(order))
+        return column if in_order else column.take(arrow_integers(np.argsort(order)))
 
     def _log(self, log: str) -> "_Log":
         if log not in self._logs:
@@ -224,14 +225,14 @@ class _Batch:
             self._put(f"{key}:{kind}", index, cell)
             if len(values) < len(rows):
                 numbers = [number for number, row in enumerate(rows) if key in row]
-                self._put(f"{key}:{ROWS}", index, pa.array(numbers, pa.int64()))
+                self._put(f"{key}:{ROWS}", index, arrow_integers(numbers))
 
     def table(self, log_ids: Ints, changed: Ints, sizes: Ints) -> pa.Table:
         positions = np.array(self.positions, dtype=np.int64)
         columns = {
-            LOG_ID: pa.array(log_ids[positions]),
-            CHANGED: pa.array(changed[positions]),
-            SIZE: pa.array(sizes[positions]),
+            LOG_ID: arrow_integers(log_ids[positions]),
+            CHANGED: arrow_integers(changed[positions]),
+            SIZE: arrow_integers(sizes[positions]),
         }
         for name, cells in self._cells.items():
             columns[name] = _list_array(cells, len(positions))
@@ -307,10 +308,10 @@ def _encode_cell(values: list[Any]) -> tuple[str, pa.Array]:
         kind = "s"
     if kind != "j":
         try:
-            return kind, pa.array(values, ARROW_TYPES[kind])
+            return kind, arrow_array(values, ARROW_TYPES[kind])
         except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):  # beyond 64 bits, no Unicode
             pass
-    return "j", pa.array([json.dumps(value) for value in values], pa.string())
+    return "j", arrow_array([json.dumps(value) for value in values], pa.string())
 
 
 def _exact(values: list[Any]) -> bool:
@@ -323,8 +324,9 @@ def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:
     for index, cell in cells.items():
         lengths[index + 1] = len(cell)
         missing[index] = False
-    offsets = pa.array(np.cumsum(lengths), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.concat_arrays(cells.values()), mask=pa.array(missing))
+    offsets = arrow_integers(np.cumsum(lengths)).cast(pa.int32())
+    mask = arrow_array(missing.tolist(), pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays(cells.values()), mask=mask)
 
 
 def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:
@@ -340,7 +342,7 @@ def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:
 def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
         return column.slice(rows[0], len(rows))  # not copied
-    return column.take(rows)
+    return column.take(arrow_integers(rows))
 
 
 def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> tuple[Ints, list[Values]]:
@@ -349,13 +351,13 @@ def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> tuple[Ints, list
     if name not in table.schema.names:
         return np.zeros(0, dtype=np.int64), []
     lists = _take(table[name], rows).combine_chunks()
-    places = np.flatnonzero(lists.is_valid().to_numpy(zero_copy_only=False))
-    offsets = lists.offsets.to_numpy()
+    places = np.flatnonzero(numpy_array(lists.is_valid()))
+    offsets = numpy_array(lists.offsets)
     bounds = zip(offsets[places].tolist(), offsets[places + 1].tolist(), strict=True)
     values = lists.values
     if kind in "sj" or values.null_count:
         return places, [_decode(values[start:end], kind) for start, end in bounds]
-    plain = values.to_numpy(zero_copy_only=False)
+    plain = numpy_array(values)
     return places, [plain[start:end] for start, end in bounds]
 
 
@@ -364,8 +366,7 @@ def _decode(values: pa.Array, kind: str) -> Values:
         return _objects([json.loads(text) for text in values.to_pylist()])
     if kind == "s" or values.null_count:
         return _objects(values.to_pylist())
-    array: Values = values.to_numpy(zero_copy_only=False)
-    return array
+    return numpy_array(values)
 
 
 def _objects(values: list[Any]) -> Values:

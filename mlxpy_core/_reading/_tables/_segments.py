@@ -20,6 +20,8 @@ import pyarrow as pa
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._files import TEMPORARY, whole_file
 
+from ._arrays import arrow_integers, numpy_array
+
 LOG_ID, CHANGED, SIZE = "#log_id", "#changed", "#size"
 """The columns that name a row's run: its number, and the stamp of its info.yaml."""
 
@@ -52,7 +54,7 @@ class Segment:
     @classmethod
     def of(cls, table: pa.Table, path: Path | None = None) -> "Segment":
         """Takes a table with the three columns that name its runs."""
-        log_ids, changed, sizes = (table[name].to_numpy() for name in (LOG_ID, CHANGED, SIZE))
+        log_ids, changed, sizes = (numpy_array(table[name]) for name in (LOG_ID, CHANGED, SIZE))
         return cls(table, log_ids, changed, sizes, path)
 
     @property
@@ -113,7 +115,7 @@ class SegmentStore:
             for segment, rows in ours
             if (too_many and not segment.large) or len(rows) < segment.table.num_rows / 2
         ]
-        tables = [segment.table.take(rows) for segment, rows in merged if len(rows)]
+        tables = [segment.table.take(arrow_integers(rows)) for segment, rows in merged if len(rows)]
         if tables:
             self.add(pa.concat_tables(tables, promote_options="default"))
         for segment, _ in merged:

@@ -1,0 +1,146 @@
+"""The checks of the project, each a session: ``nox -l`` lists them, ``.ci/run`` runs most of them.
+
+Sessions run in the environment that nox runs in, which has the extra ``test``; those that need another
+one make it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.13", "1.4.0rc3")]
+"""The versions of Python and Hydra that the smoke tests run against: the first supported to the last."""
+
+PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
+DIST = Path("dist")
+
+nox.needs_version = ">=2024.3.2"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Looks for mistakes and for code that is not formatted."""
+    run_module(session, "ruff", "check", ".")
+    run_module(session, "ruff", "format", "--check", ".")
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Checks the type hints."""
+    run_module(session, "mypy")
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Runs the tests, or those that the arguments choose."""
+    run_module(session, "pytest", "-q", "-n", "auto", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def clusters(session: nox.Session) -> None:
+    """Runs the tests that submit to the Slurm, the OAR and the Grid Engine of this machine."""
+    run_module(session, "pytest", "-q", "tests/test_clusters.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def grid_engine(session: nox.Session) -> None:
+    """Runs the tests that submit to a Grid Engine, with one beside them for as long as they run."""
+    if shutil.which("qconf") is None:
+        session.skip("there is no Grid Engine: .ci/clusters/grid_engine install")
+    pytest = [sys.executable, "-m", "pytest", "-q", "-n", "4", "tests/test_clusters.py", "-k", "sge"]
+    session.run(".ci/clusters/grid_engine", "beside", *pytest, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def torch(session: nox.Session) -> None:
+    """Runs the tests with torch and JAX, which are installed into this environment."""
+    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax")
+    files = ["tests/test_metrics.py", "tests/test_artifacts.py", "tests/test_ranks.py"]
+    run_module(session, "pytest", "-q", *files, "-k", "torch or jax", *session.posargs)
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Builds the source distribution, and the wheel from it, into dist/, and checks both."""
+    session.install("build", "twine", "setuptools >=70.1")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", str(DIST), ".", silent=True)
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, DIST.iterdir()))
+
+
+@nox.session(venv_backend="none", requires=["dist"])
+@nox.parametrize(["version", "hydra"], VERSIONS)
+def smoke(session: nox.Session, version: str, hydra: str) -> None:
+    """Runs the smoke tests on the built wheel; where a Python is not installed, with this one."""
+    python = interpreter(version) or sys.executable
+    session.run(python, "--version")
+    (wheel,) = DIST.glob("*.whl")
+    requirements = [f"hydra-core=={hydra}", "pytest", "pytest-xdist", "hypothesis", "pexpect"]
+    with tempfile.TemporaryDirectory() as place:
+        session.run(python, "-m", "venv", f"{place}/environment")
+        installed = f"{place}/environment/bin/python"
+        session.run(installed, "-m", "pip", "install", "-q", str(wheel), *requirements)
+        copy_tracked_files(Path(place, "clone"))
+        for package in PACKAGES:  # what is tested is the wheel
+            shutil.rmtree(Path(place, "clone", package))
+        with session.chdir(f"{place}/clone"):
+            session.run(installed, "-m", "pytest", "-q", "-n", "2", "-m", "smoke", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def readme(session: nox.Session) -> None:
+    """Runs the README's first command, which sets up and trains, in a copy of the tracked files."""
+    command = re.search(r"^```sh\n(.+)\n```$", Path("README.md").read_text(), re.MULTILINE)
+    if command is None:
+        session.error("README.md has no block of shell commands")
+    with tempfile.TemporaryDirectory() as place:
+        copy_tracked_files(Path(place))
+        with session.chdir(place):
+            session.run("bash", "-c", command[1])
+
+
+@nox.session(venv_backend="none")
+def benchmarks(session: nox.Session) -> None:
+    """Measures speed, as ratios: all benchmarks, or those that the arguments name."""
+    run_module(session, "benchmarks", *session.posargs)
+
+
+@nox.session
+def hooks(session: nox.Session) -> None:
+    """Runs the checks that a commit runs, see .pre-commit-config.yaml, on all files."""
+    session.install("pre-commit")
+    session.run("pre-commit", "run", "--all-files", *session.posargs)
+
+
+def run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    """Runs a module with the interpreter that nox runs with, wherever ``PATH`` leads."""
+    session.run(sys.executable, "-m", module, *arguments)
+
+
+def interpreter(version: str) -> str | None:
+    """Finds an interpreter on the PATH, or of pyenv, that starts; a shim may not."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = sorted(pyenv.glob(f"{version}.*/bin/python"))
+    for candidate in (f"python{version}", *map(str, found)):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return candidate
+    return None
+
+
+def copy_tracked_files(place: Path) -> None:
+    """Copies the files that git tracks, as they are now."""
+    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
+    for name in filter(os.path.lexists, listed.split("\0")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(name, place / name, follow_symlinks=False)

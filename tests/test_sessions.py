@@ -1,0 +1,45 @@
+"""What is said about the sessions of noxfile.py, and the versions that they run against."""
+
+import configparser
+import importlib.util
+import re
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+
+registry = pytest.importorskip("nox.registry")
+
+
+@pytest.fixture(scope="module")
+def noxfile() -> Any:
+    spec = importlib.util.spec_from_file_location("noxfile", REPOSITORY / "noxfile.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_versions_that_are_promised_are_those_that_are_tested(noxfile: Any) -> None:
+    (first_python, first_hydra), *_, (last_python, last_hydra) = noxfile.VERSIONS
+    readme = (REPOSITORY / "README.md").read_text()
+    promised = f"Python {first_python} to {last_python} and hydra-core {first_hydra} to {last_hydra}"
+    assert promised in readme
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    pythons = re.findall(r"Python :: (3\.\d+)$", setup["metadata"]["classifiers"], re.MULTILINE)
+    assert (pythons[0], pythons[-1]) == (first_python, last_python)
+    assert {python for python, _ in noxfile.VERSIONS} <= set(pythons)
+    assert setup["options"]["python_requires"] == f">={first_python}"
+    assert f"\nhydra-core >={first_hydra}," in setup["options"]["install_requires"]
+
+
+@pytest.mark.usefixtures("noxfile")
+def test_the_sessions_that_are_named_exist() -> None:
+    sessions = set(registry.get())
+    contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"\bnox -s (\w+)", contributing))
+    (loop,) = re.findall(r"^for session in (.*); do$", (REPOSITORY / ".ci" / "run").read_text(), re.M)
+    assert set(loop.split()) <= sessions
+    assert named == sessions
