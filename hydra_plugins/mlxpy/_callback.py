@@ -28,6 +28,7 @@ from mlxpy_core import (
 from mlxpy_core._outcome import Outcome, keep_outcome
 from mlxpy_core._placement import place_run
 
+from ._composing._sweep_configs import compose_once
 from ._exits import report_exits
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -38,7 +39,6 @@ from ._outputs import (
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
-from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
 

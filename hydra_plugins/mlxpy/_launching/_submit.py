@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import Launch, MlxpyError, RunDirectory, plain_config, take_run_directory
 from mlxpy_core._completed import completed_runs, config_key
 from mlxpy_core._directories import next_run_directory
@@ -34,8 +35,7 @@ from mlxpy_core._versioning import job_environment
 
 from ._config_directories import frozen_config_words
 from ._job_command import Face, face_of, program_words
-from ._override_values import typed_overrides
-from ._results import wait_for_results
+from ._job_results import wait_for_results
 from ._script_options import JobOptions
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
