@@ -15,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import MlxpyError, current_run, get_logger
-from mlxpy_core._versioning import find_version_manager
+from mlxpy_core import MlxpyError, current_run, find_version_manager, get_logger
 
 from ._command_line import CommandLine, parse_command_line
 from ._context import Context

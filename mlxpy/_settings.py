@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import MlxpyError, dump_yaml
-from mlxpy_core._versioning import current_copy, original_place, recorded_launch
+from mlxpy_core import MlxpyError, current_copy, dump_yaml, original_place, recorded_launch
 
 FILE_NAME = "mlxpy.yaml"
 

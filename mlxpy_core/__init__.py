@@ -1,6 +1,7 @@
-"""The engine of mlxpy: run directories, metadata, the logger and the reader.
+"""The engine of mlxpy: run directories, metadata, the logger, schedulers and the reader.
 
-It knows nothing of Hydra. The faces, ``hydra_plugins.mlxpy`` and ``mlxpy``, are built on it.
+It knows nothing of Hydra. The faces, ``hydra_plugins.mlxpy`` and ``mlxpy``, are built on it and use the
+names that stand here; those of them that are for users are in `mlxpy`, too.
 """
 
 import importlib
@@ -9,66 +10,135 @@ from typing import TYPE_CHECKING, Any
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
-from ._runs._directory import RunDirectory, is_run_name, take_run_directory
+from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import rank_of_this_process
 from ._runs._status import Status
+from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
 from ._tracking._run import Run, current_run
-from ._versioning import Version, VersionManager
+from ._versioning import (
+    Version,
+    VersionManager,
+    current_copy,
+    find_version_manager,
+    job_environment,
+    launch_of_this_process,
+    original_place,
+    record_launch,
+    recorded_launch,
+    restart,
+    runs_from_copy,
+)
 
 if TYPE_CHECKING:
+    from ._operations import reconcile, wait_for_runs
+    from ._operations._completed import completed_runs, config_key
+    from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import Scheduler, SubmissionError
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
     from ._runs._config import plain_config
+    from ._runs._outcome import Outcome, keep_outcome, kept_outcome
+    from ._scheduling._find_scheduler import find_scheduler
+    from ._scheduling._job import Job
+    from ._scheduling._local import LocalScheduler
+    from ._scheduling._script import ScriptOptions
+    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
     "ArtifactType",
+    "Attempt",
     "ConfigList",
     "GroupedConfigList",
+    "Grouping",
     "InvalidNameError",
+    "Job",
     "Launch",
+    "LocalScheduler",
     "Logger",
     "MlxpyError",
+    "Outcome",
     "QueryError",
     "Reader",
     "Run",
     "RunDirectory",
     "RunEndedError",
     "Scheduler",
+    "ScriptOptions",
     "Status",
     "StorageError",
     "SubmissionError",
     "UnstorableValueError",
     "Version",
     "VersionManager",
+    "completed_runs",
+    "config_key",
+    "current_copy",
     "current_run",
     "dump_yaml",
+    "find_scheduler",
+    "find_version_manager",
+    "frozen_configs",
     "get_logger",
     "hookimpl",
     "is_run_name",
+    "job_environment",
+    "keep_outcome",
+    "kept_outcome",
+    "launch_of_this_process",
+    "load_class",
     "load_yaml",
+    "next_run_directory",
+    "original_place",
     "plain_config",
+    "print_plan",
     "rank_of_this_process",
+    "reconcile",
+    "record_launch",
+    "recorded_launch",
     "relative_to_launch",
+    "restart",
+    "run_names",
+    "runs_from_copy",
+    "submit_jobs",
+    "take_run",
     "take_run_directory",
+    "wait_for_runs",
 ]
 
+# A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
 _LATER = {
     "ConfigList": "_reading",
     "GroupedConfigList": "_reading",
+    "Grouping": "_scheduling._submission",
+    "Job": "_scheduling._job",
+    "LocalScheduler": "_scheduling._local",
+    "Outcome": "_runs._outcome",
     "QueryError": "_reading",
     "Reader": "_reading",
     "Scheduler": "_plugins._scheduler",
+    "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",
+    "completed_runs": "_operations._completed",
+    "config_key": "_operations._completed",
+    "find_scheduler": "_scheduling._find_scheduler",
+    "frozen_configs": "_versioning._frozen_configs",
     "hookimpl": "_plugins._hooks",
+    "keep_outcome": "_runs._outcome",
+    "kept_outcome": "_runs._outcome",
+    "load_class": "_plugins._dotted",
     "plain_config": "_runs._config",
+    "print_plan": "_scheduling._submission",
+    "reconcile": "_operations",
+    "run_names": "_scheduling._submission",
+    "submit_jobs": "_scheduling._submission",
+    "wait_for_runs": "_operations",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
     if name in _LATER:
         return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,8 @@ import pytest
 from conftest import CONFIG, Cluster, Project, ended, need_cluster, wait_until
 from omegaconf import OmegaConf
 
+from hydra_plugins.mlxpy._launching._script_options import script_options
 from hydra_plugins.mlxpy._nodes import SlurmLauncherNode
-from hydra_plugins.mlxpy._script_options import script_options
 from mlxpy_core import Reader, Status
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 

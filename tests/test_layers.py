@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 ENGINE = sorted((REPOSITORY / "mlxpy_core").rglob("*.py"))
-PLUGINS = sorted((REPOSITORY / "hydra_plugins" / "mlxpy").glob("*.py"))
+PLUGINS = sorted((REPOSITORY / "hydra_plugins" / "mlxpy").rglob("*.py"))
 SCANNED = [path for path in PLUGINS if not path.name.startswith("_") or path.name == "__init__.py"]
 
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
 
-from hydra_plugins.mlxpy._config_copy import Copies
-from hydra_plugins.mlxpy._sweep_configs import ComposedConfigs, compose_once
+from hydra_plugins.mlxpy._composing._config_copy import Copies
+from hydra_plugins.mlxpy._composing._sweep_configs import ComposedConfigs, compose_once
 
 pytestmark = pytest.mark.smoke
 

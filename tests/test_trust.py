@@ -341,7 +341,7 @@ UMASK = """
 import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[1], 8))
-from mlxpy_core import Launch, Logger, Reader, take_run_directory
+from mlxpy_core import Logger, Reader, launch_of_this_process, take_run_directory
 from mlxpy_core._versioning._frozen_configs import frozen_configs
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._slurm import SLURMScheduler

@@ -14,19 +14,22 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mlxpy_core import (
+    Attempt,
     Logger,
     MlxpyError,
+    Outcome,
     Run,
     current_run,
+    keep_outcome,
+    launch_of_this_process,
+    load_class,
     plain_config,
     rank_of_this_process,
     relative_to_launch,
+    take_run,
 )
-from mlxpy_core._plugins._dotted import load_class
-from mlxpy_core._runs._outcome import Outcome, keep_outcome
-from mlxpy_core._tracking._attempt import Attempt, take_run
-from mlxpy_core._versioning._launches import launch_of_this_process
 
+from ._composing._sweep_configs import compose_once
 from ._exits import report_exits
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -37,7 +40,6 @@ from ._outputs import (
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
-from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
 

@@ -7,9 +7,16 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from mlxpy_core import Launch, MlxpyError, relative_to_launch
-from mlxpy_core._versioning import find_version_manager, record_launch, restart, runs_from_copy
-from mlxpy_core._versioning._launches import launch_of_this_process
+from mlxpy_core import (
+    Launch,
+    MlxpyError,
+    find_version_manager,
+    launch_of_this_process,
+    record_launch,
+    relative_to_launch,
+    restart,
+    runs_from_copy,
+)
 
 from ._callback import stop
 from ._outputs import write_run_where_typed, write_sweep_where_typed

@@ -1,6 +1,9 @@
 """Where Hydra writes: a place of its own choice, of the user's, or a run's directory."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from contextlib import ExitStack
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -50,6 +53,14 @@ def write_sweep_where_typed(config: DictConfig, launch: Launch, *, in_run_direct
     if _move_out_of_copy(config.hydra.sweep, launch) and not in_run_directories:
         place = os.path.join(launch.launch_dir, str(written["dir"]))
         override_everywhere(config, f"hydra.sweep.dir={as_override_value(place)}")
+
+
+def divert_sweep_directory(config: DictConfig) -> None:
+    """Has the sweeper write its multirun.yaml to a directory that is gone at the end."""
+    temporary = tempfile.mkdtemp(prefix="mlxpy-dry-run-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweep.dir = temporary
 
 
 def _move_out_of_copy(node: DictConfig, launch: Launch) -> bool:

@@ -21,12 +21,12 @@ class MlxpLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from ._sweep_configs import compose_once
+        from ._composing._sweep_configs import compose_once
 
         self._context = hydra_context
         self._config = config
         if self._options["dry_run"]:
-            from ._dry_run import divert_sweep_directory
+            from ._outputs import divert_sweep_directory
 
             divert_sweep_directory(config)
         compose_once(hydra_context.config_loader, config)
@@ -34,6 +34,6 @@ class MlxpLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from ._submit import submit_sweep
+        from ._launching._submit import submit_sweep
 
         return submit_sweep(self._context, self._config, self._options, job_overrides, initial_job_idx)

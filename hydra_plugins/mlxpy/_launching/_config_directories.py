@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from mlxpy_core._versioning._frozen_configs import frozen_configs
+from mlxpy_core import frozen_configs
 
 # The providers by which Hydra calls them.
 _OPTIONS = {"main": "--config-path", "command-line": "--config-dir"}

@@ -15,23 +15,32 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlxpy_core import MlxpyError, RunDirectory, plain_config, take_run_directory
-from mlxpy_core._operations._completed import completed_runs, config_key
-from mlxpy_core._plugins._scheduler import Scheduler
-from mlxpy_core._runs._directory import next_run_directory
-from mlxpy_core._runs._outcome import kept_outcome
-from mlxpy_core._scheduling._find_scheduler import find_scheduler
-from mlxpy_core._scheduling._job import Job
-from mlxpy_core._scheduling._local import LocalScheduler
-from mlxpy_core._scheduling._script import ScriptOptions
-from mlxpy_core._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
-from mlxpy_core._versioning import job_environment
-from mlxpy_core._versioning._launches import launch_of_this_process
+from hydra_plugins.mlxpy._override_values import typed_overrides
+from mlxpy_core import (
+    Grouping,
+    Job,
+    LocalScheduler,
+    MlxpyError,
+    RunDirectory,
+    Scheduler,
+    ScriptOptions,
+    completed_runs,
+    config_key,
+    find_scheduler,
+    job_environment,
+    kept_outcome,
+    launch_of_this_process,
+    next_run_directory,
+    plain_config,
+    print_plan,
+    run_names,
+    submit_jobs,
+    take_run_directory,
+)
 
 from ._config_directories import frozen_config_words
 from ._job_command import Face, face_of, program_words
-from ._override_values import typed_overrides
-from ._results import wait_for_results
+from ._job_results import wait_for_results
 from ._script_options import JobOptions
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"

@@ -10,12 +10,17 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from mlxpy_core import MlxpyError, RunDirectory, Status
-from mlxpy_core._operations import reconcile, wait_for_runs
-from mlxpy_core._plugins._scheduler import Scheduler
-from mlxpy_core._runs._outcome import kept_outcome
-from mlxpy_core._scheduling._local import LocalScheduler
-from mlxpy_core._scheduling._submission import run_names
+from mlxpy_core import (
+    LocalScheduler,
+    MlxpyError,
+    RunDirectory,
+    Scheduler,
+    Status,
+    kept_outcome,
+    reconcile,
+    run_names,
+    wait_for_runs,
+)
 
 
 class JobEndedError(MlxpyError):

@@ -7,10 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlxpy_core import MlxpyError
-from mlxpy_core._scheduling._script import ScriptOptions
-
-from ._override_values import typed_overrides
+from hydra_plugins.mlxpy._override_values import typed_overrides
+from mlxpy_core import MlxpyError, ScriptOptions
 
 _SIGNAL_DELAY_S = 120  # submitit's
 # Options of submitit_slurm that are no directives of their own name and value.

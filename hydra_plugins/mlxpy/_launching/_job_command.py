@@ -13,10 +13,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.mlxpy._outputs import has_default_output
+from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
-
-from ._outputs import has_default_output
-from ._override_values import as_override_value
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
