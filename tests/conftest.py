@@ -110,6 +110,10 @@ class Project:
     def info(self, log_id: int = 1, logs: str = "logs") -> Any:
         return self.yaml(log_id, "info", logs)
 
+    def job_id(self, log_id: int) -> str:
+        """Gives the id that the submitter noted of a run's job."""
+        return str(load_yaml(self.file(log_id, ".keys/job.yaml").read_text())["scheduler_job_id"])
+
     def statuses(self, logs: str = "logs") -> list[str]:
         """Gives the runs' words; none of a run that has not written its first one."""
         ids = (i for i in self.run_ids(logs) if self.file(i, "metadata/info.yaml", logs).exists())

@@ -80,6 +80,7 @@ def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
 #SBATCH --time=10
 #SBATCH --mem=2G
 
+grep -qsx 'run_id: {jobs.info(1)["run_id"]}' {logs}/1/metadata/info.yaml || exec >> "${{TMPDIR:-/tmp}}/mlxpy-{jobs.info(1)["run_id"]}.log" 2>&1
 cd {jobs.path} || exit 1
 export A=$(echo one two)
 export MLXPY_RUN_DIRECTORY={logs}/1

@@ -5,9 +5,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._info import RUN_ID_VARIABLE
 from mlxpy_core._runs._info_file import info_path
 
 from ._bundle import is_still_the_run, lines_of_bundle
@@ -80,7 +82,7 @@ def job_script(
     run: Path,
     work_dir: str,
     command: Sequence[str],
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Writes the script of one job.
 
@@ -100,10 +102,11 @@ def job_script(
     lines = [
         *_head(scheduler, options, f"{run.parent.name}/{run.name}", output or []),
         *([redirection] if output is None else []),
+        *(_keep_away(run, environment[RUN_ID_VARIABLE]) if RUN_ID_VARIABLE in environment else []),
         *(["exec 2>&1"] if options.stderr_to_stdout else []),
         *([change_directory] if written_by_user else []),
         *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
-        *(_export(name, value) for name, value in (environment or {}).items()),
+        *(_export(name, value) for name, value in environment.items()),
         *([] if written_by_user else [change_directory]),
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),
@@ -230,6 +233,12 @@ def _export(name: str, value: str) -> str:
     # What the job's environment has there stays.
     rest = f'"${{{name}:+:${name}}}"' if name.endswith("PATH") else ""
     return f"export {name}={_quoted(value)}{rest}"
+
+
+def _keep_away(run: Path, run_id: str) -> list[str]:
+    """Writes what keeps a script's output from a directory that is another run's when its turn comes."""
+    log = f'"${{TMPDIR:-/tmp}}/mlxpy-{run_id}.log"'
+    return [f"grep -qsx 'run_id: {run_id}' {_quoted(info_path(run))} || exec >> {log} 2>&1"]
 
 
 def _wrapped(command: Sequence[str]) -> str:

@@ -94,12 +94,6 @@ def _is_run(directory: RunDirectory, run_id: str) -> bool:
 def _without_its_directory(directory: RunDirectory) -> RunDirectory:
     """Makes a temporary directory for a run whose own was moved or removed while its job waited."""
     temporary = temporary_directory(directory)
-    for descriptor, name in ((1, "log.stdout"), (2, "log.stderr")):
-        # The scheduler has opened the file by its path: it is another run's.
-        if _is_open_at(descriptor, directory.path / name):
-            file = os.open(temporary.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            os.dup2(file, descriptor)
-            os.close(file)
     print(
         f"mlxpy: the directory {directory.path} of run {directory.log_id} was moved, removed or "
         f"replaced while its job waited: nothing is logged there, what the program writes is in "
@@ -107,13 +101,6 @@ def _without_its_directory(directory: RunDirectory) -> RunDirectory:
         file=sys.stderr,
     )
     return temporary
-
-
-def _is_open_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except OSError:
-        return False
 
 
 def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIdentity | None) -> bool:
