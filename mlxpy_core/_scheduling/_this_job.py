@@ -8,17 +8,22 @@ from mlxpy_core._runs._info import JobIdentity
 from ._find_scheduler import find_scheduler_class, known_schedulers
 
 
-def job_of_this_process(name: str | None) -> JobIdentity | None:
+def job_of_this_process(name: str | None, *, by_script: bool = False) -> JobIdentity | None:
     """Returns the job that this process belongs to; None if it belongs to none.
 
     Args:
         name: the name of the scheduler that the run was submitted to; None if it was not submitted: each
             scheduler is asked then.
+        by_script: whether the run's script has started this process. Where the scheduler tells its jobs
+            no id, that is all that makes it one.
     """
     if name:
         try:
-            return find_scheduler_class(name).job_of(os.environ)
+            scheduler = find_scheduler_class(name)
         except MlxpyError:  # the plugin is not installed here
-            return None
+            return JobIdentity(None) if by_script else None
+        if by_script and not scheduler.job_variable:
+            return JobIdentity(None)
+        return scheduler.job_of(os.environ)
     found = (scheduler.job_of(os.environ) for scheduler in known_schedulers().values())
     return next(filter(None, found), None)

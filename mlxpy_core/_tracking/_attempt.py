@@ -59,18 +59,23 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1) -> Attempt:
     given = given_directory(parent_log_dir, forced_log_id)
     if run_id and given and not _is_run(given, run_id):
         return open_attempt(_without_its_directory(given))
-    return open_attempt(place_run(parent_log_dir, forced_log_id))
+    return open_attempt(place_run(parent_log_dir, forced_log_id), by_script=run_id is not None)
 
 
-def open_attempt(directory: RunDirectory) -> Attempt:
-    """Claims the next attempt at the run in a directory; see `take_run`."""
+def open_attempt(directory: RunDirectory, *, by_script: bool = False) -> Attempt:
+    """Claims the next attempt at the run in a directory; see `take_run`.
+
+    Args:
+        directory: the run's directory, which exists.
+        by_script: whether the run's script has started this process.
+    """
     rank = rank_of_this_process()
     if rank:  # who else may still write, only rank 0 can tell
         info = read_info_to_continue(directory)
-        return Attempt(directory, rank, info, _job(info), contested=True, claim=None)
+        return Attempt(directory, rank, info, _job(info, by_script), contested=True, claim=None)
     claim = claim_attempt(directory)
     try:
-        job = _job(claim.info)
+        job = _job(claim.info, by_script)
         contested = _end_last_attempt(claim.info, directory, job)
     except BaseException:
         claim.release()
@@ -78,12 +83,12 @@ def open_attempt(directory: RunDirectory) -> Attempt:
     return Attempt(directory, rank, claim.info, job, contested=contested, claim=claim)
 
 
-def _job(info: dict[str, Any]) -> JobIdentity | None:
+def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
     # Not at the start of every program that only imports mlxpy.
     from mlxpy_core._scheduling._this_job import job_of_this_process
 
     scheduler = info.get("scheduler") or {}
-    return job_of_this_process(scheduler.get("name"))
+    return job_of_this_process(scheduler.get("name"), by_script=by_script)
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:
@@ -112,7 +117,7 @@ def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIde
     if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
         return False
     last = info["attempts"][-1]
-    put_back = job is not None and last["job_id"] == job.job_id
+    put_back = job is not None and job.job_id is not None and last["job_id"] == job.job_id
     if lives_here(last) and not put_back:
         raise MlxpyError(
             f"run {directory.log_id} in {directory.path.parent} is still running on this machine "
