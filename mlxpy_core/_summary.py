@@ -23,7 +23,7 @@ from ._names import is_unicode
 Stamp = tuple[int, int]
 """What tells that a file has changed: time of change in nanoseconds, length in bytes."""
 
-_VERSION = 1
+_VERSION = 2
 _MOST_BRACKETS = 500  # a summary of more is left to the YAML, which another user cannot nest too deep
 
 

@@ -12,6 +12,7 @@ import click
 
 from mlxpy_core._directories import RunDirectory, is_run_name
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._flatten import with_text_keys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -141,7 +142,7 @@ def print_json(rows: Sequence[Any]) -> None:
 def strict_json(value: Any) -> Any:
     """Gives plain data without what JSON has no number for: NaN and infinities become null."""
     if isinstance(value, dict):
-        return {str(key): strict_json(item) for key, item in value.items()}
+        return {key: strict_json(item) for key, item in with_text_keys(value).items()}
     if isinstance(value, (list, tuple)):
         return [strict_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -115,4 +115,4 @@ def _one_value(value: Any) -> Any:
     """Gives the last value of a metric, the names of artifacts, and others as they are."""
     if hasattr(value, "tolist"):
         return value[-1:].tolist()[0] if len(value) else None
-    return list(value) if isinstance(value, dict) else value
+    return list(value) if isinstance(value, dict) and value else value

@@ -17,6 +17,7 @@ from ._rows import (
     PlainRows,
     Rows,
     RunRow,
+    as_unicode,
     identity,
     joined,
     missing_as_none,
@@ -63,8 +64,8 @@ class ConfigList:
             MlxpyError: there is no such column.
         """
         if isinstance(index, str):
-            need_fields([index], self.keys())
-            return missing_as_none(self._rows.column(index))
+            (name,) = need_fields([index], self._rows)
+            return missing_as_none(self._rows.column(name))
         places = range(len(self))[index]
         if isinstance(places, range):
             return ConfigList(self._rows.take(places))
@@ -98,8 +99,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        names = [fields] if isinstance(fields, str) else list(fields)
-        need_fields(names, self.keys())
+        names = need_fields([fields] if isinstance(fields, str) else fields, self._rows)
         return ConfigList(self._rows.select(names))
 
     def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
@@ -116,8 +116,8 @@ class ConfigList:
         if bygroups is not None:
             return self.groupby(bygroups).filter(filter_map).ungroup()
         test = condition(filter_map)
-        need_fields(test.columns, self.keys())
-        answers = list(test.function(*(missing_as_none(self._rows.column(c)) for c in test.columns)))
+        columns = map(self._rows.column, need_fields(test.columns, self._rows))
+        answers = list(test.function(*map(missing_as_none, columns)))
         if len(answers) != len(self):
             raise MlxpyError(
                 f"a filter gives a boolean for each row: {len(self)} were expected, {len(answers)} came"
@@ -130,8 +130,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it has no order.
         """
-        names = [by] if isinstance(by, str) else list(by)
-        need_fields(names, self.keys())
+        names = need_fields([by] if isinstance(by, str) else by, self._rows)
         order = list(range(len(self)))
         for name in reversed(names):
             order = sorted_places(order, self._rows.column(name), name, ascending)
@@ -143,8 +142,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it is a metric or an artifact.
         """
-        names = [group_keys] if isinstance(group_keys, str) else list(group_keys)
-        need_fields(names, self.keys())
+        names = need_fields([group_keys] if isinstance(group_keys, str) else group_keys, self._rows)
         if lazy := self._rows.lazy_fields.intersection(names):
             raise MlxpyError(f"column {lazy.pop()!r} cannot group: name fields of config or info")
         columns = [missing_as_none(self._rows.column(name)) for name in names]
@@ -170,8 +168,8 @@ class ConfigList:
         """
         row: dict[str, Any] = {}
         for one in aggregations(maps):
-            need_fields(one.columns, self.keys())
-            for column, output in zip(one.columns, one.outputs, strict=True):
+            columns = need_fields(one.columns, self._rows)
+            for column, output in zip(columns, one.outputs, strict=True):
                 row[output] = one.function(missing_as_none(self._rows.column(column)))
         return ConfigList(PlainRows([row]))
 
@@ -182,8 +180,6 @@ class ConfigList:
             lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
                 lists.
         """
-        import pandas  # it takes half a second, and listing runs does without it
-
         lazy_fields = self._rows.lazy_fields
         columns: dict[str, list[Any]] = {}
         for field in self._rows.fields:
@@ -194,8 +190,7 @@ class ConfigList:
             if field in lazy_fields:
                 values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
             columns[field] = values
-        table: pandas.DataFrame = pandas.DataFrame(columns, index=range(len(self)))
-        return table
+        return _data_frame(columns, len(self))
 
     def toArrow(self) -> pa.Table:
         """Makes an Arrow table with a row for each run; a metric is a column of lists."""
@@ -326,7 +321,8 @@ class GroupedConfigList:
         if self._groups:
             frames = [group.toPandas(lazy) for group in self._groups.values()]
             names = [*self.group_keys, None]
-            table = pandas.concat(frames, keys=list(self._groups), names=names)
+            keys = [tuple(as_unicode(v) if isinstance(v, str) else v for v in key) for key in self]
+            table = pandas.concat(frames, keys=keys, names=names)
         return table
 
     def _each(
@@ -337,6 +333,18 @@ class GroupedConfigList:
 
     def _with(self, groups: dict[GroupKey, ConfigList]) -> "GroupedConfigList":
         return GroupedConfigList(self.group_keys, groups)
+
+
+def _data_frame(columns: dict[str, list[Any]], length: int) -> "pandas.DataFrame":
+    import pandas  # it takes half a second, and listing runs does without it
+
+    table: pandas.DataFrame
+    try:
+        table = pandas.DataFrame(columns, index=range(length))
+    except UnicodeEncodeError:  # the type that pandas has for texts takes Unicode only
+        objects = {field: pandas.Series(values, dtype=object) for field, values in columns.items()}
+        table = pandas.DataFrame(objects, index=range(length))
+    return table
 
 
 def _hashable(value: Any) -> Any:

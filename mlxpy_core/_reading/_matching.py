@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._columns import TypedColumns
+from ._columns import JSON_KINDS, TypedColumns
 from ._query import Comparison, Connective, Program
 
 Mask = npt.NDArray[np.bool_]
@@ -60,7 +60,7 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
     if symbol in _NEGATIONS:
         present = _as_mask(column.is_valid())
         return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
-    if kind == "j":
+    if kind in JSON_KINDS:
         return _compare_json(column, symbol, value)
     if symbol in _ORDERINGS:
         return _ordered(column, kind, symbol, value)
@@ -69,7 +69,9 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
 
 def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask:
     candidates: list[Any]
-    if kind == "n":
+    if kind == "e":
+        candidates = []  # a query has no dicts
+    elif kind == "n":
         candidates = [True] if None in values else []
     elif kind == "b":
         candidates = [value for value in values if isinstance(value, bool)]

@@ -23,7 +23,8 @@ def plot(
     rows: Rows, x: str | None, y: str, hue: str | None, varying: Sequence[str], ax: "Axes | None"
 ) -> "Axes":
     """Draws what `ConfigList.plot` promises; `varying` names the config's fields that differ."""
-    need_fields([field for field in (x, y, hue) if field is not None], rows.fields)
+    y, *others = need_fields([field for field in (y, x, hue) if field is not None], rows)
+    x, hue = (others.pop(0) if field is not None else None for field in (x, hue))
     settings = [field for field in varying if not _is_seed(field) and field not in (x, hue)]
     groups = _groups(rows, settings, hue)
     points = _points(rows, x, y)

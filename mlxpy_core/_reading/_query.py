@@ -5,12 +5,14 @@ Nothing of a query is ever evaluated as Python.
 """
 
 import difflib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._flatten import find_field
 
 
 class QueryError(MlxpyError, ValueError):
@@ -68,21 +70,34 @@ def parse_query(query: str) -> Program:
     return parse(query)
 
 
-def check_fields(program: Program, query: str, known: Collection[str], lazy: Collection[str]) -> None:
-    """Refuses a query of fields that no run has.
+def check_fields(
+    program: Program,
+    query: str,
+    known: Collection[str],
+    lazy: Collection[str],
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Program:
+    """Gives a query with the names that its fields have; refuses one of fields that no run has.
 
     Args:
         program: the query as `parse_query` read it.
         query: the query as it was written.
         known: the fields that can be searched.
         lazy: other columns (metrics, artifacts), which cannot.
+        aliases: the names of fields by other names that they go by.
 
     Raises:
         QueryError: for the first such field, with the nearest names.
     """
+    named: Program = []
     for step in program:
-        if isinstance(step, Comparison) and step.field not in known:
-            raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
+        if isinstance(step, Comparison):
+            field = find_field(step.field, known, aliases)
+            if field is None:
+                raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
+            step = replace(step, field=field)
+        named.append(step)
+    return named
 
 
 def _unknown_field(field: str, known: Collection[str], lazy: Collection[str]) -> str:

@@ -92,7 +92,8 @@ class Reader:
         """
         program = parse_query(query_string)
         if len(self):
-            check_fields(program, query_string, self._kinds, self._lazy_fields)
+            aliases = self._catalog.aliases
+            program = check_fields(program, query_string, self._kinds, self._lazy_fields, aliases)
         positions = self._catalog.matching(program)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
         return results.toPandas(lazy=False) if asPandas else results
@@ -162,7 +163,7 @@ class Reader:
 
     def _types(self) -> dict[str, str]:
         return {
-            field: " | ".join(sorted(PYTHON_TYPES[kind] for kind in kinds))
+            field: " | ".join(sorted({PYTHON_TYPES[kind] for kind in kinds}))
             for field, kinds in self._kinds.items()
         }
 

@@ -2,9 +2,10 @@
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from mlxpy_core._artifacts import ArtifactStore
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._flatten import find_field
 
 from ._catalog import Catalog
 from ._columns import MISSING
@@ -62,11 +64,18 @@ class RunRow(Mapping[str, Any]):
     name.
     """
 
-    def __init__(self, values: Mapping[str, Any], lazy: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        lazy: Mapping[str, Callable[[], Any]],
+        aliases: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._values = values
         self._lazy = lazy
+        self._aliases = aliases
 
     def __getitem__(self, field: str) -> Any:
+        field = find_field(field, self, self._aliases) or field
         if field in self._values:
             return self._values[field]
         if field in self._lazy:
@@ -100,6 +109,10 @@ class Rows(Protocol):
     @property
     def lazy_fields(self) -> set[str]:
         """Those that are loaded on demand."""
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The names of the columns by other names that they go by."""
 
     def take(self, places: Sequence[int]) -> "Rows":
         """Gives some of the rows."""
@@ -159,6 +172,10 @@ class CatalogRows:
     @property
     def lazy_fields(self) -> set[str]:
         return set(self._lazy)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._catalog.aliases | self._catalog.lazy_aliases
 
     def take(self, places: Sequence[int]) -> "CatalogRows":
         positions = self._positions[np.asarray(places, dtype=np.int64)]
@@ -229,7 +246,7 @@ class CatalogRows:
         """The lazy fields: the kind, then log and key of a metric, type and folder of an artifact."""
         lazy: dict[str, tuple[str, str, str]] = {}
         for names in self._catalog.distinct_lazy_names(self._described):
-            lazy.update(_lazy_fields(names))
+            lazy.update(self._catalog.lazy_columns(names))
         if self._chosen is None:
             return lazy
         return {field: lazy[field] for field in self._chosen if field in lazy}
@@ -239,7 +256,8 @@ class CatalogRows:
         fields = [field for field in self.fields if field not in self._lazy]
         columns = [self._catalog.values(field, positions) for field in fields]
         names = self._catalog.lazy_names(positions)
-        entries = {id(listed): _lazy_fields(listed) for listed in names}
+        aliases = self.aliases
+        entries = {id(listed): self._catalog.lazy_columns(listed) for listed in names}
         for index, position in enumerate(positions.tolist()):
             values = {
                 field: column[index]
@@ -251,7 +269,7 @@ class CatalogRows:
                 for field, entry in entries[id(names[index])].items()
                 if chosen is None or field in chosen
             }
-            yield RunRow(values, lazy)
+            yield RunRow(values, lazy, aliases)
 
     def _loader(
         self, position: int, entry: tuple[str, str, str], names: Mapping[str, Any]
@@ -278,6 +296,10 @@ class PlainRows:
     @property
     def lazy_fields(self) -> set[str]:
         return set()
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return {}
 
     def take(self, places: Sequence[int]) -> "PlainRows":
         return PlainRows([self._rows[place] for place in places])
@@ -356,24 +378,14 @@ def plain_arrow(values: Sequence[Any]) -> pa.Array:
             raise pa.ArrowInvalid("Arrow would take them for the same")
         return pa.array(given)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        texts = [None if value is None else str(value) for value in given]
-        return pa.array([text and text.encode(errors="replace").decode() for text in texts], pa.string())
-
-
-def _lazy_fields(names: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
-    fields = {
-        ".".join(["artifact", type_name, *filter(None, folder.split("/"))]): (
-            "artifacts",
-            type_name,
-            folder,
+        return pa.array(
+            [None if value is None else as_unicode(str(value)) for value in given], pa.string()
         )
-        for type_name, folders in names.get("artifacts", {}).items()
-        for folder in folders
-    }
-    for log, keys in names.get("metrics", {}).items():
-        for key in keys:
-            fields[f"{log}.{key}"] = ("metrics", log, key)
-    return fields
+
+
+def as_unicode(text: str) -> str:
+    """Gives a text that can be written down: surrogates, which stand for any bytes, are escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _artifacts(run: Path, type_name: str, folder: str, names: Mapping[str, Any]) -> dict[str, Artifact]:
@@ -389,12 +401,16 @@ def missing_as_none(values: Sequence[Any]) -> list[Any]:
     return [None if value is MISSING else value for value in values]
 
 
-def need_fields(fields: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses columns that are not there.
+def need_fields(fields: Iterable[str], rows: Rows) -> list[str]:
+    """Gives the names of columns that somebody typed.
 
     Raises:
-        MlxpyError: for the first of them.
+        MlxpyError: for the first of them that is not there.
     """
+    known, aliases, found = rows.fields, rows.aliases, []
     for field in fields:
-        if field not in known:
+        name = find_field(field, known, aliases)
+        if name is None:
             raise MlxpyError(no_field(field, known))
+        found.append(name)
+    return found
