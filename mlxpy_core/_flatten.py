@@ -6,10 +6,11 @@ quotes (``config.m.1``), in brackets if it holds a dot (``config.m.[1.5]``). `pu
 quotes out wherever nothing else has that name.
 """
 
+import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -93,6 +94,15 @@ def find_field(field: str, known: Container[str], aliases: Mapping[str, str]) ->
     quoted = ".".join(map(key_text, field.split(".")))
     names = (aliases.get(name, name) for name in (field, _PART.sub(_requoted, field), quoted))
     return next((name for name in names if name in known), None)
+
+
+def no_field(field: str, fields: Iterable[str]) -> str:
+    """Says that there is no such column, and which are like it; the first ones if none is."""
+    names = list(fields)
+    if close := difflib.get_close_matches(field, names, n=3):
+        return f"no column {field!r}: did you mean {' or '.join(close)}?"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"no column {field!r}: there are {', '.join(names[:5])}{more}"
 
 
 def _unquoted(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._flatten import find_field, no_field
 
 from ._arguments import json_option, logs_option, print_json, runs_argument
 
@@ -18,6 +19,7 @@ _TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {"id": "info.log_id", "status": "info.status"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
+_PROGRAM = "info.current_file_path"
 
 
 @click.command()
@@ -55,13 +57,13 @@ def command(
         return
     _check_columns([*columns, *([sort] if sort else [])], found)
     found = found[-last:] if last else found
-    differing = [] if columns else found.diff()
-    known = found.keys()
     if as_json and not columns:
+        known = found.keys()
         fields = [name for name in known if name.startswith(("config.", "info."))]
         print_json(_ordered(found, sort, [dict(row) for row in found.select(fields)]))
         return
-    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *differing])
+    telling, metric = ([], []) if columns else _telling(found)
+    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *telling, *metric])
     table = {name: _ordered(found, sort, _column(found, name)) for name in names}
     if as_json:
         print_json([dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)])
@@ -71,15 +73,23 @@ def command(
 
     if "duration" in table:
         table["duration"] = [duration_text(seconds) for seconds in table["duration"]]
-    print_table(table, differing)
+    print_table(table, [] if columns else ["id", "status", *metric], telling)
+
+
+def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
+    """Names what tells the runs apart, what tells most first, and the first metric if there is one."""
+    from mlxpy_core._reading._shown_columns import differing_settings, metrics_by_importance
+
+    rows = found._rows
+    settings, incidental = differing_settings(rows)
+    programs = [name for name in (_PROGRAM,) if name in rows.fields and rows.varies(name)]
+    return [*settings, *programs, *incidental], metrics_by_importance(rows)[:1]
 
 
 def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
-    from mlxpy_core._reading._rows import no_field
-
     known = [*_FIRST, *found.keys()]
     for name in names:
-        if name not in known:
+        if find_field(name, known, found._rows.aliases) is None:
             raise MlxpyError(no_field(name, known))
 
 
@@ -96,9 +106,9 @@ def _column(found: "ConfigList", name: str) -> list[Any]:
     """Gives a value for each run."""
     if name in _COMPUTED:
         return [times[_COMPUTED.index(name)] for times in _times(found)]
-    field, known = _SHORT.get(name, name), found.keys()
+    field = find_field(_SHORT.get(name, name), found.keys(), found._rows.aliases)
     # The newest runs may not have logged yet what others have.
-    return list(map(_one_value, found[field])) if field in known else [None] * len(found)
+    return list(map(_one_value, found.last(field))) if field else [None] * len(found)
 
 
 @functools.cache  # two columns show them
@@ -112,7 +122,5 @@ def _times(found: "ConfigList") -> list[tuple[str | None, float | None]]:
 
 
 def _one_value(value: Any) -> Any:
-    """Gives the last value of a metric, the names of artifacts, and others as they are."""
-    if hasattr(value, "tolist"):
-        return value[-1:].tolist()[0] if len(value) else None
+    """Gives the names of artifacts, and others as they are."""
     return list(value) if isinstance(value, dict) and value else value

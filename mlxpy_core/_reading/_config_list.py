@@ -9,10 +9,11 @@ import pyarrow as pa
 from mlxpy_core._errors import MlxpyError
 
 from ._columns import MISSING
+from ._data_frames import data_frame
 from ._display import render_html, render_text
+from ._drawable import LAZY_CELL
 from ._maps import Map, aggregations, condition
 from ._rows import (
-    LAZY_CELL,
     CatalogRows,
     PlainRows,
     Rows,
@@ -72,10 +73,21 @@ class ConfigList:
         return next(self._rows.take([places]).rows())
 
     def __repr__(self) -> str:
-        return render_text(self._rows, self.diff())
+        return render_text(self._rows)
 
     def _repr_html_(self) -> str:
         return render_html(self._rows, self.diff())
+
+    def last(self, field: str) -> list[Any]:
+        """Gives the last value of a metric in each run, None where there is none.
+
+        Of a metrics file only the end is read. Of a column that is no metric, these are its values.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        (name,) = need_fields([field], self._rows)
+        return missing_as_none(self._rows.last(name))
 
     def keys(self) -> list[str]:
         """Names the columns."""
@@ -190,7 +202,7 @@ class ConfigList:
             if field in lazy_fields:
                 values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
             columns[field] = values
-        return _data_frame(columns, len(self))
+        return data_frame(columns, len(self))
 
     def toArrow(self) -> pa.Table:
         """Makes an Arrow table with a row for each run; a metric is a column of lists."""
@@ -333,18 +345,6 @@ class GroupedConfigList:
 
     def _with(self, groups: dict[GroupKey, ConfigList]) -> "GroupedConfigList":
         return GroupedConfigList(self.group_keys, groups)
-
-
-def _data_frame(columns: dict[str, list[Any]], length: int) -> "pandas.DataFrame":
-    import pandas  # it takes half a second, and listing runs does without it
-
-    table: pandas.DataFrame
-    try:
-        table = pandas.DataFrame(columns, index=range(length))
-    except UnicodeEncodeError:  # the type that pandas has for texts takes Unicode only
-        objects = {field: pandas.Series(values, dtype=object) for field, values in columns.items()}
-        table = pandas.DataFrame(objects, index=range(length))
-    return table
 
 
 def _hashable(value: Any) -> Any:

@@ -14,9 +14,10 @@ from ._cache_place import cache_place
 from ._catalog import open_catalog
 from ._columns import PYTHON_TYPES
 from ._config_list import ConfigList
+from ._drawable import LAZY_CELL
 from ._metric_columns import MetricColumns
 from ._query import check_fields, parse_query
-from ._rows import LAZY_CELL, CatalogRows
+from ._rows import CatalogRows
 
 if TYPE_CHECKING:
     import pandas

@@ -1,6 +1,5 @@
 """Rows of results: runs of a directory, loaded when they are looked at, or what was made of them."""
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,15 +12,15 @@ import pyarrow as pa
 
 from mlxpy_core._artifacts import ArtifactStore
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._flatten import find_field
+from mlxpy_core._flatten import find_field, no_field
 
 from ._catalog import Catalog
 from ._columns import MISSING
+from ._drawable import LAZY_CELL, Drawable
+from ._last_values import last_values
+from ._log_table import LogTable, read_log
 from ._metric_columns import MetricColumns, Series
 from ._segments import Ints
-
-LAZY_CELL = "LAZYLOADING"
-"""What a table shows of a column that is loaded on demand."""
 
 _CHUNK = 500  # runs that an iteration decodes at once
 
@@ -69,10 +68,12 @@ class RunRow(Mapping[str, Any]):
         values: Mapping[str, Any],
         lazy: Mapping[str, Callable[[], Any]],
         aliases: Mapping[str, str] = MappingProxyType({}),
+        path: Path | None = None,
     ) -> None:
         self._values = values
         self._lazy = lazy
         self._aliases = aliases
+        self._path = path
 
     def __getitem__(self, field: str) -> Any:
         field = find_field(field, self, self._aliases) or field
@@ -92,23 +93,25 @@ class RunRow(Mapping[str, Any]):
     def __contains__(self, field: object) -> bool:
         return field in self._values or field in self._lazy
 
+    def log(self, log_name: str) -> LogTable:
+        """Gives one log as a table: its rows as they were logged, with None for what a row has not.
+
+        Args:
+            log_name: the log; ``rank1/train`` for that of another rank.
+
+        Raises:
+            MlxpyError: the run has no such log.
+        """
+        if self._path is None:
+            raise MlxpyError(f"no log {log_name!r}: this row was computed, and is no run")
+        return read_log(self._path, log_name)
+
     def __repr__(self) -> str:
         return repr({**self._values, **dict.fromkeys(self._lazy, LAZY_CELL)})
 
 
-class Rows(Protocol):
-    """What a `ConfigList` shows: rows by place, columns by name."""
-
-    def __len__(self) -> int:
-        """Tells how many rows there are."""
-
-    @property
-    def fields(self) -> list[str]:
-        """The names of the columns."""
-
-    @property
-    def lazy_fields(self) -> set[str]:
-        """Those that are loaded on demand."""
+class Rows(Drawable, Protocol):
+    """What a `ConfigList` shows."""
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -123,14 +126,11 @@ class Rows(Protocol):
     def rows(self) -> Iterator[RunRow]:
         """Gives the rows one by one."""
 
-    def column(self, field: str) -> list[Any]:
-        """Gives a column's values, `MISSING` for a row without it; metrics as arrays of shape (n,)."""
+    def last(self, field: str) -> list[Any]:
+        """Gives the last values of a metric; of another column its values, as `column`."""
 
     def series(self, field: str) -> list[Series] | None:
         """Gives a metric of each row; None for a field that is no metric."""
-
-    def varies(self, field: str) -> bool:
-        """Tells whether a column that is not lazy differs between rows."""
 
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
         """Gives a column for an Arrow table."""
@@ -205,6 +205,14 @@ class CatalogRows:
             ]
         return self._spread(found, places, MISSING)
 
+    def last(self, field: str) -> list[Any]:
+        kind, log, key = self._lazy.get(field, ("", "", ""))
+        if kind != "metrics":
+            return self.column(field)
+        places = self._catalog.places_with(kind, log, key, self._positions)
+        found = last_values(self._catalog, self._metrics.cache, log, key, self._positions[places])
+        return self._spread(found, places, MISSING)
+
     def series(self, field: str) -> list[Series] | None:
         kind, log, key = self._lazy.get(field, ("", "", ""))
         if kind != "metrics":
@@ -269,7 +277,7 @@ class CatalogRows:
                 for field, entry in entries[id(names[index])].items()
                 if chosen is None or field in chosen
             }
-            yield RunRow(values, lazy, aliases)
+            yield RunRow(values, lazy, aliases, self._catalog.run_path(position))
 
     def _loader(
         self, position: int, entry: tuple[str, str, str], names: Mapping[str, Any]
@@ -314,6 +322,9 @@ class PlainRows:
     def column(self, field: str) -> list[Any]:
         return [row.get(field, MISSING) for row in self._rows]
 
+    def last(self, field: str) -> list[Any]:
+        return self.column(field)
+
     def series(self, field: str) -> list[Series] | None:
         values = [np.asarray(value) for value in self.column(field) if value is not MISSING]
         if len(values) < len(self) or any(value.ndim != 1 for value in values):
@@ -350,15 +361,6 @@ def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[s
         else:
             groups[2 if field.startswith("artifact.") else 3].append(field)
     return first + [field for group in groups for field in sorted(group)]
-
-
-def no_field(field: str, fields: Sequence[str] | Mapping[str, Any]) -> str:
-    """Says that there is no such column, and which are like it; the first ones if none is."""
-    names = list(fields)
-    if close := difflib.get_close_matches(field, names, n=3):
-        return f"no column {field!r}: did you mean {' or '.join(close)}?"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"no column {field!r}: there are {', '.join(names[:5])}{more}"
 
 
 def identity(value: Any) -> Any:
