@@ -64,3 +64,8 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def as_unicode(text: str) -> str:
+    """Gives a text that can be written down: surrogates, which stand for any bytes, are escaped."""
+    return text.encode(errors="backslashreplace").decode()

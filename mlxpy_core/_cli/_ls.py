@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {"id": "info.log_id", "status": "info.status"}
+_SORTED_BY = {"start": "info.start_time"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
 _PROGRAM = "info.current_file_path"
@@ -66,11 +68,17 @@ def command(
     names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *telling, *metric])
     table = {name: _ordered(found, sort, _column(found, name)) for name in names}
     if as_json:
+        from ._times import zoned
+
+        if "start" in table:
+            table["start"] = [moment and zoned(moment) for moment in table["start"]]
         print_json([dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)])
         return
     from ._table import print_table
-    from ._times import duration_text
+    from ._times import duration_text, time_texts
 
+    if "start" in table:
+        table["start"] = time_texts(table["start"])
     if "duration" in table:
         table["duration"] = [duration_text(seconds) for seconds in table["duration"]]
     print_table(table, [] if columns else ["id", "status", *metric], telling)
@@ -96,9 +104,12 @@ def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
     if not sort:
         return values
-    from mlxpy_core._reading._config_list import sorted_places
+    from mlxpy_core._reading._config_list import sort_values, sorted_places
+    from mlxpy_core._reading._moments import MOMENTS
 
-    places = sorted_places(range(len(found)), _column(found, sort), sort)
+    field = find_field(_SORTED_BY.get(sort, sort), found.keys(), found._rows.aliases)
+    ordering = sort_values(found._rows, field) if field in MOMENTS and field else _column(found, sort)
+    places = sorted_places(range(len(found)), ordering, sort)
     return [values[place] for place in places]
 
 
@@ -112,7 +123,7 @@ def _column(found: "ConfigList", name: str) -> list[Any]:
 
 
 @functools.cache  # two columns show them
-def _times(found: "ConfigList") -> list[tuple[str | None, float | None]]:
+def _times(found: "ConfigList") -> list[tuple[datetime | None, float | None]]:
     from ._times import start_and_duration
 
     known = found.keys()  # a directory of queued runs has no times yet

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._names import as_unicode
 
 from ._columns import MISSING
 from ._data_frames import data_frame
 from ._display import render_html, render_text
 from ._drawable import LAZY_CELL
 from ._maps import Map, aggregations, condition
+from ._moments import MOMENTS, microseconds
 from ._rows import (
     CatalogRows,
     PlainRows,
     Rows,
     RunRow,
-    as_unicode,
     identity,
     joined,
     missing_as_none,
@@ -139,13 +140,15 @@ class ConfigList:
     def sort(self, by: str | Sequence[str], ascending: bool = True) -> "ConfigList":
         """Orders the runs by columns: numbers before texts, runs without a value last.
 
+        By a date or time of info they are ordered by the moment, whatever its zone.
+
         Raises:
             MlxpyError: there is no such column, or it has no order.
         """
         names = need_fields([by] if isinstance(by, str) else by, self._rows)
         order = list(range(len(self)))
         for name in reversed(names):
-            order = sorted_places(order, self._rows.column(name), name, ascending)
+            order = sorted_places(order, sort_values(self._rows, name), name, ascending)
         return ConfigList(self._rows.take(order))
 
     def groupby(self, group_keys: str | Sequence[str]) -> "GroupedConfigList":
@@ -349,6 +352,15 @@ class GroupedConfigList:
 
 def _hashable(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def sort_values(rows: Rows, field: str) -> list[Any]:
+    """Gives what a column is ordered by: its values, or the moments that its dates or times say."""
+    if field in MOMENTS:
+        moments = microseconds(*map(rows.column, MOMENTS[field]))
+        if any(one is not None for one in moments):
+            return moments
+    return rows.column(field)
 
 
 def sorted_places(

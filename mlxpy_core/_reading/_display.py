@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from mlxpy_core._names import as_unicode
+
 from ._column_widths import WIDEST, column_widths, shortened_cells, shortened_heads, with_others
 from ._columns import MISSING
 from ._drawable import LAZY_CELL, Drawable
@@ -122,7 +124,7 @@ def _text(value: Any) -> str:
     text = str(value)
     if isinstance(value, float) and len(text) > _FLOAT:
         text = f"{value:.{_FLOAT - 2}g}"
-    return _printable(" ".join(text.split()))
+    return _printable(as_unicode(" ".join(text.split())))
 
 
 def _printable(text: str) -> str:

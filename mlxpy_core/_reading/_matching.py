@@ -2,6 +2,7 @@
 
 Numbers compare with numbers, exactly, strings with strings, booleans with booleans, None with None.
 Values of different types are never equal and have no order. A comparison with a missing field is false.
+Dates and times of info compare as texts, and as moments with a text that is a date and a time.
 """
 
 import json
@@ -15,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._columns import JSON_KINDS, TypedColumns
+from ._columns import JSON_KINDS, MISSING, TypedColumns
+from ._moments import MOMENTS, microseconds, moment_of_text, since_epoch
 from ._query import Comparison, Connective, Program
 
 Mask = npt.NDArray[np.bool_]
@@ -50,10 +52,26 @@ def matching_rows(program: Program, columns: TypedColumns) -> Mask:
 
 
 def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
+    if comparison.field in MOMENTS and (asked := moment_of_text(comparison.value)):
+        return _compare_moments(comparison, since_epoch(asked), columns)
     answer = np.zeros(columns.num_rows, dtype=bool)
     for kind, column in columns.kinds.get(comparison.field, {}).items():
         answer |= _compare_column(column, kind, comparison.operator, comparison.value)
     return answer
+
+
+def _compare_moments(comparison: Comparison, asked: int, columns: TypedColumns) -> Mask:
+    """Compares by the moment, whatever its zone."""
+    every = np.arange(columns.num_rows)
+    moments = microseconds(*(columns.values(field, every) for field in MOMENTS[comparison.field]))
+    if comparison.operator == "!=":
+        values = columns.values(comparison.field, every)
+        pairs = zip(values, moments, strict=True)
+        holds = [value is not MISSING and one != asked for value, one in pairs]
+    else:
+        compare: Callable[[Any, Any], Any] = _ORDERINGS.get(comparison.operator, operator.eq)
+        holds = [one is not None and bool(compare(one, asked)) for one in moments]
+    return np.array(holds, dtype=np.bool_)
 
 
 def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mask:

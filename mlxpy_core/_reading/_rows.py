@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlxpy_core._artifacts import ArtifactStore
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._flatten import find_field, no_field
+from mlxpy_core._names import as_unicode
 
 from ._catalog import Catalog
 from ._columns import MISSING
@@ -383,11 +384,6 @@ def plain_arrow(values: Sequence[Any]) -> pa.Array:
         return pa.array(
             [None if value is None else as_unicode(str(value)) for value in given], pa.string()
         )
-
-
-def as_unicode(text: str) -> str:
-    """Gives a text that can be written down: surrogates, which stand for any bytes, are escaped."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _artifacts(run: Path, type_name: str, folder: str, names: Mapping[str, Any]) -> dict[str, Artifact]:
