@@ -117,7 +117,7 @@ def large_refresh() -> Result:
 
 def open_first(logs: Path) -> float:
     """Opens runs without a cache."""
-    shutil.rmtree(logs / ".mlxpy" / "reader-1", ignore_errors=True)
+    shutil.rmtree(logs / ".mlxpy" / "reader-2", ignore_errors=True)
     return timed(lambda: Reader(logs))
 
 

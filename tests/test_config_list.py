@@ -2,6 +2,7 @@
 
 import html.parser
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class TestList:
         assert nothing.toArrow().num_rows == 0
         assert "train.loss" in nothing.toPandas().columns
         assert list(nothing.groupby("config.seed")) == []
-        assert repr(nothing).endswith("columns]")
+        assert repr(nothing).splitlines()[-1].startswith("[0 runs x ")
 
     def test_select(self, results: ConfigList) -> None:
         few = results.select(["train.loss", "config.seed"])
@@ -278,11 +279,134 @@ class TestDisplay:
             lines = repr(results).splitlines()
             assert max(map(len, lines)) <= columns
             assert "info.log_id" in lines[1]
-            assert "config.model.num_units" in lines[1]
-            if columns >= 120:
-                assert "config.seed" in lines[1]
+            assert "LAZYLOADING" in lines[3]
+            heads = [head.strip() for head in lines[1].split("|")[1:-1]]
+            assert "config.model.num_units" in heads
+            assert "test.loss" in heads
+            ends = [head.split(".")[-1].strip("…") for head in heads]
+            assert {"num_units", "lr", "seed"} <= set(ends)
+            if columns == 80:
+                assert ends == ["log_id", "status", "num_units", "lr", "seed", "loss"]
         assert lines[-1] == f"[18 runs x {len(results.keys())} columns]"
         assert all(field in lines[1] for field in list(results.keys()))
+
+    @staticmethod
+    def table(results: ConfigList, width: int = 80) -> tuple[list[str], list[list[str]], str]:
+        """Gives the heads, the rows and the last line of a table that is no wider than that."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", str(width))
+            lines = repr(results).splitlines()
+        assert max(map(len, lines)) <= width
+        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[0] == "|"]
+        return cells[0], cells[1:], lines[-1]
+
+    @staticmethod
+    def runs(
+        logs: Path, configs: Iterable[dict[str, Any]], metrics: Sequence[str] = ("epoch", "loss")
+    ) -> ConfigList:
+        for config in configs:
+            with mlxpy.Logger(parent_log_dir=logs, config=config) as logger:
+                if metrics:
+                    logger.log_metrics(dict.fromkeys(metrics, 1.0), "train")
+        return Reader(logs).search()
+
+    def test_many_columns_hide_neither_what_differs_nor_the_first_metric(self, tmp_path: Path) -> None:
+        same = {f"group{number}": {"some_long_option": "x" * 30, "a": number} for number in range(30)}
+        results = self.runs(tmp_path, ({**same, "optimizer": {"lr": lr}} for lr in (0.1, 0.01)))
+        heads, rows, count = self.table(results)
+        assert heads == ["info.log_id", "info.status", "config.optimizer.lr", "...", "train.loss"]
+        assert rows == [
+            ["1", "COMPLETE", "0.1", "...", "LAZYLOADING"],
+            ["2", "COMPLETE", "0.01", "...", "LAZYLOADING"],
+        ]
+        assert count == f"[2 runs x {len(results.keys())} columns, {len(results.keys()) - 4} not shown]"
+        heads, _, count = self.table(results, 100_000)
+        assert heads == results.keys()
+        assert count == f"[2 runs x {len(results.keys())} columns]"
+
+    def test_more_differs_than_fits(self, tmp_path: Path) -> None:
+        configs = ({f"layer{index}": {"width": 7 * index * run, "rate": 0.1} for index in range(1, 20)} for run in (1, 2))  # fmt: skip
+        results = self.runs(tmp_path, configs)
+        heads, rows, count = self.table(results)
+        assert heads[2:] == ["config.layer1.width", "config.layer10.width", "train.loss"]
+        assert [row[2:4] for row in rows] == [["7", "70"], ["14", "140"]]
+        assert count.endswith(f"x {len(results.keys())} columns, {len(results.keys()) - 5} not shown]")
+
+    def test_long_values_are_cut_where_they_do_not_differ(self, tmp_path: Path) -> None:
+        paths = [f"/scratch/users/somebody/data/version_{one}/images/train" for one in "AB"]
+        results = self.runs(
+            tmp_path, ({"root": path, "text": path[9:].replace("/", " ")} for path in paths)
+        )
+        heads, rows, _ = self.table(results)
+        assert heads[2:4] == ["config.root", "config.text"] or "config.text" in heads
+        for column in range(2, len(heads) - 1):
+            assert heads[column] == "..." or rows[0][column] != rows[1][column]
+
+    def test_long_names_are_cut_where_they_do_not_differ(self, tmp_path: Path) -> None:
+        deep = {"layers": {"attention": {"probability_of_dropping_a_head": 0.1}}}
+        configs = (
+            {"model": {part: {**deep, "n": run} for part in ("encoder", "decoder")}} for run in (1, 2)
+        )
+        heads, _, _ = self.table(self.runs(tmp_path / "n", configs))
+        assert heads[2:4] == ["config.model.decoder.n", "…model.encoder.n"]
+        configs = (
+            {"model": {part: {"layers": {"attention": {"probability_of_dropping_a_head": run}}} for part in ("encoder", "decoder")}}
+            for run in (1, 2)
+        )  # fmt: skip
+        heads, _, _ = self.table(self.runs(tmp_path, configs))
+        assert len(set(heads)) == len(heads) == 5
+        assert heads[2].startswith("…decoder")
+        assert heads[3].startswith("…encoder")
+        assert all(head.endswith("head") for head in heads[2:4])
+
+    def test_seeds_come_after_what_they_repeat_and_times_and_places_last(self, tmp_path: Path) -> None:
+        results = self.runs(
+            tmp_path,
+            (
+                {"a_seed": seed, "lr": lr, "a_time": f"2026-01-0{seed} 00:00:00", "a_dir": f"/x/{lr}/{seed}/{'y' * 30}"}
+                for lr in (1, 2)
+                for seed in (1, 2)
+            ),
+        )  # fmt: skip
+        heads, _, _ = self.table(results)
+        assert heads == ["info.log_id", "info.status", "config.a_seed", "config.lr", "...", "train.loss"]
+        heads, _, _ = self.table(results, 66)
+        assert "config.lr" in heads
+        heads, _, _ = self.table(results, 140)
+        assert {"config.a_time", "config.a_dir"} < set(heads)
+
+    def test_only_places_differ(self, tmp_path: Path) -> None:
+        heads, rows, _ = self.table(self.runs(tmp_path, ({"dir": f"/runs/{name}"} for name in "ab")))
+        assert heads[:3] == ["info.log_id", "info.status", "config.dir"]
+        assert [row[2] for row in rows] == ["/runs/a", "/runs/b"]
+
+    def test_one_run_and_equal_runs_show_their_config(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            heads, _, _ = self.table(self.runs(tmp_path, [{"lr": 1, "model": {"name": "mlp"}}]))
+            assert heads[:3] == ["info.log_id", "info.status", "config.lr"]
+            assert heads[-1] == "train.loss"
+
+    def test_runs_of_two_programs(self, tmp_path: Path) -> None:
+        configs = [{"lr": 1, **dict.fromkeys("abcdefg", 1)}, {"lr": 2, **dict.fromkeys("tuvwxyz", 1)}]
+        heads, rows, _ = self.table(self.runs(tmp_path, configs))
+        shown = [head.strip("…") for head in heads[2:-1]]
+        assert {"lr", "a", "b", "t"} < set(shown)
+        assert [row[2 + shown.index("lr")] for row in rows] == ["1", "2"]
+        assert [row[2 + shown.index("a")] for row in rows] == ["1", ""]
+
+    def test_the_first_metric_is_a_result(self, tmp_path: Path) -> None:
+        metrics = ("batch", "epoch", "global_step", "time", "zeta")
+        heads, _, _ = self.table(self.runs(tmp_path, [{"lr": 1}, {"lr": 2}], metrics), 60)
+        assert heads == ["info.log_id", "info.status", "config.lr", "train.zeta"]
+        heads, _, _ = self.table(self.runs(tmp_path / "counters", [{"lr": 1}], ["epoch"]))
+        assert heads[-1] == "train.epoch"
+        heads, _, _ = self.table(self.runs(tmp_path / "none", [{"lr": 1}], []))
+        assert heads[:3] == ["info.log_id", "info.status", "config.lr"]
+
+    def test_numbers_are_rounded_not_cut(self, tmp_path: Path) -> None:
+        values = (0.1 + 0.2, 1.2345678901234567e-05)
+        _, rows, _ = self.table(self.runs(tmp_path, ({"x": value} for value in values)))
+        assert [row[2] for row in rows] == ["0.3", "1.23456789e-05"]
 
     def test_many_rows_and_long_values(self, tmp_path: Path) -> None:
         for number in range(70):

@@ -100,13 +100,13 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
     assert [line.split()[1] for line in frame.splitlines()[1:]] == ["1", "2"]
     _, header, _, *lines, _, count, losses = table.splitlines()
     assert [cell.strip() for cell in header.split("|")[1:-1]] == [
-        "info.log_id", "info.status", "...", "config.optimizer.lr", "...", "train.iter", "train.loss",
+        "info.log_id", "info.status", "config.optimizer.lr", "...", "train.epoch", "train.iter", "train.loss",
     ]  # fmt: skip
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines] == [
-        ["1", "COMPLETE", "...", "0.001", "...", "LAZYLOADING", "LAZYLOADING"],
-        ["2", "COMPLETE", "...", "0.01", "...", "LAZYLOADING", "LAZYLOADING"],
+        ["1", "COMPLETE", "0.001", "...", *["LAZYLOADING"] * 3],
+        ["2", "COMPLETE", "0.01", "...", *["LAZYLOADING"] * 3],
     ]
-    assert count == "[2 runs x 28 columns]"
+    assert count == "[2 runs x 28 columns, 22 not shown]"
     assert json.loads(losses) == [row["loss"] for row in rows(tutorial.file(1, "metrics/train.json"))]
 
 

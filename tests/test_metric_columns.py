@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlxpy
-from mlxpy_core import Reader
+from mlxpy_core import MlxpyError, Reader
 from mlxpy_core._reading._tables import _metric_columns
+from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 
 numbers = st.one_of(st.floats(), st.integers(-5, 5))
 cells = st.one_of(
@@ -139,3 +140,162 @@ def test_numbers_are_numpys(tmp_path: Path) -> None:
     kinds = {key: results[f"log.{key}"][0].dtype.kind for key in "fibs"}
     assert kinds == {"f": "f", "i": "i", "b": "b", "s": "O"}
     assert np.array_equal(results["log.f"][0], np.array([1.5]))
+
+
+class TestLogTable:
+    """One log as a table of the rows that were logged."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Any:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"loss": 0.5, "step": 1}, "train")
+            logger.log_metrics({"accuracy": 0.9, "step": 2, "ok": True}, "train")
+            logger.log_metrics({"loss": None, "step": 3, "val.loss": "x"}, "train")
+            logger.log_metrics({"loss": float("nan"), "count": 2**60 + 1, "ok": False}, "train")
+            logger.log_metrics({"mixed": 1}, "mixed/types.x")
+            logger.log_metrics({"mixed": "one"}, "mixed/types.x")
+            logger.log_metrics({"mixed": True}, "mixed/types.x")
+        return Reader(tmp_path).search()[0]
+
+    def test_rows_as_they_were_logged_with_null_for_what_is_missing(self, run: Any) -> None:
+        table = run.log("train")
+        assert len(table) == 4
+        assert table.keys() == ["loss", "step", "accuracy", "ok", "val.loss", "count"]
+        assert table["step"] == [1, 2, 3, None]
+        assert table[1] == {
+            "loss": None,
+            "step": 2,
+            "accuracy": 0.9,
+            "ok": True,
+            "val.loss": None,
+            "count": None,
+        }
+        assert list(table)[1] == table[1]
+        assert table[-2:]["step"] == [3, None]
+        arrow = table.toArrow()
+        assert arrow["step"].to_pylist() == [1, 2, 3, None]
+        assert arrow["count"].to_pylist() == [None, None, None, 2**60 + 1]
+        assert arrow["ok"].to_pylist() == [None, True, None, False]
+        assert arrow["loss"].null_count == 2  # NaN is a value
+        assert str(arrow["loss"].type) == "double"
+
+    def test_pandas_keeps_integers_and_booleans(self, run: Any) -> None:
+        frame = run.log("train").toPandas()
+        assert list(frame.columns) == run.log("train").keys()
+        assert frame["step"].tolist()[:3] == [1, 2, 3]
+        assert frame["count"][3] == 2**60 + 1
+        assert frame["ok"][1] is np.True_ or frame["ok"][1] is True
+        assert frame.isna().sum().to_dict() == {
+            "loss": 3,
+            "step": 1,
+            "accuracy": 3,
+            "ok": 2,
+            "val.loss": 3,
+            "count": 3,
+        }
+
+    def test_values_of_several_types(self, run: Any) -> None:
+        table = run.log("mixed/types.x")
+        assert table["mixed"] == [1, "one", True]
+        assert table.toPandas()["mixed"].tolist() == [1, "one", True]
+        assert table.toArrow()["mixed"].to_pylist() == ["1", '"one"', "true"]
+
+    def test_it_is_drawn(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in repr(run.log("train")).splitlines()
+        ]
+        assert lines[1] == run.log("train").keys()
+        assert lines[3:5] == [["0.5", "1", "", "", "", ""], ["", "2", "0.9", "True", "", ""]]
+        assert lines[5][0] == "None"
+        assert repr(run.log("train")).endswith("[4 rows x 6 columns]")
+        assert "<td>0.9</td>" in run.log("train")._repr_html_()
+        assert repr(run.log("train")[:0]) == "[0 rows x 0 columns]"
+
+    def test_other_ranks_are_logs_of_their_own(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"loss": 0.5}, "train")
+        other = tmp_path / "1/metrics/.ranks/1"
+        other.mkdir(parents=True)
+        (other / "train.json").write_text('{"loss": 1.5}\n{"loss": 2.5}\n{"torn')
+        run = Reader(tmp_path).search()[0]
+        assert run.log("train")["loss"] == [0.5]
+        assert run.log("rank1/train")["loss"] == [1.5, 2.5]
+
+    def test_a_log_that_is_not_there(self, run: Any, tmp_path: Path) -> None:
+        with pytest.raises(MlxpyError, match=r"run 1 has no log 'trian': did you mean train\?"):
+            run.log("trian")
+        with pytest.raises(MlxpyError, match=r"no log '../metadata/info'"):
+            run.log("../metadata/info")
+        with pytest.raises(MlxpyError, match="no column 'los': did you mean loss"):
+            run.log("train")["los"]
+        with mlxpy.Logger(tmp_path):
+            pass
+        with pytest.raises(MlxpyError, match="it has logged no metrics"):
+            Reader(tmp_path).search()[1].log("train")
+        groups = Reader(tmp_path).search().groupby("info.status")
+        with pytest.raises(MlxpyError, match="computed"):
+            groups.aggregate((len, "info.log_id"), ungroup=True)[0].log("train")
+
+    def test_lines_that_are_no_rows_are_named(self, run: Any, tmp_path: Path) -> None:
+        path = tmp_path / "1/metrics/train.json"
+        path.write_text('{"loss": 1}\nno row\n[1]\n{"loss": 2}\n{"loss": 3')
+        with pytest.warns(UnreadableRunWarning, match=r"train\.json, line 2, .*train\.json, line 3"):
+            assert run.log("train")["loss"] == [1, 2]
+
+
+class TestLastValues:
+    """The last value of a metric, from the ends of the files and from the cache."""
+
+    def test_as_the_whole_metric_has_it(self, tmp_path: Path) -> None:
+        rows: list[list[dict[str, Any]]] = [
+            [{"loss": 1, "x": 0}, {"loss": 2.5}, {"other": 1}],
+            [{"loss": "text"}, {"loss": None}],
+            [{"other": 1}],
+            [],
+            [{"loss": 7}] + [{"other": "y" * 100}] * 1000,
+            [{"loss": [1, {"a": 2}]}],
+        ]
+        for of_run in rows:
+            with mlxpy.Logger(tmp_path) as logger:
+                logger.log_metrics({"other": 0}, "first")
+            path = tmp_path / str(logger.log_id) / "metrics/train.json"
+            path.write_text("".join(json.dumps(row) + "\n" for row in of_run) + '{"loss": 99')
+            (path.parents[1] / ".keys/metrics.yaml").write_text("train: [loss, other, x]\n")
+            (path.parents[1] / ".keys/summary.json").unlink()
+        expected = [2.5, None, None, None, 7, [1, {"a": 2}]]
+        for _ in ("from the files", "from the cache"):
+            results = Reader(tmp_path).search()
+            assert results.last("train.loss") == expected
+            assert results[::-1].last("train.loss") == expected[::-1]
+            assert results.last("info.log_id") == [1, 2, 3, 4, 5, 6]
+        assert list((tmp_path / ".mlxpy").rglob(".last/train/key-loss/*.arrow"))
+
+    def test_a_run_that_goes_on_is_read_each_time(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            for loss in (1.0, 2.0):
+                logger.log_metrics({"loss": loss}, "train")
+                assert Reader(tmp_path).search().last("train.loss") == [loss]
+        (tmp_path / "1/metrics/train.json").write_text('{"loss": 3.0}\n')
+        assert Reader(tmp_path).search().last("train.loss") == [3.0]
+        (tmp_path / "1/metrics/train.json").write_text('{"loss": 4.0}\n')
+        assert Reader(tmp_path).search().last("train.loss") == [3.0]  # it had ended
+
+    @pytest.mark.parametrize("line", ["no row", "[1]", '{"loss": ' + "[" * 100_000, '{"loss": 1}x'])
+    def test_lines_that_are_no_rows_are_left_out(self, tmp_path: Path, line: str) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"loss": 1.0}, "train")
+            path = tmp_path / "1/metrics/train.json"
+        path.write_text(f'{{"loss": 5}}\n{line}\n')
+        assert Reader(tmp_path).search().last("train.loss") == [5]
+
+    @pytest.mark.parametrize("key", ["..", ".", "a/b", "x" * 300, "é \n", "../../../../metadata"])
+    def test_keys_that_are_no_file_names(self, tmp_path: Path, key: str) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({key: 1}, "train")
+        before = {path for path in tmp_path.rglob("*") if ".mlxpy" not in path.parts}
+        for _ in range(2):
+            results = Reader(tmp_path).search()
+            assert results.last(results.keys()[-1]) == [1]
+        assert {path for path in tmp_path.rglob("*") if ".mlxpy" not in path.parts} == before

@@ -546,6 +546,55 @@ def test_the_summary_says_what_the_yaml_says(tmp_path_factory: Any, config: dict
     assert as_stored(read_run(str(directory.path), stamp)) == from_yaml
 
 
+class TestNotUnicode:
+    """Bytes that are not UTF-8 in paths and values, as Python has them: with surrogate escapes."""
+
+    @pytest.fixture
+    def logs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        work_dir = tmp_path / os.fsdecode(b"caf\xe9")
+        work_dir.mkdir()
+        monkeypatch.chdir(work_dir)
+        for byte in (b"\xfe", b"\xff"):
+            text = os.fsdecode(byte)
+            make_run(work_dir / "logs", {"path": text, "in": [text], f"key{text}": 1}, [0.5])
+        return work_dir / "logs"
+
+    @pytest.mark.parametrize("source", ["summary", "YAML"])
+    def test_runs_and_values_are_read_and_told_apart(
+        self, logs: Path, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if source == "YAML":
+            for summary in logs.glob("*/.keys/summary.json"):
+                summary.unlink()
+        for _ in ("first opening", "from the cache"):
+            reader = Reader(logs)
+            results = reader.search()
+            assert results["info.work_dir"] == [str(logs.parent)] * 2
+            assert results["config.path"] == ["\udcfe", "\udcff"]
+            assert results["config.in"] == [["\udcfe"], ["\udcff"]]
+            assert results['config."key\\udcfe"'] == results["config.key\udcfe"] == [1, None]
+            assert found(reader, "config.path == '\udcff'") == [2]
+            assert reader.fields["Type"]["config.path"] == "str"
+            frame = results.toPandas(lazy=False)
+            assert list(frame["config.path"]) == ["\udcfe", "\udcff"]
+            assert list(frame["train.loss"]) == [[0.5], [0.5]]
+            assert results.toArrow()["config.path"].to_pylist() == ["\\udcfe", "\\udcff"]
+            assert len(results.groupby("config.path").toPandas()) == 2
+            monkeypatch.setenv("COLUMNS", "200")
+            assert {r"\udcfe", r"\udcff"} < set(repr(results).encode().decode().split())
+            assert len(cache_files(logs)) == 2
+
+    def test_commands_print_and_write_them(self, logs: Path) -> None:
+        mlxpy = str(Path(sys.executable).with_name("mlxpy"))
+        commands = ["ls", "ls --json", "show 1", "show 1 --json", "diff 1 2", "status", "export -o -",
+                    "export -o x.csv", "export -o x.json", "export -o x.jsonl", "export --metrics -o x.parquet",
+                    "export -o x.arrow"]  # fmt: skip
+        for command in commands:
+            done = subprocess.run([mlxpy, *command.split()], cwd=logs.parent, capture_output=True)
+            assert (done.returncode, done.stderr) == (int(command == "diff 1 2"), b""), command
+            assert done.stdout.isascii()
+
+
 def test_a_progress_bar_on_a_terminal_only(project: Project) -> None:
     project.write(
         "bar.py",

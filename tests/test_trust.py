@@ -73,8 +73,8 @@ def logs(tmp_path: Path, marker: Path) -> Path:
         (logs / str(log_id) / ".keys" / name).write_text(f"train: {tagged}\n")
     for folder in (
         logs / ".mlxpy",
-        logs / ".mlxpy/reader-1/runs",
-        logs / ".mlxpy/reader-1/metrics/train",
+        logs / ".mlxpy/reader-2/runs",
+        logs / ".mlxpy/reader-2/metrics/train",
     ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "0.arrow").write_bytes(trap)
@@ -163,7 +163,7 @@ def test_a_cache_that_another_user_wrote_is_not_believed(tmp_path: Path) -> None
     with Logger(logs, config={"lr": 1}) as logger:
         logger.log_metrics({"loss": 0.5}, "train")
     assert Reader(logs).search()["config.lr"] == [1]
-    (cached,) = (logs / ".mlxpy/reader-1/runs").glob("*.arrow")
+    (cached,) = (logs / ".mlxpy/reader-2/runs").glob("*.arrow")
     with pa.memory_map(str(cached)) as source:
         table = pa.ipc.open_file(source).read_all()
     place = table.schema.get_field_index("config.lr:i")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._flatten import public_names
 from mlxpy_core._reading._rows import identity
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._run_record import UnreadableRunError, read_run
@@ -23,12 +24,13 @@ def differences(
         MlxpyError: a run cannot be read.
     """
     ours, theirs = _fields(first), _fields(second)
+    names = public_names({**ours, **theirs})
     rows = []
     for field in dict.fromkeys([*ours, *theirs]):
         values = {"first": ours.get(field, MISSING), "second": theirs.get(field, MISSING)}
         if field.startswith(prefixes) and len(set(map(identity, values.values()))) > 1:
             given = {key: value for key, value in values.items() if value is not MISSING}
-            rows.append({"field": field, **given})
+            rows.append({"field": names.get(field, field), **given})
     return rows
 
 

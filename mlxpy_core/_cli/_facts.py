@@ -6,7 +6,7 @@ from typing import Any
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._table import clean, status_word
-from ._times import duration_text, start_and_duration
+from ._times import duration_text, start_and_duration, time_texts
 
 _LABEL = 11  # characters
 _TRACEBACK = 8  # lines
@@ -50,7 +50,8 @@ def _submitted(info: Mapping[str, Any]) -> str:
 
 
 def _started(info: Mapping[str, Any]) -> str | None:
-    start, seconds = start_and_duration(info)
+    moment, seconds = start_and_duration(info)
+    (start,) = time_texts([moment])
     if seconds is None:
         return start
     return f"{start}, " + (f"took {duration_text(seconds)}" if info.get("end_time") else

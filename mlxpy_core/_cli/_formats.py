@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
         if "struct<>" in str(field.type):  # an empty dict, which Parquet does not know
             texts = [None if value is None else _as_json(value) for value in table[index].to_pylist()]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    pyarrow.parquet.write_table(table, path)
+    with path.open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        pyarrow.parquet.write_table(table, file)
 
 
 def _write_arrow(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 

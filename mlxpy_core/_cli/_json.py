@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mlxpy_core._io._flatten import with_text_keys
+
 
 def print_json(rows: Sequence[Any]) -> None:
     """Prints an array for programs; what is no number in JSON (NaN, infinities) is null."""
@@ -16,7 +18,7 @@ def print_json(rows: Sequence[Any]) -> None:
 def strict_json(value: Any) -> Any:
     """Gives plain data without what JSON has no number for: NaN and infinities become null."""
     if isinstance(value, dict):
-        return {str(key): strict_json(item) for key, item in value.items()}
+        return {key: strict_json(item) for key, item in with_text_keys(value).items()}
     if isinstance(value, (list, tuple)):
         return [strict_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

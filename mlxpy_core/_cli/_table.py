@@ -25,30 +25,42 @@ _COLORS = {
 }
 
 
-def print_table(columns: Mapping[str, Sequence[Any]], optional: Sequence[str] = ()) -> None:
+def print_table(
+    columns: Mapping[str, Sequence[Any]], kept: Sequence[str] = (), wanted: Sequence[str] = ()
+) -> None:
     """Prints columns under their names.
 
     Args:
         columns: the values by name, equally many in each.
-        optional: columns that are left out of a terminal too narrow for them, and named below.
+        kept: columns that are shown in any case; if none is named, all are, cut if need be.
+        wanted: columns in order of importance: in a terminal that is too narrow, others are left out
+            before these, and these from the last.
     """
     terminal = sys.stdout.isatty()
     table = {
-        name: clean_all([name, *(map(_rounded, values) if terminal else values)])
+        name: clean_all(list(map(_rounded, values)) if terminal else values)
         for name, values in columns.items()
     }
-    lengths = {name: _lengths(cells) for name, cells in table.items()}
-    widths = {name: max(lengths_here) for name, lengths_here in lengths.items()}
+    widths = {name: max(_lengths([name, *cells])) for name, cells in table.items()}
+    heads = dict(zip(widths, clean_all(list(widths)), strict=True))
     width_of_terminal = shutil.get_terminal_size().columns
-    if terminal:
-        widths = _fitting(widths, optional, width_of_terminal)
+    if terminal and kept:
+        widths, heads = _fitting(table, kept, wanted, width_of_terminal)
+    elif terminal:
+        widths = _narrowed(widths, width_of_terminal)
     drawn = [
-        _drawn(table[name], lengths[name], width, numeric=set(map(type, columns[name])) <= _NUMBERS)
-        for name, width in widths.items()
+        _drawn(
+            name, [heads[name], *table[name]], width, numeric=set(map(type, columns[name])) <= _NUMBERS
+        )
+        for name in columns
+        if (width := widths.get(name))
     ]
     lines = [_GAP.join(line).rstrip() for line in zip(*drawn, strict=True)]
-    if left_out := [name for name in optional if name not in widths]:
-        lines.append(_cut(f"left out: {', '.join(left_out)}", width_of_terminal))
+    if hidden := [name for name in (*wanted, *columns) if name not in widths]:
+        names = ", ".join(dict.fromkeys(hidden))
+        count = len(set(hidden))
+        what = "1 column is" if count == 1 else f"{count} columns are"
+        lines.append(_cut(f"{what} not shown: {names}", width_of_terminal))
     click.echo("\n".join(lines))
 
 
@@ -82,30 +94,55 @@ def _rounded(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _fitting(widths: Mapping[str, int], optional: Sequence[str], width: int) -> dict[str, int]:
-    """Narrows what is wide and leaves out the last of what does not fit."""
-    fitting = {name: min(needed, _WIDEST) for name, needed in widths.items()}
-    names = list(optional)
-    while names and _total(fitting) > width:
-        del fitting[names.pop()]
-    while fitting and _total(fitting) > width and max(fitting.values()) > _NARROWEST:
-        fitting[max(fitting, key=fitting.__getitem__)] -= 1
-    return fitting
+def _fitting(
+    table: Mapping[str, Sequence[str]], kept: Sequence[str], wanted: Sequence[str], width: int
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Gives the widths and the heads of the columns that fit."""
+    from mlxpy_core._reading._column_widths import column_widths, shortened_heads, with_others
+
+    def fits(widths: Mapping[str, int]) -> bool:
+        return _total(widths) <= width
+
+    needed = {name: max(_lengths(cells), default=0) for name, cells in table.items()}
+    others = [name for name in reversed(list(table)) if name not in wanted]
+    widths = with_others(column_widths(needed, kept, wanted, fits), needed, (), others, fits)
+    return widths, dict(
+        zip(widths, clean_all(list(shortened_heads(widths, wanted).values())), strict=True)
+    )
+
+
+def _narrowed(widths: Mapping[str, int], width: int) -> dict[str, int]:
+    """Narrows what is wide."""
+    narrowed = {name: min(needed, _WIDEST) for name, needed in widths.items()}
+    while narrowed and _total(narrowed) > width and max(narrowed.values()) > _NARROWEST:
+        narrowed[max(narrowed, key=narrowed.__getitem__)] -= 1
+    return narrowed
 
 
 def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
 
 
-def _drawn(texts: Sequence[str], lengths: Sequence[int], width: int, *, numeric: bool) -> list[str]:
+def _drawn(name: str, cells: Sequence[str], width: int, *, numeric: bool) -> list[str]:
     """Gives a column's cells of one width: numbers to the right, status words in colours."""
-    cells = [_cut(text, width) for text in texts] if max(lengths) > width else list(texts)
-    if cells[0] in ("status", "info.status"):
+    lengths = _lengths(cells)
+    if max(lengths) > width:
+        cells = _shortened(cells, width)
+        lengths = _lengths(cells)
+    if name in ("status", "info.status"):
         words = {word: status_word(word) for word in set(cells[1:])}
-        cells[1:] = [words[word] for word in cells[1:]]
+        cells = [cells[0], *(words[word] for word in cells[1:])]
     blanks = [" " * (width - length) for length in lengths]
     pairs = zip(blanks, cells, strict=True) if numeric else zip(cells, blanks, strict=True)
     return [left + right for left, right in pairs]
+
+
+def _shortened(cells: Sequence[str], width: int) -> list[str]:
+    from mlxpy_core._reading._column_widths import shortened_cells
+
+    if "".join(cells[1:]).isascii():
+        return [_cut(cells[0], width), *shortened_cells(cells[1:], width)]
+    return [_cut(cell, width) for cell in cells]
 
 
 def _lengths(cells: Sequence[str]) -> list[int]:

@@ -1,25 +1,38 @@
 """Times of a run: when it started, how long it took."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
+from mlxpy_core._reading._moments import moment
 from mlxpy_core._runs._status import Status
 
 
-def start_and_duration(info: Mapping[str, Any]) -> tuple[str | None, float | None]:
+def start_and_duration(info: Mapping[str, Any]) -> tuple[datetime | None, float | None]:
     """Tells when a run started and how many seconds it took, up to now if it is running.
 
     Args:
         info: the status, dates and times of the run; both answers are None where these do not tell.
     """
-    start = _moment(info.get("start_date"), info.get("start_time"))
+    start = moment(info.get("start_date"), info.get("start_time"))
     if start is None:
         return None, None
-    end = _moment(info.get("end_date"), info.get("end_time"))
+    end = moment(info.get("end_date"), info.get("end_time"))
     if end is None and info.get("status") == Status.RUNNING.value:
-        end = datetime.now(start.tzinfo)
-    return str(start)[:19], (end - start).total_seconds() if end else None
+        end = datetime.now(timezone.utc)
+    return start, (end - start).total_seconds() if end else None
+
+
+def time_texts(moments: Sequence[datetime | None]) -> list[str | None]:
+    """Gives moments as people read them; with their zones if not all are of this machine's."""
+    foreign = any(one and one.utcoffset() != one.astimezone().utcoffset() for one in moments)
+    shown = 25 if foreign else 19  # characters
+    return [zoned(one)[:shown] if one else None for one in moments]
+
+
+def zoned(one: datetime) -> str:
+    """Gives a moment with its zone, to the second."""
+    return str(one.replace(microsecond=0))
 
 
 def duration_text(seconds: float | None) -> str | None:
@@ -32,14 +45,3 @@ def duration_text(seconds: float | None) -> str | None:
         return f"{minutes}m{seconds:02}s"
     days, hours = divmod(hours, 24)
     return f"{days}d{hours:02}h" if days else f"{hours}h{minutes:02}m"
-
-
-def _moment(date: Any, clock: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(f"{date}T{clock}")
-    except ValueError:
-        pass
-    try:
-        return datetime.strptime(f"{date} {clock}", "%d/%m/%Y %H:%M:%S")  # MLXP's
-    except ValueError:
-        return None

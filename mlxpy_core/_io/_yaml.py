@@ -18,24 +18,41 @@ class _Dumper(_BaseDumper):
         return True
 
 
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+class _EscapingDumper(yaml.SafeDumper):
+    """Escapes what libyaml refuses: surrogates, which stand for bytes that are not UTF-8."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: _Dumper | _EscapingDumper, text: str) -> yaml.ScalarNode:
     # Tracebacks are read by people; the emitter falls back to quotes where a block cannot hold it.
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _represent_text)
-# OmegaConf reads 1e-3 as a number where YAML 1.1 reads a string: a string of that form is quoted.
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+for _dumper in (_Dumper, _EscapingDumper):
+    _dumper.add_representer(str, _represent_text)
+    # OmegaConf reads 1e-3 as a number where YAML 1.1 reads a string: a string of that form is quoted.
+    _dumper.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
+# How YAML escapes a surrogate, which libyaml refuses to read.
+_SURROGATE = re.compile(r"\\(?:u|U0000)[dD][89a-fA-F]")
 
 
 def dump_yaml(data: Any) -> str:
     """Writes plain data (dicts, lists, strings, numbers, booleans, None) as YAML."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    try:
+        return _dump(data, _Dumper)
+    except UnicodeEncodeError:
+        return _dump(data, _EscapingDumper)
+
+
+def _dump(data: Any, dumper: type[_Dumper] | type[_EscapingDumper]) -> str:
+    return yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 def load_yaml(text: str) -> Any:
@@ -44,9 +61,10 @@ def load_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: the text is not YAML, or is made to exhaust whoever reads it.
     """
+    loader = yaml.SafeLoader if "\\" in text and _SURROGATE.search(text) else _Loader
     try:
-        _check_depth(text)
-        data = yaml.load(text, Loader=_Loader)
+        _check_depth(text, loader)
+        data = yaml.load(text, Loader=loader)  # noqa: S506  # both are safe
     except _LET_THROUGH as error:
         raise yaml.YAMLError(f"no value of its type ({error})") from error
     if "&" in text and "*" in text:
@@ -59,13 +77,13 @@ _LET_THROUGH = (ArithmeticError, AttributeError, LookupError, RecursionError, Ty
 _DEEPEST, _LARGEST = 200, 1_000_000
 
 
-def _check_depth(text: str) -> None:
+def _check_depth(text: str, loader: type[_Loader] | type[yaml.SafeLoader]) -> None:
     # libyaml's composer is recursive: ten thousands of brackets crash the process. A level takes a
     # bracket or a column, so that most texts need no closer look.
     if text.count("[") + text.count("{") < 500 and max(map(len, text.split("\n"))) < 500:
         return
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:

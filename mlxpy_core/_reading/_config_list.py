@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._text import as_unicode
 from mlxpy_core._reading._tables._columns import MISSING
 
+from ._data_frames import data_frame
 from ._display import render_html, render_text
+from ._drawable import LAZY_CELL
 from ._maps import Map, aggregations, condition
+from ._moments import MOMENTS, microseconds
 from ._rows import (
-    LAZY_CELL,
     CatalogRows,
     PlainRows,
     Rows,
@@ -63,18 +66,29 @@ class ConfigList:
             MlxpyError: there is no such column.
         """
         if isinstance(index, str):
-            need_fields([index], self.keys())
-            return missing_as_none(self._rows.column(index))
+            (name,) = need_fields([index], self._rows)
+            return missing_as_none(self._rows.column(name))
         places = range(len(self))[index]
         if isinstance(places, range):
             return ConfigList(self._rows.take(places))
         return next(self._rows.take([places]).rows())
 
     def __repr__(self) -> str:
-        return render_text(self._rows, self.diff())
+        return render_text(self._rows)
 
     def _repr_html_(self) -> str:
         return render_html(self._rows, self.diff())
+
+    def last(self, field: str) -> list[Any]:
+        """Gives the last value of a metric in each run, None where there is none.
+
+        Of a metrics file only the end is read. Of a column that is no metric, these are its values.
+
+        Raises:
+            MlxpyError: there is no such column.
+        """
+        (name,) = need_fields([field], self._rows)
+        return missing_as_none(self._rows.last(name))
 
     def keys(self) -> list[str]:
         """Names the columns."""
@@ -98,8 +112,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        names = [fields] if isinstance(fields, str) else list(fields)
-        need_fields(names, self.keys())
+        names = need_fields([fields] if isinstance(fields, str) else fields, self._rows)
         return ConfigList(self._rows.select(names))
 
     def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
@@ -116,8 +129,8 @@ class ConfigList:
         if bygroups is not None:
             return self.groupby(bygroups).filter(filter_map).ungroup()
         test = condition(filter_map)
-        need_fields(test.columns, self.keys())
-        answers = list(test.function(*(missing_as_none(self._rows.column(c)) for c in test.columns)))
+        columns = map(self._rows.column, need_fields(test.columns, self._rows))
+        answers = list(test.function(*map(missing_as_none, columns)))
         if len(answers) != len(self):
             raise MlxpyError(
                 f"a filter gives a boolean for each row: {len(self)} were expected, {len(answers)} came"
@@ -127,14 +140,15 @@ class ConfigList:
     def sort(self, by: str | Sequence[str], ascending: bool = True) -> "ConfigList":
         """Orders the runs by columns: numbers before texts, runs without a value last.
 
+        By a date or time of info they are ordered by the moment, whatever its zone.
+
         Raises:
             MlxpyError: there is no such column, or it has no order.
         """
-        names = [by] if isinstance(by, str) else list(by)
-        need_fields(names, self.keys())
+        names = need_fields([by] if isinstance(by, str) else by, self._rows)
         order = list(range(len(self)))
         for name in reversed(names):
-            order = sorted_places(order, self._rows.column(name), name, ascending)
+            order = sorted_places(order, sort_values(self._rows, name), name, ascending)
         return ConfigList(self._rows.take(order))
 
     def groupby(self, group_keys: str | Sequence[str]) -> "GroupedConfigList":
@@ -143,8 +157,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it is a metric or an artifact.
         """
-        names = [group_keys] if isinstance(group_keys, str) else list(group_keys)
-        need_fields(names, self.keys())
+        names = need_fields([group_keys] if isinstance(group_keys, str) else group_keys, self._rows)
         if lazy := self._rows.lazy_fields.intersection(names):
             raise MlxpyError(f"column {lazy.pop()!r} cannot group: name fields of config or info")
         columns = [missing_as_none(self._rows.column(name)) for name in names]
@@ -170,8 +183,8 @@ class ConfigList:
         """
         row: dict[str, Any] = {}
         for one in aggregations(maps):
-            need_fields(one.columns, self.keys())
-            for column, output in zip(one.columns, one.outputs, strict=True):
+            columns = need_fields(one.columns, self._rows)
+            for column, output in zip(columns, one.outputs, strict=True):
                 row[output] = one.function(missing_as_none(self._rows.column(column)))
         return ConfigList(PlainRows([row]))
 
@@ -182,8 +195,6 @@ class ConfigList:
             lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
                 lists.
         """
-        import pandas  # it takes half a second, and listing runs does without it
-
         lazy_fields = self._rows.lazy_fields
         columns: dict[str, list[Any]] = {}
         for field in self._rows.fields:
@@ -194,8 +205,7 @@ class ConfigList:
             if field in lazy_fields:
                 values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
             columns[field] = values
-        table: pandas.DataFrame = pandas.DataFrame(columns, index=range(len(self)))
-        return table
+        return data_frame(columns, len(self))
 
     def toArrow(self) -> pa.Table:
         """Makes an Arrow table with a row for each run; a metric is a column of lists."""
@@ -326,7 +336,8 @@ class GroupedConfigList:
         if self._groups:
             frames = [group.toPandas(lazy) for group in self._groups.values()]
             names = [*self.group_keys, None]
-            table = pandas.concat(frames, keys=list(self._groups), names=names)
+            keys = [tuple(as_unicode(v) if isinstance(v, str) else v for v in key) for key in self]
+            table = pandas.concat(frames, keys=keys, names=names)
         return table
 
     def _each(
@@ -341,6 +352,15 @@ class GroupedConfigList:
 
 def _hashable(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def sort_values(rows: Rows, field: str) -> list[Any]:
+    """Gives what a column is ordered by: its values, or the moments that its dates or times say."""
+    if field in MOMENTS:
+        moments = microseconds(*map(rows.column, MOMENTS[field]))
+        if any(one is not None for one in moments):
+            return moments
+    return rows.column(field)
 
 
 def sorted_places(

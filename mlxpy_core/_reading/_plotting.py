@@ -11,6 +11,7 @@ from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Series
 
 from ._rows import Rows, need_fields
+from ._shown_columns import is_seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +24,9 @@ def plot(
     rows: Rows, x: str | None, y: str, hue: str | None, varying: Sequence[str], ax: "Axes | None"
 ) -> "Axes":
     """Draws what `ConfigList.plot` promises; `varying` names the config's fields that differ."""
-    need_fields([field for field in (x, y, hue) if field is not None], rows.fields)
-    settings = [field for field in varying if not _is_seed(field) and field not in (x, hue)]
+    y, *others = need_fields([field for field in (y, x, hue) if field is not None], rows)
+    x, hue = (others.pop(0) if field is not None else None for field in (x, hue))
+    settings = [field for field in varying if not is_seed(field) and field not in (x, hue)]
     groups = _groups(rows, settings, hue)
     points = _points(rows, x, y)
     ax = ax or _new_axes()
@@ -60,10 +62,6 @@ def _new_axes() -> "Axes":
     except ImportError as error:
         raise MlxpyError("plot needs matplotlib: pip install 'mlxpy[plot]'") from error
     return pyplot.subplots()[1]
-
-
-def _is_seed(field: str) -> bool:
-    return "seed" in field.rsplit(".", 1)[-1].lower()
 
 
 def _groups(rows: Rows, settings: Sequence[str], hue: str | None) -> dict[tuple[str, str], list[int]]:

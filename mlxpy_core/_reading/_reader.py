@@ -16,7 +16,8 @@ from mlxpy_core._reading._tables._metric_columns import MetricColumns
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._config_list import ConfigList
-from ._rows import LAZY_CELL, CatalogRows
+from ._drawable import LAZY_CELL
+from ._rows import CatalogRows
 
 if TYPE_CHECKING:
     import pandas
@@ -92,7 +93,8 @@ class Reader:
         """
         predicate = parse_query(query_string)
         if len(self):
-            check_fields(predicate, query_string, self._kinds, self._lazy_fields)
+            aliases = self._catalog.aliases
+            predicate = check_fields(predicate, query_string, self._kinds, self._lazy_fields, aliases)
         positions = self._catalog.matching(predicate)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
         return results.toPandas(lazy=False) if asPandas else results
@@ -162,7 +164,7 @@ class Reader:
 
     def _types(self) -> dict[str, str]:
         return {
-            field: " | ".join(sorted(PYTHON_TYPES[kind] for kind in kinds))
+            field: " | ".join(sorted({PYTHON_TYPES[kind] for kind in kinds}))
             for field, kinds in self._kinds.items()
         }
 

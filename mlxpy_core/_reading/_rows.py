@@ -1,16 +1,18 @@
 """Rows of results: runs of a directory, loaded when they are looked at, or what was made of them."""
 
-import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._flatten import find_field, no_field
+from mlxpy_core._io._text import as_unicode
 from mlxpy_core._reading._tables._catalog import Catalog
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import MetricColumns, Series
@@ -18,8 +20,9 @@ from mlxpy_core._reading._tables._segments import Ints
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._tracking._artifacts import ArtifactStore
 
-LAZY_CELL = "LAZYLOADING"
-"""What a table shows of a column that is loaded on demand."""
+from ._drawable import LAZY_CELL, Drawable
+from ._last_values import last_values
+from ._log_table import LogTable, read_log
 
 _CHUNK = 500  # runs that an iteration decodes at once
 
@@ -62,11 +65,20 @@ class RunRow(Mapping[str, Any]):
     name.
     """
 
-    def __init__(self, values: Mapping[str, Any], lazy: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        lazy: Mapping[str, Callable[[], Any]],
+        aliases: Mapping[str, str] = MappingProxyType({}),
+        path: Path | None = None,
+    ) -> None:
         self._values = values
         self._lazy = lazy
+        self._aliases = aliases
+        self._path = path
 
     def __getitem__(self, field: str) -> Any:
+        field = find_field(field, self, self._aliases) or field
         if field in self._values:
             return self._values[field]
         if field in self._lazy:
@@ -83,23 +95,29 @@ class RunRow(Mapping[str, Any]):
     def __contains__(self, field: object) -> bool:
         return field in self._values or field in self._lazy
 
+    def log(self, log_name: str) -> LogTable:
+        """Gives one log as a table: its rows as they were logged, with None for what a row has not.
+
+        Args:
+            log_name: the log; ``rank1/train`` for that of another rank.
+
+        Raises:
+            MlxpyError: the run has no such log.
+        """
+        if self._path is None:
+            raise MlxpyError(f"no log {log_name!r}: this row was computed, and is no run")
+        return read_log(self._path, log_name)
+
     def __repr__(self) -> str:
         return repr({**self._values, **dict.fromkeys(self._lazy, LAZY_CELL)})
 
 
-class Rows(Protocol):
-    """What a `ConfigList` shows: rows by place, columns by name."""
-
-    def __len__(self) -> int:
-        """Tells how many rows there are."""
+class Rows(Drawable, Protocol):
+    """What a `ConfigList` shows."""
 
     @property
-    def fields(self) -> list[str]:
-        """The names of the columns."""
-
-    @property
-    def lazy_fields(self) -> set[str]:
-        """Those that are loaded on demand."""
+    def aliases(self) -> Mapping[str, str]:
+        """The names of the columns by other names that they go by."""
 
     def take(self, places: Sequence[int]) -> "Rows":
         """Gives some of the rows."""
@@ -110,14 +128,11 @@ class Rows(Protocol):
     def rows(self) -> Iterator[RunRow]:
         """Gives the rows one by one."""
 
-    def column(self, field: str) -> list[Any]:
-        """Gives a column's values, `MISSING` for a row without it; metrics as arrays of shape (n,)."""
+    def last(self, field: str) -> list[Any]:
+        """Gives the last values of a metric; of another column its values, as `column`."""
 
     def series(self, field: str) -> list[Series] | None:
         """Gives a metric of each row; None for a field that is no metric."""
-
-    def varies(self, field: str) -> bool:
-        """Tells whether a column that is not lazy differs between rows."""
 
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
         """Gives a column for an Arrow table."""
@@ -160,6 +175,10 @@ class CatalogRows:
     def lazy_fields(self) -> set[str]:
         return set(self._lazy)
 
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._catalog.aliases | self._catalog.lazy_aliases
+
     def take(self, places: Sequence[int]) -> "CatalogRows":
         positions = self._positions[np.asarray(places, dtype=np.int64)]
         return CatalogRows(self._catalog, self._metrics, positions, self._chosen)
@@ -186,6 +205,14 @@ class CatalogRows:
             found = [
                 _artifacts(run, first, second, listed) for run, listed in zip(runs, names, strict=True)
             ]
+        return self._spread(found, places, MISSING)
+
+    def last(self, field: str) -> list[Any]:
+        kind, log, key = self._lazy.get(field, ("", "", ""))
+        if kind != "metrics":
+            return self.column(field)
+        places = self._catalog.places_with(kind, log, key, self._positions)
+        found = last_values(self._catalog, self._metrics.cache, log, key, self._positions[places])
         return self._spread(found, places, MISSING)
 
     def series(self, field: str) -> list[Series] | None:
@@ -229,7 +256,7 @@ class CatalogRows:
         """The lazy fields: the kind, then log and key of a metric, type and folder of an artifact."""
         lazy: dict[str, tuple[str, str, str]] = {}
         for names in self._catalog.distinct_lazy_names(self._described):
-            lazy.update(_lazy_fields(names))
+            lazy.update(self._catalog.lazy_columns(names))
         if self._chosen is None:
             return lazy
         return {field: lazy[field] for field in self._chosen if field in lazy}
@@ -239,7 +266,8 @@ class CatalogRows:
         fields = [field for field in self.fields if field not in self._lazy]
         columns = [self._catalog.values(field, positions) for field in fields]
         names = self._catalog.lazy_names(positions)
-        entries = {id(listed): _lazy_fields(listed) for listed in names}
+        aliases = self.aliases
+        entries = {id(listed): self._catalog.lazy_columns(listed) for listed in names}
         for index, position in enumerate(positions.tolist()):
             values = {
                 field: column[index]
@@ -251,7 +279,7 @@ class CatalogRows:
                 for field, entry in entries[id(names[index])].items()
                 if chosen is None or field in chosen
             }
-            yield RunRow(values, lazy)
+            yield RunRow(values, lazy, aliases, self._catalog.run_path(position))
 
     def _loader(
         self, position: int, entry: tuple[str, str, str], names: Mapping[str, Any]
@@ -279,6 +307,10 @@ class PlainRows:
     def lazy_fields(self) -> set[str]:
         return set()
 
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return {}
+
     def take(self, places: Sequence[int]) -> "PlainRows":
         return PlainRows([self._rows[place] for place in places])
 
@@ -291,6 +323,9 @@ class PlainRows:
 
     def column(self, field: str) -> list[Any]:
         return [row.get(field, MISSING) for row in self._rows]
+
+    def last(self, field: str) -> list[Any]:
+        return self.column(field)
 
     def series(self, field: str) -> list[Series] | None:
         values = [np.asarray(value) for value in self.column(field) if value is not MISSING]
@@ -330,15 +365,6 @@ def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[s
     return first + [field for group in groups for field in sorted(group)]
 
 
-def no_field(field: str, fields: Sequence[str] | Mapping[str, Any]) -> str:
-    """Says that there is no such column, and which are like it; the first ones if none is."""
-    names = list(fields)
-    if close := difflib.get_close_matches(field, names, n=3):
-        return f"no column {field!r}: did you mean {' or '.join(close)}?"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"no column {field!r}: there are {', '.join(names[:5])}{more}"
-
-
 def identity(value: Any) -> Any:
     """Gives what is equal for values that are the same: 1 and True are not, 1 and 1.0 are."""
     if value is MISSING or value is None or isinstance(value, (bool, str)):
@@ -356,24 +382,9 @@ def plain_arrow(values: Sequence[Any]) -> pa.Array:
             raise pa.ArrowInvalid("Arrow would take them for the same")
         return pa.array(given)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        texts = [None if value is None else str(value) for value in given]
-        return pa.array([text and text.encode(errors="replace").decode() for text in texts], pa.string())
-
-
-def _lazy_fields(names: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
-    fields = {
-        ".".join(["artifact", type_name, *filter(None, folder.split("/"))]): (
-            "artifacts",
-            type_name,
-            folder,
+        return pa.array(
+            [None if value is None else as_unicode(str(value)) for value in given], pa.string()
         )
-        for type_name, folders in names.get("artifacts", {}).items()
-        for folder in folders
-    }
-    for log, keys in names.get("metrics", {}).items():
-        for key in keys:
-            fields[f"{log}.{key}"] = ("metrics", log, key)
-    return fields
 
 
 def _artifacts(run: Path, type_name: str, folder: str, names: Mapping[str, Any]) -> dict[str, Artifact]:
@@ -389,12 +400,16 @@ def missing_as_none(values: Sequence[Any]) -> list[Any]:
     return [None if value is MISSING else value for value in values]
 
 
-def need_fields(fields: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses columns that are not there.
+def need_fields(fields: Iterable[str], rows: Rows) -> list[str]:
+    """Gives the names of columns that somebody typed.
 
     Raises:
-        MlxpyError: for the first of them.
+        MlxpyError: for the first of them that is not there.
     """
+    known, aliases, found = rows.fields, rows.aliases, []
     for field in fields:
-        if field not in known:
+        name = find_field(field, known, aliases)
+        if name is None:
             raise MlxpyError(no_field(field, known))
+        found.append(name)
+    return found

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
+from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import load_yaml
 
 from ._directory import is_run_name
-from ._names import is_unicode
 
 _SUFFIX = ".json"
 

@@ -55,12 +55,3 @@ def check_unlinked(path: Path, run: Path, what: str) -> None:
             raise InvalidNameError(
                 f"{what} passes through the symbolic link {place}: remove it, or choose another name"
             )
-
-
-def is_unicode(text: str) -> bool:
-    """Tells whether a text can be written down: halves of surrogate pairs cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

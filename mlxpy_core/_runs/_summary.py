@@ -14,14 +14,14 @@ from typing import Any
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._files import Stamp, read_bytes, stamp_of, write_whole
 from mlxpy_core._io._flatten import flatten
+from mlxpy_core._io._text import is_unicode
 
 from ._artifact_files import list_artifacts
 from ._directory import RunDirectory
 from ._info_file import info_stamp
 from ._metrics_files import keys_of_all_ranks
-from ._names import is_unicode
 
-_VERSION = 1
+_VERSION = 2
 _MOST_BRACKETS = 500  # a summary of more is left to the YAML, which another user cannot nest too deep
 
 

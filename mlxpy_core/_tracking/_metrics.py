@@ -12,9 +12,10 @@ from typing import Any
 
 from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._metrics_files import _SUFFIX, cut_torn_line, listed_keys
-from mlxpy_core._runs._names import check_name, check_unlinked, is_unicode
+from mlxpy_core._runs._names import check_name, check_unlinked
 
 # The reader's columns ``config.*``, ``info.*`` and the like would clash with a log of the same name.
 RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})

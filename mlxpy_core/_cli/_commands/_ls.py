@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ import click
 from mlxpy_core._cli._arguments import json_option, logs_option, runs_argument
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._flatten import find_field, no_field
 
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
 _TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {"id": "info.log_id", "status": "info.status"}
+_SORTED_BY = {"start": "info.start_time"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
+_PROGRAM = "info.current_file_path"
 
 
 @click.command()
@@ -55,40 +59,57 @@ def command(
         return
     _check_columns([*columns, *([sort] if sort else [])], found)
     found = found[-last:] if last else found
-    differing = [] if columns else found.diff()
-    known = found.keys()
     if as_json and not columns:
+        known = found.keys()
         fields = [name for name in known if name.startswith(("config.", "info."))]
         print_json(_ordered(found, sort, [dict(row) for row in found.select(fields)]))
         return
-    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *differing])
+    telling, metric = ([], []) if columns else _telling(found)
+    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *telling, *metric])
     table = {name: _ordered(found, sort, _column(found, name)) for name in names}
     if as_json:
+        from mlxpy_core._cli._times import zoned
+
+        if "start" in table:
+            table["start"] = [moment and zoned(moment) for moment in table["start"]]
         print_json([dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)])
         return
     from mlxpy_core._cli._table import print_table
-    from mlxpy_core._cli._times import duration_text
+    from mlxpy_core._cli._times import duration_text, time_texts
 
+    if "start" in table:
+        table["start"] = time_texts(table["start"])
     if "duration" in table:
         table["duration"] = [duration_text(seconds) for seconds in table["duration"]]
-    print_table(table, differing)
+    print_table(table, [] if columns else ["id", "status", *metric], telling)
+
+
+def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
+    """Names what tells the runs apart, what tells most first, and the first metric if there is one."""
+    from mlxpy_core._reading._shown_columns import differing_settings, metrics_by_importance
+
+    rows = found._rows
+    settings, incidental = differing_settings(rows)
+    programs = [name for name in (_PROGRAM,) if name in rows.fields and rows.varies(name)]
+    return [*settings, *programs, *incidental], metrics_by_importance(rows)[:1]
 
 
 def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
-    from mlxpy_core._reading._rows import no_field
-
     known = [*_FIRST, *found.keys()]
     for name in names:
-        if name not in known:
+        if find_field(name, known, found._rows.aliases) is None:
             raise MlxpyError(no_field(name, known))
 
 
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
     if not sort:
         return values
-    from mlxpy_core._reading._config_list import sorted_places
+    from mlxpy_core._reading._config_list import sort_values, sorted_places
+    from mlxpy_core._reading._moments import MOMENTS
 
-    places = sorted_places(range(len(found)), _column(found, sort), sort)
+    field = find_field(_SORTED_BY.get(sort, sort), found.keys(), found._rows.aliases)
+    ordering = sort_values(found._rows, field) if field in MOMENTS and field else _column(found, sort)
+    places = sorted_places(range(len(found)), ordering, sort)
     return [values[place] for place in places]
 
 
@@ -96,13 +117,13 @@ def _column(found: "ConfigList", name: str) -> list[Any]:
     """Gives a value for each run."""
     if name in _COMPUTED:
         return [times[_COMPUTED.index(name)] for times in _times(found)]
-    field, known = _SHORT.get(name, name), found.keys()
+    field = find_field(_SHORT.get(name, name), found.keys(), found._rows.aliases)
     # The newest runs may not have logged yet what others have.
-    return list(map(_one_value, found[field])) if field in known else [None] * len(found)
+    return list(map(_one_value, found.last(field))) if field else [None] * len(found)
 
 
 @functools.cache  # two columns show them
-def _times(found: "ConfigList") -> list[tuple[str | None, float | None]]:
+def _times(found: "ConfigList") -> list[tuple[datetime | None, float | None]]:
     from mlxpy_core._cli._times import start_and_duration
 
     known = found.keys()  # a directory of queued runs has no times yet
@@ -112,7 +133,5 @@ def _times(found: "ConfigList") -> list[tuple[str | None, float | None]]:
 
 
 def _one_value(value: Any) -> Any:
-    """Gives the last value of a metric, the names of artifacts, and others as they are."""
-    if hasattr(value, "tolist"):
-        return value[-1:].tolist()[0] if len(value) else None
-    return list(value) if isinstance(value, dict) else value
+    """Gives the names of artifacts, and others as they are."""
+    return list(value) if isinstance(value, dict) and value else value

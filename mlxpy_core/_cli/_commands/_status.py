@@ -57,7 +57,7 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
         from mlxpy_core._cli._table import print_table
 
         names = [name for name in rows[0] if any(row[name] is not None for row in going_on)]
-        print_table({name: [_cell(name, row[name]) for row in going_on] for name in names}, ())
+        print_table({name: [_cell(name, row[name]) for row in going_on] for name in names})
 
 
 def _row(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

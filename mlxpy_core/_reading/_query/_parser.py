@@ -5,7 +5,11 @@ Nothing of a query is ever evaluated as Python.
 """
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from mlxpy_core._io._flatten import find_field
 
 from ._predicate import Comparison, Predicate, QueryError
 
@@ -24,22 +28,33 @@ def parse_query(query: str) -> Predicate:
 
 
 def check_fields(
-    predicate: Predicate, query: str, known: Collection[str], lazy: Collection[str]
-) -> None:
-    """Refuses a query of fields that no run has.
+    predicate: Predicate,
+    query: str,
+    known: Collection[str],
+    lazy: Collection[str],
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Predicate:
+    """Returns a query with the names that its fields have; refuses one of fields that no run has.
 
     Args:
         predicate: the query as `parse_query` read it.
         query: the query as it was written.
         known: the fields that can be searched.
         lazy: other columns (metrics, artifacts), which cannot.
+        aliases: the names of fields by other names that they go by.
 
     Raises:
         QueryError: for the first such field, with the nearest names.
     """
+    named: Predicate = []
     for step in predicate:
-        if isinstance(step, Comparison) and step.field not in known:
-            raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
+        if isinstance(step, Comparison):
+            field = find_field(step.field, known, aliases)
+            if field is None:
+                raise QueryError(_unknown_field(step.field, known, lazy), query, step.position)
+            step = replace(step, field=field)
+        named.append(step)
+    return named
 
 
 def _unknown_field(field: str, known: Collection[str], lazy: Collection[str]) -> str:

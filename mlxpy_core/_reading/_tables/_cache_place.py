@@ -10,7 +10,7 @@ from pathlib import Path
 from mlxpy_core._errors import MlxpyError
 
 # Another layout of the cache gets another name, so that two versions of mlxpy can share a directory.
-_NAME = "reader-1"
+_NAME = "reader-2"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import Stamp
+from mlxpy_core._io._flatten import has_quotes, key_text, metric_name, public_names
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._reading._query._predicate import Predicate
 from mlxpy_core._runs._directory import is_run_name
@@ -41,6 +42,8 @@ _NO_STAMP: Stamp = (-1, -1)
 
 LazyNames = dict[str, Any]
 """What `RunRecord.lazy` holds, decoded."""
+LazyColumn = tuple[str, str, str]
+"""``metrics``, a log and a key; or ``artifacts``, a type and a folder."""
 
 
 class UnreadableRunWarning(UserWarning):
@@ -56,6 +59,7 @@ class Catalog:
         changed: the time of change of each info.yaml, in nanoseconds.
         sizes: the length of each info.yaml, in bytes.
         ended: whether each had ended.
+        aliases: the names of the fields whose quotes mean nothing here, by those with the quotes.
     """
 
     def __init__(self, logs: Path, segments: Sequence[Segment], valid: Sequence[Ints]) -> None:
@@ -76,6 +80,11 @@ class Catalog:
         for index, places in self._by_table(np.arange(len(self))):
             ended = self._segments[index].table[ENDED].take(arrow_integers(self._rows[places]))
             self.ended[places] = numpy_array(ended)
+        self.aliases: dict[str, str] = {}
+        if any(has_quotes(field) for table in self._tables for field in table.kinds):
+            self.aliases = public_names(self.kinds())
+            for table in self._tables:
+                table.rename(self.aliases)
 
     def __len__(self) -> int:
         return len(self.log_ids)
@@ -130,6 +139,17 @@ class Catalog:
         """Names the metrics and artifacts of some runs, once for all runs of the same ones."""
         codes, variants = self._lazy
         return [variants[code] for code in np.unique(codes[positions]).tolist()]
+
+    @cached_property
+    def lazy_aliases(self) -> dict[str, str]:
+        """What `aliases` is for fields, for metrics and artifacts."""
+        names = {name for variant in self._lazy[1] for name in lazy_columns(variant)}
+        return public_names(names)
+
+    def lazy_columns(self, names: LazyNames) -> dict[str, LazyColumn]:
+        """Gives what `lazy_names` names as columns: what each holds, by its name."""
+        aliases = self.lazy_aliases
+        return {aliases.get(name, name): column for name, column in lazy_columns(names).items()}
 
     def places_with(self, kind: str, first: str, second: str, positions: Ints) -> Ints:
         """Finds, among `positions`, those whose lazy names of a kind hold `second` under `first`."""
@@ -341,6 +361,23 @@ def _table_of(records: Sequence[RunRecord]) -> pa.Table:
     for name, column in own.items():
         table = table.append_column(name, column)
     return table
+
+
+def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
+    """Names the columns of a run's metrics and artifacts, with all quotes."""
+    columns = {
+        ".".join(["artifact", *map(key_text, [type_name, *filter(None, folder.split("/"))])]): (
+            "artifacts",
+            type_name,
+            folder,
+        )
+        for type_name, folders in names.get("artifacts", {}).items()
+        for folder in folders
+    }
+    for log, keys in names.get("metrics", {}).items():
+        for key in keys:
+            columns[metric_name(log, key)] = ("metrics", log, key)
+    return columns
 
 
 def _warn(logs: Path, unreadable: dict[int, str]) -> None:

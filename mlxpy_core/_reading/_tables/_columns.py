@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlxpy_core._runs._names import is_unicode
+from mlxpy_core._io._text import is_unicode
 
 from ._arrays import arrow_array, arrow_integers
 
@@ -22,12 +22,26 @@ ARROW_TYPES = {
     "b": pa.bool_(),
     "s": pa.string(),
     "n": pa.bool_(),  # true where the value is None
-    "j": pa.string(),  # as JSON: lists, empty dicts, integers beyond 64 bits, undecodable text
+    "e": pa.bool_(),  # true where the value is {}
+    "u": pa.string(),  # as JSON: text that is not Unicode
+    "j": pa.string(),  # as JSON: lists, integers beyond 64 bits
 }
 """Arrow's type for each kind of column."""
 
-PYTHON_TYPES = {"i": "int", "f": "float", "b": "bool", "s": "str", "n": "NoneType", "j": "list"}
+PYTHON_TYPES = {
+    "i": "int",
+    "f": "float",
+    "b": "bool",
+    "s": "str",
+    "n": "NoneType",
+    "e": "dict",
+    "u": "str",
+    "j": "list",
+}
 """Python's name for each kind of value; that of ``j`` is its usual one."""
+
+JSON_KINDS = "uj"
+"""The kinds of columns that hold JSON."""
 
 _to_json = json.JSONEncoder(default=str).encode
 _KIND_BY_TYPE = {int: "i", float: "f", bool: "b", str: "s"}
@@ -47,10 +61,12 @@ def kind_of(value: Any) -> str:
     """Gives the kind of column that holds a plain value."""
     if value is None:
         return "n"
+    if value == {}:
+        return "e"
     kind = _KIND_BY_TYPE.get(type(value), "j")
-    if (kind == "s" and not is_unicode(value)) or (kind == "i" and not -(2**63) <= value < 2**63):
-        return "j"
-    return kind
+    if kind == "s" and not is_unicode(value):
+        return "u"
+    return "j" if kind == "i" and not -(2**63) <= value < 2**63 else kind
 
 
 def encode_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -92,6 +108,10 @@ class TypedColumns:
             if separator:
                 self.kinds.setdefault(field, {})[kind] = column
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives fields other names."""
+        self.kinds = {names.get(field, field): columns for field, columns in self.kinds.items()}
+
     def values(self, field: str, rows: Any) -> list[Any]:
         """Gives the field's values in the rows of these indices, `MISSING` where there is none."""
         values: list[Any] = [MISSING] * len(rows)
@@ -131,12 +151,14 @@ class TypedColumns:
 
 
 def _encode(value: Any, kind: str) -> Any:
-    if kind == "j":
+    if kind in JSON_KINDS:
         return _to_json(value)
-    return True if kind == "n" else value
+    return True if kind in "ne" else value
 
 
 def _decode(value: Any, kind: str) -> Any:
-    if kind == "j":
+    if kind in JSON_KINDS:
         return json.loads(value)
+    if kind == "e":
+        return {}
     return None if kind == "n" else value

@@ -2,6 +2,7 @@
 
 Numbers compare with numbers, exactly, strings with strings, booleans with booleans, None with None.
 Values of different types are never equal and have no order. A comparison with a missing field is false.
+Dates and times of info compare as texts, and as moments with a text that is a date and a time.
 """
 
 import json
@@ -15,10 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlxpy_core._reading._moments import MOMENTS, microseconds, moment_of_text, since_epoch
 from mlxpy_core._reading._query._predicate import Comparison, Connective, Predicate
 
 from ._arrays import arrow_array, arrow_scalar, numpy_array
-from ._columns import TypedColumns
+from ._columns import JSON_KINDS, MISSING, TypedColumns
 
 Mask = npt.NDArray[np.bool_]
 
@@ -53,17 +55,33 @@ def matching_rows(predicate: Predicate, columns: TypedColumns) -> Mask:
 
 
 def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
+    if comparison.field in MOMENTS and (asked := moment_of_text(comparison.value)):
+        return _compare_moments(comparison, since_epoch(asked), columns)
     answer = np.zeros(columns.num_rows, dtype=bool)
     for kind, column in columns.kinds.get(comparison.field, {}).items():
         answer |= _compare_column(column, kind, comparison.operator, comparison.value)
     return answer
 
 
+def _compare_moments(comparison: Comparison, asked: int, columns: TypedColumns) -> Mask:
+    """Compares by the moment, whatever its zone."""
+    every = np.arange(columns.num_rows)
+    moments = microseconds(*(columns.values(field, every) for field in MOMENTS[comparison.field]))
+    if comparison.operator == "!=":
+        values = columns.values(comparison.field, every)
+        pairs = zip(values, moments, strict=True)
+        holds = [value is not MISSING and one != asked for value, one in pairs]
+    else:
+        compare: Callable[[Any, Any], Any] = _ORDERINGS.get(comparison.operator, operator.eq)
+        holds = [one is not None and bool(compare(one, asked)) for one in moments]
+    return np.array(holds, dtype=np.bool_)
+
+
 def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mask:
     if symbol in _NEGATIONS:
         present = _as_mask(column.is_valid())
         return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
-    if kind == "j":
+    if kind in JSON_KINDS:
         return _compare_json(column, symbol, value)
     if symbol in _ORDERINGS:
         return _ordered(column, kind, symbol, value)
@@ -72,7 +90,9 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
 
 def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask:
     candidates: list[Any]
-    if kind == "n":
+    if kind == "e":
+        candidates = []  # a query has no dicts
+    elif kind == "n":
         candidates = [True] if None in values else []
     elif kind == "b":
         candidates = [value for value in values if isinstance(value, bool)]

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from mlxpy_core._io._files import stamp_of
 from mlxpy_core._io._progress import with_progress
+from mlxpy_core._io._text import is_unicode
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
-from mlxpy_core._runs._names import is_unicode
 
 from ._arrays import arrow_array, arrow_integers, numpy_array
 from ._cache_place import CachePlace
@@ -62,11 +62,14 @@ class MetricColumns:
     Args:
         catalog: the runs.
         cache: where the cache of metrics lies.
+
+    Attributes:
+        cache: the same.
     """
 
     def __init__(self, catalog: Catalog, cache: CachePlace) -> None:
         self._catalog = catalog
-        self._cache = cache
+        self.cache = cache
         self._logs: dict[str, _Log] = {}
 
     def values(self, log: str, key: str, positions: Ints) -> list[Values]:
@@ -119,7 +122,7 @@ class MetricColumns:
 
     def _log(self, log: str) -> "_Log":
         if log not in self._logs:
-            self._logs[log] = _Log(log, self._catalog, self._cache.below(_file_name(log)))
+            self._logs[log] = _Log(log, self._catalog, self.cache.below(file_name(log)))
         return self._logs[log]
 
     def _located(self, log: str, positions: Ints) -> Iterator[Located]:
@@ -137,7 +140,7 @@ class _Log:
         self._stamps = (catalog.changed, catalog.sizes)
         if is_of_other_rank(name):
             # Other ranks may go on for a while when rank 0 has ended the run.
-            self._stamps = _stamps_of([self._path(position) for position in range(len(catalog))])
+            self._stamps = stamps_of([self._path(position) for position in range(len(catalog))])
         # Where the row of each run is, by its position in the catalog; -1 while it has none.
         self._segment_of = np.full(len(catalog), -1)
         self._row_of = np.full(len(catalog), -1)
@@ -243,7 +246,7 @@ class _Batch:
         self._bytes += cell.nbytes
 
 
-def _stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
+def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
     """Gives the halves of the files' stamps; 0 where there is none."""
     stamps = np.zeros((2, len(paths)), dtype=np.int64)
     for position, path in enumerate(paths):
@@ -383,5 +386,6 @@ def _from_python(lists: list[list[Any]]) -> pa.ChunkedArray:
         return pa.chunked_array([[[json.dumps(value) for value in values] for values in lists]])
 
 
-def _file_name(log: str) -> str:
-    return quote(log, safe="")
+def file_name(name: str) -> str:
+    """Gives a name as that of a file."""
+    return quote(name, safe="")

@@ -7,6 +7,7 @@ seconds; the rest lies where ours does.
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -101,10 +102,7 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         info = _undated(_load(run, "info"))
         if "logger" in info:  # MLXP
-            info = {
-                key: _clock(value) if str(key).endswith("_time") else value
-                for key, value in info.items()
-            }
+            info = {key: _iso(str(key), value) for key, value in info.items()}
         return info, _undated(_load(run, "config"))
     except (RecursionError, TypeError, ValueError) as error:
         raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
@@ -171,7 +169,10 @@ def _undated(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _clock(seconds: Any) -> Any:
-    if not isinstance(seconds, int):
-        return seconds
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+def _iso(key: str, value: Any) -> Any:
+    """Gives a date or time of MLXP as mlxpy writes it, so that those of both have one order."""
+    if key.endswith("_time") and isinstance(value, int):
+        return f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
+    if key.endswith("_date") and isinstance(value, str):
+        return re.sub(r"^(\d\d)/(\d\d)/(\d{4})$", r"\3-\2-\1", value)
+    return value

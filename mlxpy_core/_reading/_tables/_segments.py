@@ -92,7 +92,10 @@ class SegmentStore:
             return
         with contextlib.suppress(StorageError, OSError), whole_file(self._new_path()) as path:
             table = table.combine_chunks().replace_schema_metadata(_FORMAT)
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            with (
+                pa.OSFile(os.fsencode(path), "wb") as file,
+                pa.ipc.new_file(file, table.schema) as writer,
+            ):
                 writer.write_table(table)
             if not _is_mine(path):  # a file system that gives all files to one user
                 raise OSError("what is kept here would not be read")
@@ -125,7 +128,7 @@ class SegmentStore:
         try:
             if not _is_mine(path):
                 return None
-            with pa.memory_map(str(path)) as source:
+            with pa.memory_map(os.fsencode(path)) as source:
                 table = pa.ipc.open_file(source).read_all()
             if table.schema.metadata == _FORMAT:
                 return Segment.of(table, path)

@@ -1,0 +1,130 @@
+"""The last value of a metric of many runs, without parsing all that was logged.
+
+Only the end of a file is read. What ended runs logged last is cached: a table of a row a run, with the
+value in the column of its kind.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mlxpy_core._reading._tables._arrays import arrow_integers
+from mlxpy_core._reading._tables._cache_place import CachePlace
+from mlxpy_core._reading._tables._catalog import Catalog, current_places
+from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
+from mlxpy_core._reading._tables._metric_columns import file_name, read_rows, stamps_of
+from mlxpy_core._reading._tables._segments import CHANGED, LOG_ID, SIZE, Ints, SegmentStore
+from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
+
+_VALUE = "value"
+_TAIL = 2**14  # bytes
+_MOST_BRACKETS = 100
+
+
+def last_values(catalog: Catalog, cache: CachePlace, log: str, key: str, positions: Ints) -> list[Any]:
+    """Gives the last value that each of some runs logged under a key, `MISSING` where there is none.
+
+    Args:
+        catalog: the runs.
+        cache: where the cache of metrics lies.
+        log: the log.
+        key: the key.
+        positions: which of the runs.
+    """
+    return _LastValues(catalog, cache, log, key).of(positions)
+
+
+class _LastValues:
+    def __init__(self, catalog: Catalog, cache: CachePlace, log: str, key: str) -> None:
+        self._catalog = catalog
+        self._log = log
+        self._key = key
+        # No log's name begins with a dot, and no key may name another directory.
+        place = cache.below(".last").below(file_name(log)).below(f"key-{file_name(key)}")
+        self._store = SegmentStore(place.readable, place.writable)
+        self._stamps = (catalog.changed, catalog.sizes)
+        if is_of_other_rank(log):
+            # Other ranks may go on for a while when rank 0 has ended the run.
+            self._stamps = stamps_of([self._path(position) for position in range(len(catalog))])
+
+    def of(self, positions: Ints) -> list[Any]:
+        values: list[Any] = [MISSING] * len(positions)
+        unread = np.ones(len(positions), dtype=bool)
+        for places, found in self._cached(positions):
+            unread[places] = False
+            for place, value in zip(places.tolist(), found, strict=True):
+                values[place] = value
+        read = np.flatnonzero(unread)
+        for place in read.tolist():
+            values[place] = self._read(int(positions[place]))
+        self._keep(positions[read], [values[place] for place in read.tolist()])
+        return values
+
+    def _cached(self, positions: Ints) -> Iterator[tuple[Ints, list[Any]]]:
+        """Gives places among `positions`, and the values there."""
+        catalog = self._catalog
+        place_of = np.full(len(catalog), -1)
+        place_of[positions] = np.arange(len(positions))
+        covered = np.zeros(len(catalog), dtype=bool)
+        segments, valid = self._store.load(), []
+        for segment in segments:
+            runs = current_places(segment, catalog.log_ids, *self._stamps)
+            rows = np.flatnonzero(runs >= 0)
+            rows = rows[catalog.ended[runs[rows]] & ~covered[runs[rows]]]
+            covered[runs[rows]] = True
+            valid.append(rows)
+            asked = rows[place_of[runs[rows]] >= 0]
+            yield place_of[runs[asked]], TypedColumns(segment.table).values(_VALUE, asked)
+        self._store.tidy(segments, valid)
+
+    def _keep(self, positions: Ints, values: Sequence[Any]) -> None:
+        kept = np.flatnonzero(self._catalog.ended[positions])
+        if not len(kept):
+            return
+        rows = [
+            {} if (value := values[index]) is MISSING else {_VALUE: value} for index in kept.tolist()
+        ]
+        table, at = encode_rows(rows), positions[kept]
+        changed, sizes = self._stamps
+        own = {LOG_ID: self._catalog.log_ids[at], CHANGED: changed[at], SIZE: sizes[at]}
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        self._store.add(
+            pa.table({**{name: arrow_integers(numbers) for name, numbers in own.items()}, **columns})
+        )
+
+    def _path(self, position: int) -> Path:
+        return file_of_log(self._catalog.run_path(position) / "metrics", self._log)
+
+    def _read(self, position: int) -> Any:
+        path = self._path(position)
+        value = _in_tail(path, self._key)
+        if value is not MISSING:
+            return value
+        rows = read_rows(path, [])
+        return next((row[self._key] for row in reversed(rows) if self._key in row), MISSING)
+
+
+def _in_tail(path: Path, key: str) -> Any:
+    """Looks for a key in the last whole rows of a file; `MISSING` does not mean that no row has it."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, os.fstat(file.fileno()).st_size - _TAIL)
+            file.seek(start)
+            lines = file.read().split(b"\n")[1 if start else 0 : -1]
+    except OSError:
+        return MISSING
+    try:
+        for line in reversed(lines):
+            if line.count(b"{") + line.count(b"[") > _MOST_BRACKETS:
+                break
+            row = json.loads(line)
+            if isinstance(row, dict) and key in row:
+                return row[key]
+    except ValueError:
+        pass
+    return MISSING  # also for what is no row, or nests too deep: `read_rows` knows how to leave it out
