@@ -35,7 +35,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """Gives lines below a title; nothing if there are none."""
+    """Returns lines below a title; nothing if there are none."""
     return [title, *(f"  {_printable(line)}" for line in lines)] if lines else []
 
 

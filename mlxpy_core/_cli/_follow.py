@@ -13,7 +13,7 @@ _QUIET_S = 0.5
 
 
 def follow(path: Path, start: int, ended: Callable[[], bool]) -> Iterator[bytes]:
-    """Gives what is in a file and what is added to it, until the run has ended and nothing more comes.
+    """Yields what is in a file and what is added to it, until the run has ended and nothing more comes.
 
     Args:
         path: the file, which may appear later, be cut short or be replaced; it is then read from its

@@ -15,7 +15,7 @@ TEMPORARY = ".mlxpy-tmp-"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there becomes `path` at the end.
+    """Yields a temporary path beside `path`; what was written there becomes `path` at the end.
 
     The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
     An exception leaves the old one and no temporary file.
@@ -73,7 +73,7 @@ Stamp = tuple[int, int]
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
-    """Gives the stamp of a file.
+    """Returns the stamp of a file.
 
     Raises:
         OSError: there is no such file, or it may not be looked at.

@@ -104,7 +104,7 @@ def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
 
 
 def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, Any] | None, bool]:
-    """Gives what the info of a run whose job has ended should say, and whether that is news."""
+    """Returns what the info of a run whose job has ended should say, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info):
         return info, False
@@ -180,7 +180,7 @@ def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
 
 
 def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
-    """Gives what the info of a run whose job waits should say, and whether that is news."""
+    """Returns what the info of a run whose job waits should say, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info) or _lives_here(info):
         return info, False
@@ -199,18 +199,18 @@ def note_cancelled(directory: RunDirectory) -> None:
 
 
 def was_cancelled(directory: RunDirectory) -> bool:
-    """Tells whether `note_cancelled` was called since the run was submitted last."""
+    """Returns whether `note_cancelled` was called since the run was submitted last."""
     return (directory.state / CANCELLED).exists()
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Gives the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
+    """Returns the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
     job_id = noted_job_id(run, info)
     return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
 
 
 def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
-    """Gives the scheduler that runs name as theirs; None if there is none here."""
+    """Returns the scheduler that runs name as theirs; None if there is none here."""
     if scheduler := find_installed_scheduler(name):
         return scheduler
     try:
@@ -246,13 +246,13 @@ def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
 
 
 def died_submitting(info: Mapping[str, Any]) -> bool:
-    """Tells whether the process that submitted a run, which waits, is known to have ended."""
+    """Returns whether the process that submitted a run, which waits, is known to have ended."""
     submitter = (info["scheduler"] or info).get("submitter")
     return isinstance(submitter, dict) and died_here(submitter)
 
 
 def _age_s(info: Mapping[str, Any]) -> float:
-    """Tells for how long the scheduler may have known the run's job."""
+    """Returns for how long the scheduler may have known the run's job."""
     starts = [attempt["start"] for attempt in info["attempts"][-1:]]
     try:
         begun = starts[0] if starts else f"{info['submit_date']}T{info['submit_time']}"

@@ -31,7 +31,7 @@ class WatchedRun(Protocol):
 
 @_hookspec
 def mlxpy_scheduler() -> type[Scheduler]:  # type: ignore[empty-body]  # plugins have one
-    """Gives a scheduler: a subclass of `mlxpy.Scheduler` that is made without arguments.
+    """Returns a scheduler: a subclass of `mlxpy.Scheduler` that is made without arguments.
 
     It is then ``hydra/launcher=mlxp_<the plugin's name>``.
     """
@@ -39,7 +39,7 @@ def mlxpy_scheduler() -> type[Scheduler]:  # type: ignore[empty-body]  # plugins
 
 @_hookspec
 def mlxpy_artifact_types() -> Sequence[ArtifactType]:  # type: ignore[empty-body]  # plugins have one
-    """Gives types of artifacts: ``mlxpy.ArtifactType(name, save, load, suffix)`` for each."""
+    """Returns types of artifacts: ``mlxpy.ArtifactType(name, save, load, suffix)`` for each."""
 
 
 @_hookspec

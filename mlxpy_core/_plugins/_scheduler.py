@@ -80,7 +80,7 @@ class Scheduler(ABC):
         return ""
 
     def named(self, command: Sequence[str], pattern: str) -> str:
-        """Gives what a pattern's group finds in the answer of a command; empty if it finds nothing."""
+        """Returns what a pattern's group finds in the answer of a command; empty if it finds nothing."""
         try:
             found = re.search(pattern, self.call(command, Path("/")), flags=re.MULTILINE)
         except SubmissionError:
@@ -93,11 +93,11 @@ class Scheduler(ABC):
         return 1000 if self.array_index else 1
 
     def name_directives(self, name: str) -> list[str]:
-        """Gives what names a job; the name has letters, digits and ``_ . / -``."""
+        """Returns what names a job; the name has letters, digits and ``_ . / -``."""
         return []
 
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
-        """Gives what sends a job's output to files; None if the scheduler cannot write such paths.
+        """Returns what sends a job's output to files; None if the scheduler cannot write such paths.
 
         Args:
             directory: where the files are, and the script.
@@ -107,7 +107,7 @@ class Scheduler(ABC):
         return None
 
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
-        """Gives what makes a script an array of `count` tasks, at most `parallelism` of them at once.
+        """Returns what makes a script an array of `count` tasks, at most `parallelism` of them at once.
 
         Raises:
             SubmissionError: the scheduler cannot bound how many run at once.
@@ -115,7 +115,7 @@ class Scheduler(ABC):
         raise NotImplementedError
 
     def requeue_directives(self) -> list[str]:
-        """Gives what allows a job to come back into the queue.
+        """Returns what allows a job to come back into the queue.
 
         Raises:
             SubmissionError: jobs cannot put themselves back.
@@ -124,7 +124,7 @@ class Scheduler(ABC):
         raise SubmissionError(f"jobs of {name} cannot put themselves back: leave requeue out")
 
     def warning_directives(self, seconds: int) -> list[str]:
-        """Gives what has a job get SIGUSR1 or SIGUSR2 so long before its time is up.
+        """Returns what has a job get SIGUSR1 or SIGUSR2 so long before its time is up.
 
         Raises:
             SubmissionError: the scheduler sends no such signal.
@@ -133,7 +133,7 @@ class Scheduler(ABC):
         raise SubmissionError(f"{name} sends no signal before the end: leave signal_delay_s out")
 
     def asks_for_warning(self, directives: Sequence[str]) -> bool:
-        """Tells whether directives ask for a signal before the job's time is up."""
+        """Returns whether directives ask for a signal before the job's time is up."""
         return bool(self.warning) and any(re.search(self.warning, one) for one in directives)
 
     @abstractmethod
@@ -166,7 +166,7 @@ class Scheduler(ABC):
         """
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """Gives the id by which each job is known now; some schedulers put a job back under a new one.
+        """Returns the id by which each job is known now; some schedulers put a job back under a new one.
 
         Raises:
             SubmissionError: the scheduler does not answer.
@@ -175,7 +175,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
-        """Gives the words of the command that cancels jobs."""
+        """Returns the words of the command that cancels jobs."""
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancels jobs; they may take a while to end.

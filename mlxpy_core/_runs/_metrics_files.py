@@ -35,12 +35,12 @@ def metrics_files(directory: Path) -> dict[str, Path]:
 
 
 def metrics_of_rank(metrics: Path, rank: int) -> Path:
-    """Gives the directory of one rank's metrics files below a run's ``metrics``."""
+    """Returns the directory of one rank's metrics files below a run's ``metrics``."""
     return metrics / _RANKS / str(rank) if rank else metrics
 
 
 def keys_of_rank(keys: Path, rank: int) -> Path:
-    """Gives the file below a run's ``.keys`` that lists which keys the logs of one rank hold."""
+    """Returns the file below a run's ``.keys`` that lists which keys the logs of one rank hold."""
     return keys / (f"metrics.rank{rank}.yaml" if rank else "metrics.yaml")
 
 
@@ -58,14 +58,14 @@ def other_ranks(metrics: Path) -> list[int]:
 
 
 def file_of_log(metrics: Path, log_name: str) -> Path:
-    """Gives the metrics file of a log by the name that the reader has for it."""
+    """Returns the metrics file of a log by the name that the reader has for it."""
     if of_rank := _OF_RANK.fullmatch(log_name):
         metrics, log_name = metrics_of_rank(metrics, int(of_rank[1])), of_rank[2]
     return metrics / (log_name + _SUFFIX)
 
 
 def is_of_other_rank(log_name: str) -> bool:
-    """Tells whether the reader's name for a log is one of another rank than 0."""
+    """Returns whether the reader's name for a log is one of another rank than 0."""
     return _OF_RANK.fullmatch(log_name) is not None
 
 

@@ -58,7 +58,7 @@ def check_unlinked(path: Path, run: Path, what: str) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Tells whether a text can be written down: halves of surrogate pairs cannot."""
+    """Returns whether a text can be written down: halves of surrogate pairs cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -25,7 +25,7 @@ def leave_bundle(run: Path) -> None:
 
 
 def script_ended(run: Path) -> bool:
-    """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
+    """Returns whether a run's script is known to have ended, in a job that may go on with other runs."""
     try:
         return time.time() - (run / ".keys" / _ENDED).stat().st_mtime > _LATE_S
     except OSError:
@@ -43,7 +43,7 @@ def is_still_the_run(name: str) -> str:
 
 
 def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, start: str) -> list[str]:
-    """Gives the lines of a script that start runs together and wait for them.
+    """Returns the lines of a script that start runs together and wait for them.
 
     The runs' numbers and identities are the script's positional parameters.
 

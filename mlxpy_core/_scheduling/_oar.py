@@ -61,7 +61,7 @@ class OARScheduler(Scheduler):
         return {job_id: newest[job_id][0] if job_id in newest else job_id for job_id in job_ids}
 
     def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status]]:
-        """Gives the newest id of each job and what became of it: one that comes back has a new id."""
+        """Returns the newest id of each job and what became of it: one that comes back has a new id."""
         words = self._ask("-s", [word for job_id in job_ids for word in ("-j", job_id)])
         found = {job_id: (job_id, _STATUS.get(word, Status.RUNNING)) for job_id, word in words.items()}
         # How a job ended takes a second, slower query.

@@ -197,7 +197,7 @@ def _head(
 
 
 def _directives(scheduler: Scheduler, options: ScriptOptions) -> list[str]:
-    """Gives the directives that the options ask for, the user's own last."""
+    """Returns the directives that the options ask for, the user's own last."""
     users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
     chosen = [*options.directives, *filter(None, users)]
     requeue = (

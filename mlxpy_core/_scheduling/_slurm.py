@@ -141,7 +141,7 @@ _settings: dict[str, str] = {}
 
 
 def _setting(name: str) -> str:
-    """Gives a setting of the controller, which is asked until it has answered; empty if it has not."""
+    """Returns a setting of the controller, which is asked until it has answered; empty if it has not."""
     if not _settings:
         with contextlib.suppress(SubmissionError):
             shown = SLURMScheduler().call(["scontrol", "show", "config"], Path("/"))

@@ -48,7 +48,7 @@ class Grouping:
                 raise MlxpyError(f"{name}={number} is no number of jobs: give 1 or more")
 
     def groups(self, scheduler: Scheduler, jobs: Iterable[Job]) -> list[list[Job]]:
-        """Gives the jobs of each submission."""
+        """Returns the jobs of each submission."""
         alike: dict[ScriptOptions, list[Job]] = {}
         for job in jobs:
             alike.setdefault(job.options, []).append(job)

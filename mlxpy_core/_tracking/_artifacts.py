@@ -148,7 +148,7 @@ class ArtifactStore:
             write_whole(self._types_file, dump_yaml({**listed, name: paths}))
 
     def path(self, name: str, artifact_type: ArtifactType) -> Path:
-        """Gives the file of an artifact."""
+        """Returns the file of an artifact."""
         check_name(name, "an artifact's name")
         suffix = "" if name.endswith(artifact_type.suffix) else artifact_type.suffix
         directory = self._directory

@@ -39,7 +39,7 @@ class Attempt:
     claim: AttemptClaim | None
 
     def release(self) -> None:
-        """Gives the claim back."""
+        """Releases the claim."""
         if self.claim:
             self.claim.release()
 

@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
 
 
 def checkpoints_of_rank(folder: Path, rank: int) -> Path:
-    """Gives the folder of the checkpoints that one rank wrote, below that of all."""
+    """Returns the folder of the checkpoints that one rank wrote, below that of all."""
     return folder / ".ranks" / str(rank) if rank else folder
 
 

@@ -261,7 +261,7 @@ class Logger:
         return path
 
     def _is_earlier(self, mark: Mark) -> bool:
-        """Tells whether an earlier attempt wrote a checkpoint."""
+        """Returns whether an earlier attempt wrote a checkpoint."""
         if self._run.rank:
             # Which attempt this is, it can only guess; of an earlier one no process lives.
             return mark.time < self._run.started
@@ -283,14 +283,14 @@ class Logger:
 
 
 def get_logger() -> Logger | None:
-    """Gives the logger of the run that is active in this process, or None."""
+    """Returns the logger of the run that is active in this process, or None."""
     run = current_run()
     logger = run.logger if run else None
     return logger if isinstance(logger, Logger) else None
 
 
 def _name(logger_class: type[Logger]) -> str:
-    """Gives the name by which settings choose a logger's class."""
+    """Returns the name by which settings choose a logger's class."""
     if logger_class is Logger:
         return "DefaultLogger"
     return f"{logger_class.__module__}.{logger_class.__qualname__}"

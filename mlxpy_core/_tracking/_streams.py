@@ -52,7 +52,7 @@ class StreamCopies:
             self._running.append((descriptor, original, copy))
 
     def stop(self) -> None:
-        """Gives the descriptors back and waits until all that was written is in the files."""
+        """Restores the descriptors and waits until all that was written is in the files."""
         _flush()
         for descriptor, original, copy in self._running:
             os.dup2(original, descriptor)

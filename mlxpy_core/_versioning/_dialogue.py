@@ -10,7 +10,7 @@ _SHOWN = 20
 
 
 def has_terminal() -> bool:
-    """Tells whether somebody can be asked: input and error are a terminal's, in the foreground."""
+    """Returns whether somebody can be asked: input and error are a terminal's, in the foreground."""
     try:
         # A background job that reads from its terminal is stopped by it.
         return sys.stderr.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
@@ -24,7 +24,7 @@ def say(text: str = "") -> None:
 
 
 def shown(path: str) -> str:
-    """Gives a path as a terminal can show it: what is no UTF-8 or would move its cursor is escaped."""
+    """Returns a path as a terminal can show it: what is no UTF-8 or would move its cursor is escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 

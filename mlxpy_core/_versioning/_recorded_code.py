@@ -38,7 +38,7 @@ class CodeOfRun:
 def code_of_run(
     info: Mapping[str, Any], words: Sequence[str], recorded: Mapping[str, str] | None
 ) -> CodeOfRun:
-    """Gives the code of a run, from its copy, which is made again if it is gone.
+    """Returns the code of a run, from its copy, which is made again if it is gone.
 
     Args:
         info: what the run's info.yaml holds.
@@ -77,7 +77,7 @@ def code_of_run(
 
 
 def keeps_commit(directory: Path, commit: str) -> bool:
-    """Tells whether the repository of a directory has a commit."""
+    """Returns whether the repository of a directory has a commit."""
     from ._git import GitError
     from ._repository import find_repository
 
@@ -106,7 +106,7 @@ def written_into(copy: Path) -> list[str]:
 
 
 def _copy(version: Mapping[str, Any]) -> Path:
-    """Gives the copy of a run's commit, which is made if it is not there."""
+    """Returns the copy of a run's commit, which is made if it is not there."""
     from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
     from ._repository import find_repository
 

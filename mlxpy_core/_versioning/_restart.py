@@ -68,7 +68,7 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
 
 
 def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
-    """Gives the variables that have a program of this environment run from a copy.
+    """Returns the variables that have a program of this environment run from a copy.
 
     Args:
         text: the description of the copy.
@@ -97,13 +97,13 @@ def record_launch(version: Version, environment: MutableMapping[str, str]) -> No
 
 
 def recorded_launch() -> RecordedLaunch | None:
-    """Gives what `record_launch` wrote for this process; None if it wrote nothing, or for another."""
+    """Returns what `record_launch` wrote for this process; None if it wrote nothing, or for another."""
     values = json.loads(os.environ.get(_LAUNCH_VARIABLE, "{}"))
     return RecordedLaunch(**values) if values.pop("process", None) == describe_process() else None
 
 
 def original_place(path: str) -> str:
-    """Gives the place in the development tree of a path in the copy; any other path as it is."""
+    """Returns the place in the development tree of a path in the copy; any other path as it is."""
     safe_copy = current_copy()
     if safe_copy and Path(path).is_relative_to(safe_copy.copy):
         return os.path.normpath(
@@ -113,7 +113,7 @@ def original_place(path: str) -> str:
 
 
 def current_copy() -> SafeCopy | None:
-    """Gives the copy that this process was told to run from; None if it was told of none."""
+    """Returns the copy that this process was told to run from; None if it was told of none."""
     text = os.environ.get(VARIABLE)
     try:
         return SafeCopy.read(text) if text else None
@@ -122,7 +122,7 @@ def current_copy() -> SafeCopy | None:
 
 
 def runs_from_copy(main_file: str | None) -> bool:
-    """Tells whether a program is in the copy that this process was told to run from."""
+    """Returns whether a program is in the copy that this process was told to run from."""
     safe_copy = current_copy()
     return bool(safe_copy and main_file and Path(main_file).is_relative_to(safe_copy.copy))
 
@@ -155,7 +155,7 @@ def requirements_of(version: Mapping[str, Any]) -> list[str]:
 
 
 def job_environment() -> dict[str, str]:
-    """Gives the variables that have a job run from the copy that this process runs from."""
+    """Returns the variables that have a job run from the copy that this process runs from."""
     if VARIABLE not in os.environ:
         return {}
     return {VARIABLE: os.environ[VARIABLE], "PYTHONPATH": _STARTUP}
@@ -220,7 +220,7 @@ def import_paths(entries: Iterable[str], copy: SafeCopy) -> list[str]:
 
 
 def _linked(entry: str) -> Iterator[str]:
-    """Gives an entry; for a folder of links (setuptools, ``editable_mode=strict``), where these lead."""
+    """Yields an entry; of a folder of links (setuptools, ``editable_mode=strict``) where these lead."""
     if not os.path.basename(entry).startswith("__editable__."):
         yield entry
         return

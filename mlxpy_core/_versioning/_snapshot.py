@@ -45,12 +45,12 @@ class Rules:
     include: tuple[str, ...] = ()
 
     def is_code(self, root: Path, path: str) -> bool:
-        """Tells whether a file was written by somebody, not by a run."""
+        """Returns whether a file was written by somebody, not by a run."""
         place = root / path
         return not (any(place.is_relative_to(one) for one in self.results) or is_result(root, path))
 
     def reason_against(self, root: Path, path: str) -> str | None:
-        """Tells why a file is left out; None if it is taken."""
+        """Returns why a file is left out; None if it is taken."""
         if any(PurePosixPath(path).is_relative_to(one) for one in self.include):
             return None
         name = PurePosixPath(path).name
@@ -180,7 +180,7 @@ _LEFT_BY_HYDRA = (".hydra", "multirun.yaml")
 
 
 def is_result(root: Path, path: str) -> bool:
-    """Tells whether a file was written by a run, by Hydra or by Python.
+    """Returns whether a file was written by a run, by Hydra or by Python.
 
     Directories of results that mlxpy makes are ignored by git anyway; this is for those of MLXP and of
     Hydra, and for repositories that ignore nothing.

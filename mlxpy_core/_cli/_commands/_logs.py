@@ -93,7 +93,7 @@ def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
 
 
 def _beginning(path: Path, lines: int | None) -> int:
-    """Tells where the last lines of a file begin, in bytes; 0 for all of it."""
+    """Returns where the last lines of a file begin, in bytes; 0 for all of it."""
     if lines is None:
         return 0
     with path.open("rb") as file:
