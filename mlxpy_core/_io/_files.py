@@ -69,7 +69,7 @@ def fsync_path(path: Path) -> None:
 
 
 Stamp = tuple[int, int]
-"""What tells that a file has changed: time of change in nanoseconds, length in bytes."""
+"""Changes when a file does: its time of change in nanoseconds, and its length in bytes."""
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:

@@ -53,8 +53,8 @@ def mlxpy_run_started(run: WatchedRun) -> None:
 
 @_hookspec
 def mlxpy_run_ended(run: WatchedRun) -> None:
-    """Is called when a run has ended in this process and its last word is written.
+    """Is called when a run has ended in this process and its final status is written.
 
     Args:
-        run: what ended: ``run.info["status"]`` is its last word. Nothing can be logged to it any more.
+        run: what ended: ``run.info["status"]`` is its final status. Nothing more can be logged to it.
     """

@@ -90,9 +90,9 @@ def find_scheduler_class(name: str) -> type[Scheduler]:
     return _checked(load_dotted(name, "scheduler", choice), f"the scheduler {name!r}")
 
 
-@functools.cache  # what is wrong with one is told once
+@functools.cache  # what is wrong with one is reported once
 def _schedulers_of_plugins() -> dict[str, type[Scheduler]]:
-    """Returns the schedulers of plugins by the plugins' names; what is wrong with one is told."""
+    """Returns the schedulers of plugins by the plugins' names; what is wrong with one is reported."""
     schedulers: dict[str, type[Scheduler]] = {}
     for name, found in call_plugins("mlxpy_scheduler").items():
         _add(schedulers, name, found)
