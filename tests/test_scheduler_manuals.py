@@ -250,4 +250,4 @@ def test_the_job_that_a_process_belongs_to(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert job_of_this_process() == job
+    assert job_of_this_process(None) == job
