@@ -195,7 +195,7 @@ def test_words_that_cannot_be_written_are_told_once(
     monkeypatch.setattr(_reconciling, "_write", refuse)
     findings = reconcile_runs(runs)
     assert findings.troubles == [
-        "what became of runs 1 to 3 is known and cannot be written: cannot write info.yaml: Permission denied"
+        "the status of runs 1 to 3 cannot be written: cannot write info.yaml: Permission denied"
     ]
     assert set(findings.statuses.values()) == {KILLED}
 
@@ -216,7 +216,7 @@ def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
         """,
     )
     told = project.run("read.py").stdout
-    assert told.count("[1] what became of run 1 is known and cannot be written: ") == 2
+    assert told.count("[1] the status of run 1 cannot be written: ") == 2
     assert project.statuses() == ["RUNNING"]
     assert list(Reader(project.path / "logs").search()["info.status"]) == ["KILLED"]
     assert project.statuses() == ["KILLED"]

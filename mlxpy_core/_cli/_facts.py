@@ -1,4 +1,4 @@
-"""What info.yaml says of a run, as lines for people."""
+"""What info.yaml holds of a run, as lines for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _TRACEBACK = 8  # lines
 
 
 def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
-    """Tells a run's status, command, times, place, code and end."""
+    """Returns a run's status, command, times, place, code and end."""
     named = {
         "directory": directory.path,
         "command": info.get("cmd"),

@@ -24,7 +24,7 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a script says.
+    """What a script holds.
 
     Attributes:
         shell: what its first line names.

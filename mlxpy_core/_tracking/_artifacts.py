@@ -231,7 +231,7 @@ def _suffix(type_name: str) -> str:
     return types[type_name].suffix if type_name in types else ""
 
 
-@functools.cache  # what is wrong with one is told once
+@functools.cache  # what is wrong with one is reported once
 def _types_of_plugins() -> dict[str, ArtifactType]:
     types: dict[str, ArtifactType] = {}
     for plugin, given in call_plugins("mlxpy_artifact_types").items():

@@ -117,7 +117,7 @@ def _is_open_at(descriptor: int, path: Path) -> bool:
 
 
 def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIdentity | None) -> bool:
-    """Has the info say KILLED of an attempt that left no status; refuses beside one that lives.
+    """Puts KILLED into the info for an attempt that left no final status; refuses beside one that lives.
 
     Returns:
         Whether its process may live all the same, where it cannot be seen from here.

@@ -1,7 +1,7 @@
 """Checkpoints: pickles that remember how far each metrics file had got.
 
 A checkpoint file holds two pickles one after the other: the user's object, which ``pickle.load``
-gives to anybody, and the mark of the moment. One file, so that they can never disagree.
+returns to anybody, and the mark of the moment. One file, so that they can never disagree.
 """
 
 import os

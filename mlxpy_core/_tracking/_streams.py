@@ -34,7 +34,7 @@ class StreamCopies:
                 with path.open("ab") as file:
                     if os.path.sameopenfile(file.fileno(), descriptor):
                         continue  # a scheduler sends it there
-                # A session of its own: Ctrl-C must not end the copy before the program's last words.
+                # A session of its own: Ctrl-C must not end the copy before the program's last lines.
                 copy = subprocess.Popen(
                     ["tee", "-a", "--", path],
                     stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What git says of a repository: where it is, at which commit, and what differs from that."""
+"""What git knows of a repository: where it is, at which commit, and what differs from that."""
 
 import re
 from collections.abc import Iterator

@@ -92,7 +92,7 @@ def _elsewhere(file: str, copy: str, repository: str) -> str:
 
 
 class _Installed:
-    """A distribution, and what tells which files are its own.
+    """A distribution, and how to find which files are its own.
 
     Args:
         distribution: its metadata.

@@ -106,7 +106,7 @@ def take_snapshot(
 ) -> tuple[str, dict[str, str]]:
     """Keeps the working tree as a commit under ``refs/mlxpy/snapshots/``.
 
-    The same tree on top of the same commit gives the same snapshot. Branch, index and files stay as
+    The same tree on top of the same commit is the same snapshot. Branch, index and files stay as
     they are.
 
     Args:
@@ -136,7 +136,7 @@ def take_snapshot(
         entries.append(f"{_SUBMODULE} {inner}\t{path}")
         left_out |= {f"{path}/{name}": reason for name, reason in missing.items()}
     with tempfile.TemporaryDirectory(prefix="mlxpy-") as temporary:
-        # The user's index spares git from reading every file; its time stamp says which to distrust.
+        # The user's index spares git from reading every file; its time stamp shows which to distrust.
         index = os.path.join(temporary, "index")
         shutil.copy2(repository.git_directory / "index", index)
         _update(repository, index, ["--add", "--remove", "--replace", "-z", "--stdin"], selection.taken)
@@ -154,7 +154,7 @@ def take_snapshot(
 
 def _snapshot_of(directory: Path, rules: Rules) -> tuple[str, dict[str, str]]:
     repository = find_repository(directory)
-    assert repository  # git has just said that it is one
+    assert repository  # git has just listed it as one
     tree = repository.work_tree()
     selection = select(repository, tree, rules)
     if tree.commit is None:

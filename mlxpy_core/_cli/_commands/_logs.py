@@ -67,7 +67,7 @@ def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
 
     def ended() -> bool:
         nonlocal asked
-        # One that died without a word would be followed for ever.
+        # One whose process was killed would be followed for ever.
         if time.monotonic() - asked > _ASK_S:
             reconcile_runs([directory])
             asked = time.monotonic()
