@@ -103,6 +103,6 @@ def time_command(command: list[str], directory: Path) -> float:
 
 
 def clean_environment() -> dict[str, str]:
-    """Gives the environment without what changes what is measured."""
+    """Returns the environment without what changes what is measured."""
     # PYTHONPATH, PYTHONDONTWRITEBYTECODE, PYTHONPROFILEIMPORTTIME and the like change what is measured.
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -12,7 +12,7 @@ DAY_VARIABLE = "MLXPY_BENCHMARK_DAY"
 
 
 class Queue(Scheduler):
-    """Takes jobs at once; of those that it still has the next day, it says that they have ended."""
+    """Accepts jobs at once; those that it still has the next day have ended."""
 
     job_variable = "MLXPY_JOB_ID"
     array_index = "MLXPY_BENCHMARK_INDEX"
@@ -22,23 +22,23 @@ class Queue(Scheduler):
     _cancelled: ClassVar[set[str]] = set()
 
     def submit(self, script: Path) -> str:
-        """Gives an id that tells the day."""
+        """Returns an id with the day in it."""
         return f"{os.environ[DAY_VARIABLE]}.{next(self._numbers)}"
 
     def submit_array(self, script: Path, count: int) -> list[str]:
-        """Gives an id for each task."""
+        """Returns an id for each task."""
         return [self.submit(script) for _ in range(count)]
 
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
-        """Gives what stands in a script."""
+        """Returns the line of a script."""
         return [f"--array={count}"]
 
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str]:
-        """Gives what stands in a script."""
+        """Returns the line of a script."""
         return [f"--output={directory / stdout}", f"--error={directory / stderr}"]
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        """Says KILLED of half of the earlier days' jobs, and COMPLETE of the others."""
+        """Returns KILLED for half of the earlier days' jobs, and COMPLETE for the others."""
         return {job_id: self._state(job_id) for job_id in job_ids}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:

@@ -62,7 +62,7 @@ def make_mlxp_runs(logs: Path, count: int, rows: int) -> None:
 
 
 def config_of(number: int) -> dict[str, object]:
-    """Gives the config of a run: a sweep over learning rates, widths and seeds."""
+    """Returns the config of a run: a sweep over learning rates, widths and seeds."""
     setting, seed = divmod(number, SEEDS)
     return {
         "seed": seed,
@@ -74,5 +74,5 @@ def config_of(number: int) -> dict[str, object]:
 
 
 def metrics_of(number: int, row: int) -> dict[str, float]:
-    """Gives a row of metrics of a run."""
+    """Returns a row of metrics of a run."""
     return {"loss": 1 / (row + 1 + number % 7), "accuracy": 1 - 1 / (row + 2), "epoch": row}

@@ -28,7 +28,7 @@ LARGE, LARGE_ROWS = 100_000, 20
 def runs(
     count: int, rows: int = ROWS, make: Callable[[Path, int, int], None] = make_runs
 ) -> Iterator[Path]:
-    """Gives a directory of runs; BENCHMARK_RUNS names a directory where they stay for the next time."""
+    """Yields a directory of runs; BENCHMARK_RUNS names one where they stay for the next time."""
     kept = os.environ.get("BENCHMARK_RUNS")
     with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory() as directory:
         logs = Path(directory, f"{make.__name__}_{count}_{rows}")
@@ -86,7 +86,7 @@ def large_open() -> Result:
 
 
 def large_memory() -> Result:
-    """Gives the peak memory of a process that does the same; that of the imports is the floor."""
+    """Returns the peak memory of a process that does the same; that of the imports is the floor."""
     with runs(LARGE, LARGE_ROWS) as logs:
         Reader(logs)
         rounds = take_turns(
@@ -142,7 +142,7 @@ def look_at(logs: Path) -> float:
 
 
 def peak_memory(logs: Path, *, query: bool) -> float:
-    """Gives the peak memory of a process, in MB."""
+    """Returns the peak memory of a process, in MB."""
     # Not getrusage: that counts what the parent had when it forked.
     program = (
         "import re, sys; from mlxpy import Reader\n"
@@ -154,7 +154,7 @@ def peak_memory(logs: Path, *, query: bool) -> float:
 
 
 def timed(action: Callable[[], object]) -> float:
-    """Gives the milliseconds that an action takes."""
+    """Returns the milliseconds that an action takes."""
     start = time.perf_counter()
     action()
     return (time.perf_counter() - start) * 1e3

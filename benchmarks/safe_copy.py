@@ -87,11 +87,11 @@ def _large_repository() -> Iterator[Path]:
             "-c",
             "gc.auto=0",
         ]
-        for words in (
+        for arguments in (
             ["init", "-q"],
             ["add", "-A"],
             [*identity, "commit", "-q", "-m", "all"],
             ["repack", "-adq"],
         ):
-            subprocess.run(["git", *words], cwd=root, check=True)
+            subprocess.run(["git", *arguments], cwd=root, check=True)
         yield root

@@ -1,6 +1,6 @@
 """A week of use, in ten days of 1,000 runs: what one day leaves behind, the tenth must not feel.
 
-One process makes runs, submits, settles, cancels and resubmits jobs, continues runs that were killed,
+One process makes runs, submits, reconciles, cancels and resubmits jobs, continues runs that were killed,
 asks readers, and cleans; after each day it looks at what it holds and at what lies in the directory.
 """
 
@@ -130,7 +130,7 @@ class Use:
         reconcile_runs(waiting)
         cancelled, worked = waiting[:CANCELLED], waiting[CANCELLED:-LEFT_TO_DIE]
         cancel(plan_cancellation(cancelled))
-        assert set(reconcile_runs(cancelled).words.values()) == {Status.INTERRUPTED}
+        assert set(reconcile_runs(cancelled).statuses.values()) == {Status.INTERRUPTED}
         for run in worked:
             variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "MLXPY_JOB_ID": "1"}
             with mock.patch.dict(os.environ, variables):
@@ -154,7 +154,7 @@ class Use:
     def _clean(self) -> None:
         """Lets a night pass, in which files grow old, and removes what nobody needs."""
         yesterday = time.time() - 25 * 3600
-        self._reader.refresh()  # settles what was left in the queue
+        self._reader.refresh()  # reconciles what was left in the queue
         (self._logs / ".configs" / os.environ[DAY_VARIABLE]).mkdir(parents=True)
         empty = [run for run in _runs(self._logs) if not any(run.iterdir())]
         for path in (*empty, *self._logs.glob(".configs/*"), *self._logs.glob(".mlxpy/together/*")):
@@ -190,7 +190,7 @@ class Use:
         of_runs = [files for run in _runs(self._logs) if (files := _files(run))]
         every = [path for files in of_runs for path in files]
         cache, count = _files(self._logs / ".mlxpy"), len(of_runs)
-        keys = [path for path in every if path.parent.name == ".keys"]
+        state = [path for path in every if path.parent.name == ".keys"]
         return evening | {
             "runs": count,
             "half-written files": sum(path.name.startswith(".mlxpy-tmp-") for path in every),
@@ -198,7 +198,7 @@ class Use:
             "bytes of cache a run": sum(path.stat().st_size for path in cache) / count,
             "files a run": len(every) / count,
             "most files of a run": max(map(len, of_runs)),
-            "bytes of .keys a run": sum(path.stat().st_size for path in keys) / count,
+            "bytes of .keys a run": sum(path.stat().st_size for path in state) / count,
             "a number taken, ms": take_id,
             "a run made, ms": make_run,
             "a query, µs a run": query / count * 1e3,
@@ -228,7 +228,7 @@ def measure() -> str:
             evenings = [use.day(day) for day in range(DAYS)]
     finally:
         os.fsync = waiting
-    # Of the first day nothing is settled or continued: its numbers are smaller.
+    # Of the first day nothing is reconciled or continued: its numbers are smaller.
     lines = [f"{DAYS} days of {RUNS:,} runs, and ratios of the last three to days 2 to 4"]
     for name in evenings[0]:
         values = [evening[name] for evening in evenings]

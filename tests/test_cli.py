@@ -57,17 +57,19 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return logs
 
 
-def run(logs: Path, *words: str, exit_code: int = 0) -> Result:
+def run(logs: Path, *arguments: str, exit_code: int = 0) -> Result:
     """Runs a command in this process."""
-    result = CliRunner().invoke(main, [words[0], "--logs", str(logs), *words[1:]])
+    result = CliRunner().invoke(main, [arguments[0], "--logs", str(logs), *arguments[1:]])
     assert result.exit_code == exit_code, result.output + repr(result.exception)
     return result
 
 
-def run_process(directory: Path, *words: str, exit_code: int = 0, **environment: str) -> tuple[str, str]:
+def run_process(
+    directory: Path, *arguments: str, exit_code: int = 0, **environment: str
+) -> tuple[str, str]:
     """Runs a command in a process of its own: standard output and error."""
     done = subprocess.run(
-        [MLXPY, *words],
+        [MLXPY, *arguments],
         cwd=directory,
         env={**SHELL, **environment},
         capture_output=True,
@@ -141,7 +143,7 @@ class TestLs:
         assert "\x1b[3" not in in_terminal(logs.parent, "ls", NO_COLOR="1")
 
     @pytest.mark.parametrize(
-        ("words", "expected"),
+        ("arguments", "expected"),
         [
             ("1,3", [1, 3]),
             ("2-9", [2, 3]),
@@ -152,8 +154,8 @@ class TestLs:
             ("--last 2 --sort config.optimizer.lr", [3, 2]),
         ],
     )
-    def test_which_runs_in_which_order(self, logs: Path, words: str, expected: list[int]) -> None:
-        parts = words.split() if words.startswith("--") else [words]
+    def test_which_runs_in_which_order(self, logs: Path, arguments: str, expected: list[int]) -> None:
+        parts = arguments.split() if arguments.startswith("--") else [arguments]
         assert [row["info.log_id"] for row in as_json(run(logs, "ls", "--json", *parts))] == expected
 
     def test_columns_of_config_info_metrics_and_artifacts(self, logs: Path) -> None:
@@ -208,12 +210,12 @@ class TestLs:
 
     @pytest.mark.parametrize("runs", [0, 3])
     def test_neither_the_list_nor_the_help_imports_in_vain(self, logs: Path, runs: int) -> None:
-        words = ["ls", "--logs", str(logs)] if runs else ["--help"]
+        arguments = ["ls", "--logs", str(logs)] if runs else ["--help"]
         program = (
             "import sys; from mlxpy_core._cli import main; main(sys.argv[1:], standalone_mode=False)\n"
             "print({'pandas', 'matplotlib', 'lark', 'omegaconf', 'pyarrow'} & set(sys.modules))"
         )
-        command = [sys.executable, "-c", program, *words]
+        command = [sys.executable, "-c", program, *arguments]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert output.splitlines()[-1] == ("{'pyarrow'}" if runs else "set()")
 
@@ -348,19 +350,19 @@ class TestExport:
 
 class TestPlot:
     def test_to_a_file(self, logs: Path, tmp_path: Path) -> None:
-        words = ["plot", "train.epoch", "train.loss", "--hue", "config.optimizer.lr", "-o"]
-        run_process(logs.parent, *words, str(tmp_path / "loss.svg"))
+        arguments = ["plot", "train.epoch", "train.loss", "--hue", "config.optimizer.lr", "-o"]
+        run_process(logs.parent, *arguments, str(tmp_path / "loss.svg"))
         assert "config.optimizer.lr" in re.sub("<!-- | -->", "", (tmp_path / "loss.svg").read_text())
-        _, errors = run_process(logs.parent, *words, "loss.xls", exit_code=1)
+        _, errors = run_process(logs.parent, *arguments, "loss.xls", exit_code=1)
         assert re.fullmatch(r"Error: -o 'loss.xls': give a file that ends in \.\w+.*\n", errors)
 
     def test_no_display_and_no_matplotlib(self, logs: Path, tmp_path: Path) -> None:
-        words = ["plot", "train.epoch", "train.loss"]
-        _, errors = run_process(logs.parent, *words, exit_code=1)
+        arguments = ["plot", "train.epoch", "train.loss"]
+        _, errors = run_process(logs.parent, *arguments, exit_code=1)
         assert errors == "Error: there is no display to show the plot on: give -o FILE\n"
         (tmp_path / "matplotlib.py").write_text("raise ImportError")
         options = ["-o", str(tmp_path / "x.png")]
-        _, errors = run_process(logs.parent, *words, *options, exit_code=1, PYTHONPATH=str(tmp_path))
+        _, errors = run_process(logs.parent, *arguments, *options, exit_code=1, PYTHONPATH=str(tmp_path))
         assert errors == "Error: plot needs matplotlib: pip install 'mlxpy[plot]'\n"
 
 
@@ -376,8 +378,8 @@ class TestAll:
         sentence = f"no runs in '{tmp_path}'"
         assert run(tmp_path, "ls").stderr == f"mlxpy: {sentence}\n"
         assert run(tmp_path, "ls", "--json").stdout == "[]\n"
-        for words in (["export", "-o", "-"], ["plot", "x", "y", "-o", "x.png"]):
-            assert run(tmp_path, *words, exit_code=1).stderr == f"Error: {sentence}\n"
+        for arguments in (["export", "-o", "-"], ["plot", "x", "y", "-o", "x.png"]):
+            assert run(tmp_path, *arguments, exit_code=1).stderr == f"Error: {sentence}\n"
         assert run(tmp_path, "ls", "1-5").stderr == f"mlxpy: no run in '{tmp_path}' answers '1-5'\n"
 
     def test_errors_are_sentences(self, logs: Path) -> None:
@@ -410,11 +412,11 @@ class TestAll:
             (logs.parent / "other" / str(number)).mkdir(parents=True, exist_ok=True)
         directory = logs.parent / "elsewhere" if "../other" in typed else logs.parent
         directory.mkdir(exist_ok=True)
-        words = f"mlxpy {typed}"
+        arguments = f"mlxpy {typed}"
         output, _ = run_process(
             directory,
             _MLXPY_COMPLETE="bash_complete",
-            COMP_WORDS=words,
-            COMP_CWORD=str(len(words.split(" ")) - 1),
+            COMP_WORDS=arguments,
+            COMP_CWORD=str(len(arguments.split(" ")) - 1),
         )
         assert {line.split(",")[1] for line in output.splitlines()} == expected

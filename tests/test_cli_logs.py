@@ -100,7 +100,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
         assert process.returncode == 130
 
 
-def test_what_comes_after_the_runs_last_word(tmp_path: Path) -> None:
+def test_what_comes_after_the_final_status(tmp_path: Path) -> None:
     path = tmp_path / "log.stdout"
     path.write_text("a line\n")
 
@@ -112,7 +112,7 @@ def test_what_comes_after_the_runs_last_word(tmp_path: Path) -> None:
     assert b"".join(islice(follow(path, 0, ended), 2)) == b"a line\nthrough tee\n"
 
 
-def test_a_run_that_died_without_a_word_is_not_followed_for_ever(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_is_not_followed_for_ever(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("main.py", """
         import os, signal, mlxpy

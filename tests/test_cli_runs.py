@@ -30,10 +30,10 @@ def found_out(app: Project) -> list[str]:
 
 
 @contextmanager
-def running(app: Project, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """Starts a program and gives it when a run more says RUNNING."""
+def running(app: Project, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Starts a program and yields it when one more run is RUNNING."""
     before = app.statuses()
-    with app.start("main.py", LOGGER, "seconds=600", *words) as process:
+    with app.start("main.py", LOGGER, "seconds=600", *arguments) as process:
         try:
             wait_until(lambda: app.statuses() == [*before, "RUNNING"])
             yield process
@@ -43,9 +43,9 @@ def running(app: Project, *words: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 @contextmanager
-def launcher(app: Project, *words: str) -> Iterator["subprocess.Popen[str]"]:
+def launcher(app: Project, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Starts a sweep on this machine."""
-    with app.start("main.py", *LOCAL, *words) as process:
+    with app.start("main.py", *LOCAL, *arguments) as process:
         try:
             yield process
         finally:
@@ -72,11 +72,11 @@ def hold(app: Project, cluster: Cluster) -> None:
     queue(app, cluster, f'hydra.launcher.option_cmd=["{HELD[cluster.launcher]}"]')
 
 
-def queue(app: Project, cluster: Cluster, *words: str) -> None:
-    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "seconds=600", *words)
+def queue(app: Project, cluster: Cluster, *arguments: str) -> None:
+    app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "seconds=600", *arguments)
 
 
-# What became of runs.
+# The status of runs.
 
 
 @pytest.mark.parametrize("how", ["status", "ls", "reader"])
@@ -195,14 +195,14 @@ def test_a_process_of_this_machine(app: Project) -> None:
 
 def test_the_question_at_a_terminal(app: Project) -> None:
     with running(app) as process:
-        for answer, word in (("n", "RUNNING"), ("y", "INTERRUPTED")):
+        for answer, status in (("n", "RUNNING"), ("y", "INTERRUPTED")):
             terminal = pexpect.spawn(MLXPY, ["cancel", "1"], cwd=str(app.path), timeout=60)
             terminal.expect(rf"Run 1: process {process.pid} of this machine\.\r\nCancel\? \[y/N\]: ")
             terminal.sendline(answer)
             terminal.expect(pexpect.EOF)
             terminal.close()
             assert terminal.exitstatus == 0
-            wait_until(lambda word=word: app.statuses() == [word])
+            wait_until(lambda status=status: app.statuses() == [status])
 
 
 def test_runs_that_wait_for_their_launcher_never_start(app: Project) -> None:
@@ -257,7 +257,7 @@ def test_what_a_dead_launcher_was_to_start(app: Project) -> None:
     wait_until(lambda: found_out(app) == ["KILLED", "FAILED"])
 
 
-def test_a_last_word_between_two_looks(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_final_status_between_two_looks(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(app) as process:
 
         def ends(attempt: dict[str, Any]) -> bool:

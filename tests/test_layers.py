@@ -1,4 +1,4 @@
-"""The layers of DESIGN.md section 1: faces import the engine, never the other way."""
+"""The floors of docs/architecture.md: faces import the engine, never the other way."""
 
 import ast
 import subprocess

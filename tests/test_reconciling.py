@@ -1,4 +1,4 @@
-"""What is concluded from what a scheduler says or does not; real ones are asked in test_states."""
+"""What is concluded from what a scheduler answers or does not; real ones are asked in test_states."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from mlxpy_core._scheduling._sge import SGEScheduler
 
 
 class Stub(Scheduler):
-    """Says what it is told to; a real one cannot be silent, of another cluster and forgetful at will."""
+    """Answers what a test chooses; a real one cannot be silent, of another cluster and forgetful at will."""
 
     here: ClassVar[str] = "c"
     answers: ClassVar[dict[str, Status] | None] = {}
@@ -81,7 +81,7 @@ SUBMITTED, RUNNING, KILLED = Status.SUBMITTED, Status.RUNNING, Status.KILLED
 
 
 @pytest.mark.parametrize(
-    ("status", "job", "word"),
+    ("status", "job", "reconciled"),
     [
         ("RUNNING", Status.RUNNING, "RUNNING"),
         ("RUNNING", Status.COMPLETE, "KILLED"),
@@ -94,13 +94,13 @@ SUBMITTED, RUNNING, KILLED = Status.SUBMITTED, Status.RUNNING, Status.KILLED
         ("COMPLETE", Status.SUBMITTED, "COMPLETE"),
     ],
 )
-def test_what_a_scheduler_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, job: Status, word: str
+def test_what_a_scheduler_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, job: Status, reconciled: str
 ) -> None:
     run = make_run(tmp_path, status)
     monkeypatch.setattr(Stub, "answers", {"7": job})
-    assert reconcile_runs([run]).statuses == {run: Status(word)}
-    assert (read_info(run) or {})["status"] == word
+    assert reconcile_runs([run]).statuses == {run: Status(reconciled)}
+    assert (read_info(run) or {})["status"] == reconciled
 
 
 def test_one_that_is_interrupted_is_asked_about_until_its_job_has_ended(
@@ -182,7 +182,7 @@ def test_each_scheduler_is_asked_once(tmp_path: Path) -> None:
     assert Stub.asked == [["7"]]
 
 
-def test_words_that_cannot_be_written_are_told_once(
+def test_statuses_that_cannot_be_written_are_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlxpy_core import StorageError
@@ -195,12 +195,12 @@ def test_words_that_cannot_be_written_are_told_once(
     monkeypatch.setattr(_reconciling, "_write", refuse)
     findings = reconcile_runs(runs)
     assert findings.troubles == [
-        "what became of runs 1 to 3 is known and cannot be written: cannot write info.yaml: Permission denied"
+        "the status of runs 1 to 3 cannot be written: cannot write info.yaml: Permission denied"
     ]
     assert set(findings.statuses.values()) == {KILLED}
 
 
-def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
+def test_the_statuses_of_another_users_runs_are_shown(project: Project) -> None:
     project.write("die.py", "import mlxpy, os; mlxpy.Logger('logs'); os.kill(os.getpid(), 9)")
     project.run("die.py", exit_code=-9)
     project.open_to_all()
@@ -215,8 +215,8 @@ def test_the_words_of_another_users_runs_are_shown(project: Project) -> None:
             print(reader.search("info.status == 'KILLED'")["info.log_id"], *reader.troubles)
         """,
     )
-    told = project.run("read.py").stdout
-    assert told.count("[1] what became of run 1 is known and cannot be written: ") == 2
+    printed = project.run("read.py").stdout
+    assert printed.count("[1] the status of run 1 cannot be written: ") == 2
     assert project.statuses() == ["RUNNING"]
     assert list(Reader(project.path / "logs").search()["info.status"]) == ["KILLED"]
     assert project.statuses() == ["KILLED"]

@@ -233,7 +233,7 @@ def test_no_job_id(
 @pytest.mark.parametrize(
     ("variables", "job"),
     [
-        ({"JOB_ID": "3"}, (None, None)),
+        ({"JOB_ID": "3"}, None),
         ({"JOB_ID": "3", "SGE_TASK_ID": "undefined"}, ("3", None)),
         ({"JOB_ID": "3", "SGE_TASK_ID": "2"}, ("3.2", 2)),
         ({"PBS_JOBID": "3[2].server", "PBS_ARRAY_INDEX": "2"}, ("3[2].server", 2)),
@@ -246,8 +246,8 @@ def test_no_job_id(
     ],
 )
 def test_the_job_that_a_process_belongs_to(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], job: tuple[str | None, int | None]
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], job: tuple[str, int | None] | None
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert job_of_this_process() == job
+    assert job_of_this_process(None) == job

@@ -22,7 +22,7 @@ WAIT = ["hydra.launcher.wait=true", "hydra.launcher.poll_interval_s=1"]
 
 @pytest.fixture(params=["slurm", "oar", "local"])
 def launcher(request: pytest.FixtureRequest) -> list[str]:
-    """The words that choose a launcher that waits."""
+    """The arguments that choose a launcher that waits."""
     if request.param == "local":
         return ["-m", "hydra/launcher=mlxp_local", "hydra.launcher.n_jobs=2"]
     need_cluster(request.param)
@@ -50,7 +50,7 @@ def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> 
     assert done.stderr.endswith("ValueError: as asked\n")
 
 
-def test_a_job_that_dies_without_a_word(app: Project, launcher: list[str]) -> None:
+def test_a_job_that_dies_without_writing_its_status(app: Project, launcher: list[str]) -> None:
     done = app.run("main.py", *launcher, "fail=false,kill", exit_code=1)
     assert app.statuses() == ["COMPLETE", "KILLED"]
     assert app.info(2)["attempts"][0]["status"] == "KILLED"
@@ -64,7 +64,7 @@ def test_a_job_that_never_starts(app: Project, launcher: list[str]) -> None:
     assert "run 1 ended as FAILED" in done.stderr
 
 
-def test_what_cannot_be_pickled_is_told_where_it_was_returned(app: Project) -> None:
+def test_what_cannot_be_pickled_is_reported_where_it_was_returned(app: Project) -> None:
     app.write(
         "main.py",
         (app.path / "main.py")
@@ -220,7 +220,7 @@ def test_a_requeued_run_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("status", "job", "word"),
+    ("status", "job", "reconciled"),
     [
         ("RUNNING", Status.FAILED, "KILLED"),
         ("RUNNING", None, "KILLED"),
@@ -232,15 +232,15 @@ def test_a_requeued_run_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 @pytest.mark.parametrize("config", ["{}\n", None, "[damaged"])
-def test_the_last_word_of_a_run_whose_job_has_ended(
-    tmp_path: Path, status: str, job: Status | None, word: str, config: str | None
+def test_the_final_status_of_a_run_whose_job_has_ended(
+    tmp_path: Path, status: str, job: Status | None, reconciled: str, config: str | None
 ) -> None:
     (run,) = waiting_runs(tmp_path, status)
     run.config.unlink()
     if config:
         run.config.write_text(config)
-    assert reconcile(run, job) is Status(word)
-    assert load_yaml(info_path(run.path).read_text())["status"] == word
+    assert reconcile(run, job) is Status(reconciled)
+    assert load_yaml(info_path(run.path).read_text())["status"] == reconciled
 
 
 def test_a_run_that_lives_or_cannot_be_read_is_left_alone(tmp_path: Path) -> None:

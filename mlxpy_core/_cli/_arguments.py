@@ -44,7 +44,7 @@ def yes_option(command: Command) -> Command:
 
 
 def runs_argument(*, required: bool) -> Callable[[Command], Command]:
-    """Adds ``RUNS...``, given to the command as `runs`, words for `choose_runs`."""
+    """Adds ``RUNS...``, given to the command as `runs`, arguments for `choose_runs`."""
     metavar = "RUNS..." if required else "[RUNS...]"
     return click.argument(
         "runs", nargs=-1, required=required, metavar=metavar, shell_complete=_complete_number
@@ -52,7 +52,7 @@ def runs_argument(*, required: bool) -> Callable[[Command], Command]:
 
 
 def run_argument(name: str = "run") -> Callable[[Command], Command]:
-    """Adds ``RUN``, given to the command as `name`, a word for `choose_run`."""
+    """Adds ``RUN``, given to the command as `name`, an argument for `choose_run`."""
     return click.argument(name, metavar="RUN", shell_complete=_complete_number)
 
 

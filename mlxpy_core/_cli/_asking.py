@@ -27,8 +27,8 @@ def agreed(question: str, *, yes: bool) -> bool:
     return click.confirm(question)
 
 
-def say_left(sentences: Sequence[str]) -> None:
-    """Says which runs are left alone, and why."""
+def print_left(sentences: Sequence[str]) -> None:
+    """Prints which runs are left alone, and why."""
     for sentence in sentences[:_SHOWN]:
         click.echo(f"Left alone: {sentence}.", err=True)
     if len(sentences) > _SHOWN:

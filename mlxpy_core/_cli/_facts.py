@@ -1,4 +1,4 @@
-"""What info.yaml says of a run, as lines for people."""
+"""What info.yaml holds of a run, as lines for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _TRACEBACK = 8  # lines
 
 
 def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
-    """Tells a run's status, command, times, place, code and end."""
+    """Returns a run's status, command, times, place, code and end."""
     named = {
         "directory": directory.path,
         "command": info.get("cmd"),
@@ -35,7 +35,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """Gives lines below a title; nothing if there are none."""
+    """Returns lines below a title; nothing if there are none."""
     return [title, *(f"  {_printable(line)}" for line in lines)] if lines else []
 
 

@@ -8,18 +8,18 @@ from io import FileIO
 from pathlib import Path
 
 _INTERVAL_S = 0.1
-# The last lines come through tee, or over the network, after the run has written its last word.
+# The last lines come through tee, or over the network, after the run has written its final status.
 _QUIET_S = 0.5
 
 
 def follow(path: Path, start: int, ended: Callable[[], bool]) -> Iterator[bytes]:
-    """Gives what is in a file and what is added to it, until the run has ended and nothing more comes.
+    """Yields what is in a file and what is added to it, until the run has ended and nothing more comes.
 
     Args:
         path: the file, which may appear later, be cut short or be replaced; it is then read from its
             beginning.
         start: where to begin in the file that is there now, in bytes.
-        ended: tells whether the run has ended.
+        ended: returns whether the run has ended.
     """
     file: FileIO | None = None
     quiet_since = None

@@ -14,7 +14,7 @@ from ._json import strict_json
 
 
 def csv_text(table: pa.Table) -> str:
-    """Gives a table as CSV; lists are JSON, and what a run does not have is empty."""
+    """Returns a table as CSV; lists are JSON, and what a run does not have is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)

@@ -24,7 +24,7 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a script says.
+    """What a script holds.
 
     Attributes:
         shell: what its first line names.
@@ -99,7 +99,7 @@ def _unquoted(word: str) -> str:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str, list[Words]]]:
-    """Gives each line, with its number and the words of its commands; quotes and backslashes join."""
+    """Yields each line, with its number and the words of its commands; quotes and backslashes join."""
     start, number = 0, 1
     while start < len(text):
         end, commands = _read_line(text, start, number)

@@ -16,7 +16,7 @@ def print_json(rows: Sequence[Any]) -> None:
 
 
 def strict_json(value: Any) -> Any:
-    """Gives plain data without what JSON has no number for: NaN and infinities become null."""
+    """Returns plain data without what JSON has no number for: NaN and infinities become null."""
     if isinstance(value, dict):
         return {key: strict_json(item) for key, item in with_text_keys(value).items()}
     if isinstance(value, (list, tuple)):

@@ -96,7 +96,7 @@ def _schedulers_by_directive() -> dict[str, type[Scheduler]]:
 def _scheduler_of(
     file: JobFile, chosen: Scheduler | None, by_directive: dict[str, type[Scheduler]]
 ) -> Scheduler:
-    """Gives the scheduler whose directives the script has, or the chosen one if it can read them."""
+    """Returns the scheduler whose directives the script has, or the chosen one if it can read them."""
     there = sorted(file.directives)
     if len(there) > 1:
         raise MlxpyError(f"it has directives of several schedulers, {' and '.join(there)}")

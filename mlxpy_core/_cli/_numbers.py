@@ -11,16 +11,16 @@ from mlxpy_core._runs._directory import is_run_name
 _SPAN = re.compile(r"([1-9]\d{0,17})(?:-([1-9]\d{0,17}))?")
 
 
-def named_numbers(logs: Path, words: Sequence[str]) -> list[int] | None:
-    """Finds the numbers of the runs that words name by number, ascending; None if they do not.
+def named_numbers(logs: Path, arguments: Sequence[str]) -> list[int] | None:
+    """Finds the numbers of the runs that arguments name by number, ascending; None if they do not.
 
     Raises:
         MlxpyError: there is no such directory or no run of a number that is given by itself.
     """
     if not logs.is_dir():
         raise MlxpyError(f"no directory {str(logs)!r}: give --logs DIR, the parent_log_dir of your runs")
-    spans = [_SPAN.fullmatch(part) for word in words for part in word.split(",")]
-    if not words or not all(spans):
+    spans = [_SPAN.fullmatch(part) for argument in arguments for part in argument.split(",")]
+    if not arguments or not all(spans):
         return None
     return sorted({number for span in spans if span for number in _numbers(logs, span)})
 

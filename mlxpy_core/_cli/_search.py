@@ -1,4 +1,4 @@
-"""The runs that the words of a command name, as the reader's rows."""
+"""The runs that the arguments of a command name, as the reader's rows."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from ._json import print_json
 from ._numbers import named_numbers
 
 
-def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
-    """Finds the runs that the words of a command name, see `choose_runs`.
+def find_runs(logs: Path, arguments: Sequence[str]) -> ConfigList:
+    """Finds the runs that the arguments of a command name, see `choose_runs`.
 
     What the reader warns of, until the command ends, is a line each on standard error.
 
@@ -24,45 +24,47 @@ def find_runs(logs: Path, words: Sequence[str]) -> ConfigList:
         MlxpyError: there is no such directory or no run of a number that is given by itself.
         QueryError: the query is malformed, or names a field that no run has.
     """
-    numbers = named_numbers(logs, words)
+    numbers = named_numbers(logs, arguments)
     click.get_current_context().with_resource(_warnings_as_lines())
     reader = Reader(logs)
     for trouble in reader.troubles:
         click.echo(f"mlxpy: {trouble}", err=True)
-    found = reader.search(" ".join(words) if numbers is None else "")
+    found = reader.search(" ".join(arguments) if numbers is None else "")
     if numbers is None or not len(found):
         return found
     wanted = set(numbers)
     return found.filter((lambda ids: [log_id in wanted for log_id in ids], "info.log_id"))
 
 
-def need_runs(logs: Path, words: Sequence[str]) -> ConfigList:
+def need_runs(logs: Path, arguments: Sequence[str]) -> ConfigList:
     """Finds runs as `find_runs` does.
 
     Raises:
         MlxpyError: as there, and where there is none.
     """
-    found = find_runs(logs, words)
+    found = find_runs(logs, arguments)
     if not len(found):
-        raise MlxpyError(no_runs(logs, words))
+        raise MlxpyError(no_runs(logs, arguments))
     return found
 
 
-def runs_to_list(logs: Path, words: Sequence[str], *, as_json: bool) -> ConfigList | None:
-    """Finds runs as `find_runs` does; None where there is none, which has been said then."""
-    found = find_runs(logs, words)
+def runs_to_list(logs: Path, arguments: Sequence[str], *, as_json: bool) -> ConfigList | None:
+    """Finds runs as `find_runs` does; None where there is none, which has been reported then."""
+    found = find_runs(logs, arguments)
     if len(found):
         return found
     if as_json:
         print_json([])
-    click.echo(f"mlxpy: {no_runs(logs, words)}", err=True)
+    click.echo(f"mlxpy: {no_runs(logs, arguments)}", err=True)
     return None
 
 
-def no_runs(logs: Path, words: Sequence[str]) -> str:
-    """Says that there is none."""
+def no_runs(logs: Path, arguments: Sequence[str]) -> str:
+    """Returns the message that there is none."""
     return (
-        f"no run in {str(logs)!r} answers {' '.join(words)!r}" if words else f"no runs in {str(logs)!r}"
+        f"no run in {str(logs)!r} answers {' '.join(arguments)!r}"
+        if arguments
+        else f"no runs in {str(logs)!r}"
     )
 
 

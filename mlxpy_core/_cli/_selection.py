@@ -9,34 +9,34 @@ from mlxpy_core._runs._directory import RunDirectory
 from ._numbers import named_numbers
 
 
-def choose_runs(logs: Path, words: Sequence[str]) -> list[RunDirectory]:
-    """Finds the runs that the words of a command name, by number ascending.
+def choose_runs(logs: Path, arguments: Sequence[str]) -> list[RunDirectory]:
+    """Finds the runs that the arguments of a command name, by number ascending.
 
     Args:
         logs: the directory of runs.
-        words: numbers and spans such as ``3``, ``5-7`` and ``1,4``; or the words of one query; none for
-            all runs.
+        arguments: numbers and spans such as ``3``, ``5-7`` and ``1,4``; or the parts of one query; none
+            for all runs.
 
     Raises:
         MlxpyError: there is no such directory or no run of a number that is given by itself.
         QueryError: the query is malformed, or names a field that no run has.
     """
-    numbers = named_numbers(logs, words)
+    numbers = named_numbers(logs, arguments)
     if numbers is None:
         from ._search import find_runs  # numbers do without the reader
 
-        found = find_runs(logs, words)
+        found = find_runs(logs, arguments)
         numbers = found["info.log_id"] if len(found) else []
     return [RunDirectory(logs / str(number)) for number in numbers]
 
 
-def choose_run(logs: Path, word: str) -> RunDirectory:
-    """Finds the one run that a word names.
+def choose_run(logs: Path, argument: str) -> RunDirectory:
+    """Finds the one run that an argument names.
 
     Raises:
         MlxpyError: there is none, or there are several.
     """
-    runs = choose_runs(logs, [word])
+    runs = choose_runs(logs, [argument])
     if len(runs) != 1:
-        raise MlxpyError(f"{word!r} names {len(runs)} runs: give the number of one")
+        raise MlxpyError(f"{argument!r} names {len(runs)} runs: give the number of one")
     return runs[0]

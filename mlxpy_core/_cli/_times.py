@@ -9,7 +9,7 @@ from mlxpy_core._runs._status import Status
 
 
 def start_and_duration(info: Mapping[str, Any]) -> tuple[datetime | None, float | None]:
-    """Tells when a run started and how many seconds it took, up to now if it is running.
+    """Returns when a run started and how many seconds it took, up to now if it is running.
 
     Args:
         info: the status, dates and times of the run; both answers are None where these do not tell.
@@ -36,7 +36,7 @@ def zoned(one: datetime) -> str:
 
 
 def duration_text(seconds: float | None) -> str | None:
-    """Gives a duration as people read it: ``4.2s``, ``3m12s``, ``1h02m``, ``2d03h``."""
+    """Returns a duration as people read it: ``4.2s``, ``3m12s``, ``1h02m``, ``2d03h``."""
     if seconds is None or seconds < 60:
         return None if seconds is None else f"{seconds:.1f}s"
     minutes, seconds = divmod(int(seconds), 60)

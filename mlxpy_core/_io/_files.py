@@ -15,7 +15,7 @@ TEMPORARY = ".mlxpy-tmp-"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there becomes `path` at the end.
+    """Yields a temporary path beside `path`; what was written there becomes `path` at the end.
 
     The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
     An exception leaves the old one and no temporary file.
@@ -69,11 +69,11 @@ def fsync_path(path: Path) -> None:
 
 
 Stamp = tuple[int, int]
-"""What tells that a file has changed: time of change in nanoseconds, length in bytes."""
+"""Changes when a file does: its time of change in nanoseconds, and its length in bytes."""
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
-    """Gives the stamp of a file.
+    """Returns the stamp of a file.
 
     Raises:
         OSError: there is no such file, or it may not be looked at.

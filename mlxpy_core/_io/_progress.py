@@ -15,7 +15,7 @@ class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
 
 
 def with_progress(items: SizedIterable[Item], description: str) -> Iterator[Item]:
-    """Gives the items; after a second, a bar on standard error shows how many are done."""
+    """Yields the items; after a second, a bar on standard error shows how many are done."""
     start = time.monotonic()
     iterator = iter(items)
     for done, item in enumerate(iterator, start=1):

@@ -13,6 +13,8 @@ from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import is_final
 
+# Of an array, also under the name by which a scheduler finds it that keeps no copy.
+_SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
 _ARRAY = re.compile(r"array(\.\d+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FROZEN = re.compile(r"\.configs/(\w+)")
@@ -149,7 +151,7 @@ def _is_over(array: Path) -> bool:
     """Tells whether there is nothing but the script and links to files of runs that have ended."""
     # Each submission makes another one. Where a scheduler writes words of its own there, they stay.
     try:
-        links = [path for path in array.iterdir() if path.name != "script.sh"]
+        links = [path for path in array.iterdir() if not _SCRIPT.fullmatch(path.name)]
     except OSError:  # another user's
         return False
     if not links or not all(path.is_symlink() for path in links):

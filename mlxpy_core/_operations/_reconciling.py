@@ -1,4 +1,4 @@
-"""Finds out what became of runs that have no last word, and writes it.
+"""Reconciles the status of runs with what their scheduler or the process table knows.
 
 A run's process writes how it ended. One that died could not, and neither could one that never started:
 then the scheduler knows, or, of what runs on this machine, the process table.
@@ -33,12 +33,12 @@ _JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
 
 @dataclass
 class Findings:
-    """What became of runs.
+    """What reconciling has found.
 
     Attributes:
-        words: the word of each run whose info.yaml can be read, also where it cannot be written.
-        troubles: a sentence for each scheduler that could not be asked, and what else is not known.
-        unwritten: runs whose word cannot be written, as those of other users, and why.
+        statuses: the status of each run whose info.yaml can be read, also where it cannot be written.
+        troubles: a message for each scheduler that could not be asked, and for what else is not known.
+        unwritten: runs whose status cannot be written, as those of other users, and why.
     """
 
     statuses: dict[RunDirectory, Status] = field(default_factory=dict)
@@ -47,13 +47,13 @@ class Findings:
 
 
 def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = None) -> Findings:
-    """Finds out what became of runs and writes it; each scheduler is asked once.
+    """Finds out the status of runs and writes it; each scheduler is asked once.
 
-    A run whose word is final is left as it is, and so is one that may live as far as is known here.
+    A run whose status is final is left as it is, and so is one that may live as far as is known here.
 
     Args:
         runs: the runs.
-        timeout_s: how many seconds a scheduler is given to answer; None for its own patience.
+        timeout_s: how many seconds a scheduler is given to answer; None for its own timeout.
     """
     findings = Findings()
     of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
@@ -67,44 +67,46 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
             if _died_here(run, info):
-                _note(findings, run, None)
+                _record(findings, run, None)
         elif _script_ended(run, info):
-            _note(findings, run, None)
+            _record(findings, run, None)
         elif not _lives_here(info):
             key = (scheduler["name"], scheduler.get("cluster", ""))
             of_schedulers.setdefault(key, {})[run] = info
     for (name, cluster), infos in of_schedulers.items():
-        _ask(findings, name, cluster, infos, timeout_s)
+        _ask_scheduler(findings, name, cluster, infos, timeout_s)
     if findings.unwritten:
         names = run_names([run.log_id for run in findings.unwritten])
         reason = next(iter(findings.unwritten.values()))
-        findings.troubles.append(f"what became of {names} is known and cannot be written: {reason}")
+        findings.troubles.append(f"the status of {names} cannot be written: {reason}")
     return findings
 
 
 def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
-    """Writes the last word of a run whose job is known to have ended.
+    """Writes the final status of a run whose job is known to have ended.
 
-    A run that has a word keeps it, and so does one whose process lives on this machine: RUNNING.
+    A run that has one keeps it, and so does one whose process lives on this machine: RUNNING.
 
     Args:
         directory: the run's directory.
-        job: what the scheduler says of the job; None if it does not know it any more.
+        job: the scheduler's status of the job; None if it does not know it any more.
 
     Returns:
-        The run's word; None if its info.yaml cannot be read.
+        The run's status; None if its info.yaml cannot be read.
 
     Raises:
-        StorageError: the word cannot be written.
+        StorageError: the status cannot be written.
     """
-    info, news = _last_word(directory, job)
+    info, news = _info_of_ended_job(directory, job)
     if info and news:
         _write(directory, info)
     return Status(info["status"]) if info else None
 
 
-def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, Any] | None, bool]:
-    """Gives what the info of a run whose job has ended should say, and whether that is news."""
+def _info_of_ended_job(
+    directory: RunDirectory, job: Status | None
+) -> tuple[dict[str, Any] | None, bool]:
+    """Returns the info that a run whose job has ended should have, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info):
         return info, False
@@ -112,8 +114,8 @@ def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, A
     if status is Status.RUNNING:
         if _lives_here(info):
             return info, False
-        if read_info(directory) != info:  # its last word came between the two looks
-            return _last_word(directory, job)
+        if read_info(directory) != info:  # its final status came between the two looks
+            return _info_of_ended_job(directory, job)
         set_killed(info, directory)
     elif status is Status.SUBMITTED:
         _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
@@ -122,7 +124,7 @@ def _last_word(directory: RunDirectory, job: Status | None) -> tuple[dict[str, A
     return info, True
 
 
-def _ask(
+def _ask_scheduler(
     findings: Findings,
     name: str,
     cluster: str,
@@ -156,19 +158,19 @@ def _ask(
     for run, job_id in known.items():
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
-        settled = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
-        forgotten = bool(cluster) and scheduler.forgets_ended_jobs and settled
+        accounted = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
+        forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted
         if state is None and not forgotten:
             continue
-        _note(findings, run, state)
+        _record(findings, run, state)
 
 
-def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
-    """Writes what is known of a run's job into its info, and what that comes to into the findings."""
+def _record(findings: Findings, run: RunDirectory, job: Status | None) -> None:
+    """Writes what is known of a run's job into its info, and puts its status into the findings."""
     if job is Status.RUNNING:
-        return  # what its program says is the word
+        return  # the status that its program has written counts
     waits = job is Status.SUBMITTED
-    info, news = _word_of_waiting(run) if waits else _last_word(run, job)
+    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job)
     if info is None:
         return
     findings.statuses[run] = Status(info["status"])
@@ -179,8 +181,8 @@ def _note(findings: Findings, run: RunDirectory, job: Status | None) -> None:
             findings.unwritten[run] = str(error)
 
 
-def _word_of_waiting(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
-    """Gives what the info of a run whose job waits should say, and whether that is news."""
+def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
+    """Returns the info that a run whose job waits should have, and whether that is news."""
     info = read_info(directory)
     if info is None or is_final(info) or _lives_here(info):
         return info, False
@@ -199,18 +201,18 @@ def note_cancelled(directory: RunDirectory) -> None:
 
 
 def was_cancelled(directory: RunDirectory) -> bool:
-    """Tells whether `note_cancelled` was called since the run was submitted last."""
+    """Returns whether `note_cancelled` was called since the run was submitted last."""
     return (directory.state / CANCELLED).exists()
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Gives the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
+    """Returns the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
     job_id = noted_job_id(run, info)
     return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
 
 
 def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
-    """Gives the scheduler that runs name as theirs; None if there is none here."""
+    """Returns the scheduler that runs name as theirs; None if there is none here."""
     if scheduler := find_installed_scheduler(name):
         return scheduler
     try:
@@ -246,13 +248,13 @@ def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
 
 
 def died_submitting(info: Mapping[str, Any]) -> bool:
-    """Tells whether the process that submitted a run, which waits, is known to have ended."""
+    """Returns whether the process that submitted a run, which waits, is known to have ended."""
     submitter = (info["scheduler"] or info).get("submitter")
     return isinstance(submitter, dict) and died_here(submitter)
 
 
 def _age_s(info: Mapping[str, Any]) -> float:
-    """Tells for how long the scheduler may have known the run's job."""
+    """Returns for how long the scheduler may have known the run's job."""
     starts = [attempt["start"] for attempt in info["attempts"][-1:]]
     try:
         begun = starts[0] if starts else f"{info['submit_date']}T{info['submit_time']}"

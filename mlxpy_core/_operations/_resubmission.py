@@ -22,7 +22,7 @@ class Resubmission:
         jobs: the runs to be submitted, by the scheduler's name.
         here: the other runs, to be started on this machine: what their info.yaml holds, and the job of
             those that a launcher started here.
-        left: why other runs are left alone, a sentence each.
+        left: why other runs are left alone, a message each.
     """
 
     jobs: dict[str, list[Job]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Resubmission:
 
 
 def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -> Resubmission:
-    """Tells how runs, whose words have been settled, are to go on; nothing is done yet.
+    """Plans how runs that have been reconciled are to go on; nothing is done yet.
 
     Args:
         runs: the runs.

@@ -1,4 +1,4 @@
-"""Waits for submitted runs: their files say how they ended, the scheduler when they died."""
+"""Waits for submitted runs: their files show how they ended, the scheduler which have died."""
 
 import sys
 import time
@@ -34,7 +34,7 @@ def wait_for_runs(
         scheduler: where the runs were submitted.
         job_ids: the id of each run's job.
         poll_interval_s: how many seconds lie between two questions to the scheduler.
-        on_end: called for each run with its last word, as it ends.
+        on_end: called for each run with its final status, as it ends.
     """
     waiting = _Waiting(scheduler, job_ids)
     interval = poll_interval_s
@@ -62,9 +62,9 @@ class _Waiting:
         self.left = dict(job_ids)
         self._stamps: dict[RunDirectory, Stamp] = {}
         self._states: dict[str, Status] = {}
-        # How many questions in a row found a run's job ended or unknown, and what the last word was.
+        # How many questions in a row found a run's job ended or unknown, and its last known state.
         self._gone: dict[RunDirectory, int] = {}
-        self._last_words: dict[RunDirectory, Status] = {}
+        self._last_states: dict[RunDirectory, Status] = {}
         self._silent = False
 
     def ended_by_their_files(self) -> dict[RunDirectory, Status]:
@@ -84,7 +84,7 @@ class _Waiting:
         return ended
 
     def ask(self) -> tuple[dict[RunDirectory, Status], bool]:
-        """Asks the scheduler; gives the runs that are over, and whether anything has changed."""
+        """Asks the scheduler; returns the runs that are over, and whether anything has changed."""
         try:
             states = self._scheduler.states(sorted(set(self.left.values())))
         except SubmissionError as error:
@@ -103,11 +103,11 @@ class _Waiting:
             self._gone[directory] = self._gone.get(directory, 0) + 1
             changed = True
             if state:
-                self._last_words[directory] = state
-            word = self._last_words.get(directory)
-            # Twice: the run's last word may be on its way through a shared file system.
-            if self._gone[directory] >= (2 if word else _UNKNOWN_QUERIES):
-                status = reconcile(directory, word) or Status.KILLED
+                self._last_states[directory] = state
+            last = self._last_states.get(directory)
+            # Twice: the run's final status may be on its way through a shared file system.
+            if self._gone[directory] >= (2 if last else _UNKNOWN_QUERIES):
+                status = reconcile(directory, last) or Status.KILLED
                 if status in ENDED:
                     ended[directory] = status
                     del self.left[directory]

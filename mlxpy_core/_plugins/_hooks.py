@@ -31,7 +31,7 @@ class WatchedRun(Protocol):
 
 @_hookspec
 def mlxpy_scheduler() -> type[Scheduler]:  # type: ignore[empty-body]  # plugins have one
-    """Gives a scheduler: a subclass of `mlxpy.Scheduler` that is made without arguments.
+    """Returns a scheduler: a subclass of `mlxpy.Scheduler` that is made without arguments.
 
     It is then ``hydra/launcher=mlxp_<the plugin's name>``.
     """
@@ -39,7 +39,7 @@ def mlxpy_scheduler() -> type[Scheduler]:  # type: ignore[empty-body]  # plugins
 
 @_hookspec
 def mlxpy_artifact_types() -> Sequence[ArtifactType]:  # type: ignore[empty-body]  # plugins have one
-    """Gives types of artifacts: ``mlxpy.ArtifactType(name, save, load, suffix)`` for each."""
+    """Returns types of artifacts: ``mlxpy.ArtifactType(name, save, load, suffix)`` for each."""
 
 
 @_hookspec
@@ -53,8 +53,8 @@ def mlxpy_run_started(run: WatchedRun) -> None:
 
 @_hookspec
 def mlxpy_run_ended(run: WatchedRun) -> None:
-    """Is called when a run has ended in this process and its last word is written.
+    """Is called when a run has ended in this process and its final status is written.
 
     Args:
-        run: what ended: ``run.info["status"]`` is its last word. Nothing can be logged to it any more.
+        run: what ended: ``run.info["status"]`` is its final status. Nothing more can be logged to it.
     """

@@ -27,7 +27,7 @@ def plugin_names() -> list[str]:
 
 
 def call_plugins(hook: str, **arguments: Any) -> dict[str, Any]:
-    """Calls a hook of every plugin; one that raises is told on standard error by its name.
+    """Calls a hook of every plugin; one that raises is reported on standard error by its name.
 
     Returns:
         What the plugins returned, by their names.
@@ -43,14 +43,14 @@ def call_plugins(hook: str, **arguments: Any) -> dict[str, Any]:
             # One at a time, so that one that raises does not keep the next from being called.
             returned = manager.subset_hook_caller(hook, others)(**arguments)
         except (Exception, SystemExit) as error:
-            report(f"the plugin {name!r} failed in {hook}: {_words(error)}")
+            report(f"the plugin {name!r} failed in {hook}: {_message(error)}")
             continue
         results.update((name, result) for result in returned)
     return results
 
 
 def report(sentence: str) -> None:
-    """Tells on standard error what is wrong with a plugin."""
+    """Prints on standard error what is wrong with a plugin."""
     print(f"mlxpy: {sentence}", file=sys.stderr)
 
 
@@ -84,7 +84,7 @@ def _register(manager: "pluggy.PluginManager", name: str) -> None:
     except (Exception, SystemExit) as error:
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        report(f"the plugin {name!r} is left out: {_words(error)}")
+        report(f"the plugin {name!r} is left out: {_message(error)}")
 
 
 def _load(name: str) -> object:
@@ -96,6 +96,6 @@ def _load(name: str) -> object:
     return plugin
 
 
-def _words(error: BaseException) -> str:
-    words = " ".join(str(error).split())
-    return words if isinstance(error, MlxpyError) else f"{type(error).__name__}: {words}"
+def _message(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    return message if isinstance(error, MlxpyError) else f"{type(error).__name__}: {message}"

@@ -1,4 +1,4 @@
-"""What all schedulers have in common; a subclass says what is different about one."""
+"""What all schedulers have in common; a subclass defines what is different about one."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from mlxpy_core._runs._status import Status
 
 
 class SubmissionError(MlxpyError):
-    """The scheduler did not take a job; the message holds its words."""
+    """The scheduler did not take a job; the message quotes what it printed."""
 
 
 class Scheduler(ABC):
-    """How one scheduler is spoken to.
+    """The commands, directives and job ids of one scheduler.
 
     A subclass needs `submit`, `states` and `cancel_command`; what it leaves out of the rest, such as
     arrays, is done without.
@@ -29,12 +29,12 @@ class Scheduler(ABC):
             still be at its path when the job starts.
         directive: how a line of a script that the scheduler reads starts.
         job_variable: the variable that holds a job's id, in the job; empty: there is none.
-        restart_count: the variable that says how often a job was put back into the queue.
+        restart_count: the variable that holds how often a job was put back into the queue.
         requeue: the shell command by which a job puts itself back; empty: there is none.
         warning: a pattern of directives that ask for a signal before the job's time is up.
         forgets_ended_jobs: whether it forgets jobs that have ended; one that does not knows all that it
             ever took.
-        can_requeue: whether it may start a job again; where it never does, a run that says INTERRUPTED
+        can_requeue: whether it may start a job again; where it never does, a run that is INTERRUPTED
             before its job has started was cancelled.
         timeout_s: how many seconds it is given to answer.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
@@ -75,12 +75,13 @@ class Scheduler(ABC):
     def cluster(self) -> str:
         """The name of the cluster that answers here; empty if it has none, or does not answer.
 
-        Only where it has one can a job that the scheduler does not know be told from another cluster's.
+        Only where it has one can a job that the scheduler does not know be distinguished from another
+        cluster's.
         """
         return ""
 
     def named(self, command: Sequence[str], pattern: str) -> str:
-        """Gives what a pattern's group finds in the answer of a command; empty if it finds nothing."""
+        """Returns what a pattern's group finds in the output of a command; empty if it finds nothing."""
         try:
             found = re.search(pattern, self.call(command, Path("/")), flags=re.MULTILINE)
         except SubmissionError:
@@ -93,11 +94,11 @@ class Scheduler(ABC):
         return 1000 if self.array_index else 1
 
     def name_directives(self, name: str) -> list[str]:
-        """Gives what names a job; the name has letters, digits and ``_ . / -``."""
+        """Returns the directives that name a job; the name has letters, digits and ``_ . / -``."""
         return []
 
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str] | None:
-        """Gives what sends a job's output to files; None if the scheduler cannot write such paths.
+        """Returns the directives that send a job's output to files; None if it cannot write such paths.
 
         Args:
             directory: where the files are, and the script.
@@ -107,7 +108,7 @@ class Scheduler(ABC):
         return None
 
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
-        """Gives what makes a script an array of `count` tasks, at most `parallelism` of them at once.
+        """Returns the directives of an array of `count` tasks, at most `parallelism` of them at once.
 
         Raises:
             SubmissionError: the scheduler cannot bound how many run at once.
@@ -115,7 +116,7 @@ class Scheduler(ABC):
         raise NotImplementedError
 
     def requeue_directives(self) -> list[str]:
-        """Gives what allows a job to come back into the queue.
+        """Returns the directives that allow a job to come back into the queue.
 
         Raises:
             SubmissionError: jobs cannot put themselves back.
@@ -124,7 +125,7 @@ class Scheduler(ABC):
         raise SubmissionError(f"jobs of {name} cannot put themselves back: leave requeue out")
 
     def warning_directives(self, seconds: int) -> list[str]:
-        """Gives what has a job get SIGUSR1 or SIGUSR2 so long before its time is up.
+        """Returns the directives that have a job get SIGUSR1 or SIGUSR2 so long before its time is up.
 
         Raises:
             SubmissionError: the scheduler sends no such signal.
@@ -133,19 +134,19 @@ class Scheduler(ABC):
         raise SubmissionError(f"{name} sends no signal before the end: leave signal_delay_s out")
 
     def asks_for_warning(self, directives: Sequence[str]) -> bool:
-        """Tells whether directives ask for a signal before the job's time is up."""
+        """Returns whether directives ask for a signal before the job's time is up."""
         return bool(self.warning) and any(re.search(self.warning, one) for one in directives)
 
     @abstractmethod
     def submit(self, script: Path) -> str:
-        """Submits a script and gives the job's id.
+        """Submits a script and returns the job's id.
 
         Raises:
             SubmissionError: the scheduler did not take it.
         """
 
     def submit_array(self, script: Path, count: int) -> list[str]:
-        """Submits a script that is an array and gives the ids of its tasks, in order.
+        """Submits a script that is an array and returns the ids of its tasks, in order.
 
         Raises:
             SubmissionError: the scheduler did not take it.
@@ -154,10 +155,10 @@ class Scheduler(ABC):
 
     @abstractmethod
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        """Asks what became of jobs, of all in one query.
+        """Asks for the states of jobs, of all in one query.
 
         Returns:
-            The word for each: SUBMITTED (it waits), RUNNING, COMPLETE, FAILED (it ended by itself with a
+            Their statuses: SUBMITTED (it waits), RUNNING, COMPLETE, FAILED (it ended by itself with a
             non-zero exit status), INTERRUPTED (it was cancelled), KILLED (its time was up, its node
             failed). A job that the scheduler does not know, any more or yet, is not in it.
 
@@ -166,7 +167,7 @@ class Scheduler(ABC):
         """
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """Gives the id by which each job is known now; some schedulers put a job back under a new one.
+        """Returns the id by which each job is known now; some schedulers put a job back under a new one.
 
         Raises:
             SubmissionError: the scheduler does not answer.
@@ -175,7 +176,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
-        """Gives the words of the command that cancels jobs."""
+        """Returns the command that cancels jobs, as a list of arguments."""
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancels jobs; they may take a while to end.
@@ -187,7 +188,7 @@ class Scheduler(ABC):
         self.call(self.cancel_command([now[job_id] for job_id in job_ids]), Path("/"))
 
     def pause(self, seconds: float) -> None:
-        """Lets time pass until something may have become of a job."""
+        """Lets time pass until the state of a job may have changed."""
         time.sleep(seconds)
 
     def call(
@@ -199,10 +200,10 @@ class Scheduler(ABC):
         ignored_errors: str = "",
         fatal_errors: str = "",
     ) -> str:
-        """Runs a command of the scheduler in a directory and gives what it printed.
+        """Runs a command of the scheduler in a directory and returns what it printed.
 
         Args:
-            command: its words.
+            command: its arguments, the program first.
             directory: where it runs.
             stdin: the file that it reads.
             ignored_errors: a pattern; a command all of whose complaints it matches has not failed.
@@ -238,6 +239,6 @@ class Scheduler(ABC):
         if ignored_errors and complaints and all(re.search(ignored_errors, line) for line in complaints):
             return done.stdout
         if done.returncode or (fatal_errors and re.search(fatal_errors, done.stderr)):
-            words = " ".join((done.stderr + " " + done.stdout).split())
-            raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {words}")
+            printed = " ".join((done.stderr + " " + done.stdout).split())
+            raise SubmissionError(f"{command[0]} refused (exit code {done.returncode}): {printed}")
         return done.stdout

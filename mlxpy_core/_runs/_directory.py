@@ -96,7 +96,7 @@ def make_run_directory(path: Path) -> RunDirectory:
 
 
 def next_run_directory(parent_log_dir: Path) -> RunDirectory:
-    """Gives the directory that the next new run would have, without taking it.
+    """Returns the directory that the next new run would have, without taking it.
 
     Raises:
         StorageError: the directory of all runs cannot be read.
@@ -164,7 +164,7 @@ def _newest_id(parent: Path) -> int:
 
 
 def is_run_name(name: str) -> bool:
-    """Tells whether a directory of this name is a run: a number from 1 without leading zeros."""
+    """Returns whether a directory of this name is a run: a number from 1 without leading zeros."""
     # Numbers of more digits (somebody's time stamps) do not fit the reader's 64 bits.
     return name.isascii() and name.isdigit() and name[0] != "0" and len(name) <= 18
 

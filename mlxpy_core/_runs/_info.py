@@ -25,7 +25,7 @@ class JobIdentity(NamedTuple):
     """Which job of a scheduler a process belongs to.
 
     Attributes:
-        job_id: the id by which the scheduler knows the job; None where the job is not told it.
+        job_id: the id by which the scheduler knows the job; None where the job does not learn it.
         array_index: its index, where it is a task of an array.
     """
 
@@ -152,20 +152,20 @@ def set_status(
     signal: str | None = None,
     end: datetime | None = None,
 ) -> None:
-    """Writes the word into an info, for the run and its last attempt; an end has its time.
+    """Puts a status into an info, for the run and its last attempt, with the time of an end.
 
     Args:
         info: what info.yaml holds.
-        status: the word.
-        error: what ended the run; told if the word is FAILED.
-        signal: the name of the signal that ended it; told if the word is INTERRUPTED.
+        status: the status.
+        error: what ended the run; recorded if it is FAILED.
+        signal: the name of the signal that ended it; recorded if it is INTERRUPTED.
         end: when it ended; None for now.
     """
     info["status"] = info["attempts"][-1]["status"] = status.value
     if info.get("scheduler") and status in (Status.COMPLETE, Status.FAILED):
         info["scheduler"]["may_come_back"] = False
-    told = signal if status is Status.INTERRUPTED else None
-    info["signal"] = info["attempts"][-1]["signal"] = told
+    recorded = signal if status is Status.INTERRUPTED else None
+    info["signal"] = info["attempts"][-1]["signal"] = recorded
     moment = None if status is Status.RUNNING else end or datetime.now().astimezone()
     info["end_date"] = moment.date().isoformat() if moment else None
     info["end_time"] = moment.timetz().isoformat() if moment else None
@@ -174,7 +174,7 @@ def set_status(
 
 
 def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
-    """Writes KILLED into an info whose last attempt left no word.
+    """Puts KILLED into an info whose last attempt has no final status.
 
     Nobody saw it end: that was when it last wrote something, as far as anybody can tell.
     """

@@ -145,7 +145,7 @@ class AttemptClaim:
     place: Path
 
     def release(self) -> None:
-        """Gives the claim back: the attempt stands in info.yaml, or will not be made."""
+        """Releases the claim: the attempt stands in info.yaml, or will not be made."""
         shutil.rmtree(self.place, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ class Launch:
         launch_dir: the directory in which the command was typed; another one if the program runs from a
             copy of its code.
         overrides: the settings that the command changed, as it named them.
-        version_manager: what the version manager says of the code; None without one.
+        version_manager: what the version manager recorded of the code; None without one.
     """
 
     cmd: str

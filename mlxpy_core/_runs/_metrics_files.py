@@ -35,13 +35,13 @@ def metrics_files(directory: Path) -> dict[str, Path]:
 
 
 def metrics_of_rank(metrics: Path, rank: int) -> Path:
-    """Gives the directory of one rank's metrics files below a run's ``metrics``."""
+    """Returns the directory of one rank's metrics files below a run's ``metrics``."""
     return metrics / _RANKS / str(rank) if rank else metrics
 
 
-def keys_of_rank(keys: Path, rank: int) -> Path:
-    """Gives the file below a run's ``.keys`` that lists which keys the logs of one rank hold."""
-    return keys / (f"metrics.rank{rank}.yaml" if rank else "metrics.yaml")
+def keys_of_rank(state: Path, rank: int) -> Path:
+    """Returns the file in a run's state directory that lists which keys the logs of one rank hold."""
+    return state / (f"metrics.rank{rank}.yaml" if rank else "metrics.yaml")
 
 
 def other_ranks(metrics: Path) -> list[int]:
@@ -58,14 +58,14 @@ def other_ranks(metrics: Path) -> list[int]:
 
 
 def file_of_log(metrics: Path, log_name: str) -> Path:
-    """Gives the metrics file of a log by the name that the reader has for it."""
+    """Returns the metrics file of a log by the name that the reader has for it."""
     if of_rank := _OF_RANK.fullmatch(log_name):
         metrics, log_name = metrics_of_rank(metrics, int(of_rank[1])), of_rank[2]
     return metrics / (log_name + _SUFFIX)
 
 
 def is_of_other_rank(log_name: str) -> bool:
-    """Tells whether the reader's name for a log is one of another rank than 0."""
+    """Returns whether the reader's name for a log is one of another rank than 0."""
     return _OF_RANK.fullmatch(log_name) is not None
 
 
@@ -78,11 +78,11 @@ def files_of_all_ranks(metrics: Path) -> dict[str, Path]:
     return files
 
 
-def keys_of_all_ranks(metrics: Path, keys: Path) -> dict[str, set[str]]:
+def keys_of_all_ranks(metrics: Path, state: Path) -> dict[str, set[str]]:
     """Reads which keys each log of a run holds, by the reader's names for the logs."""
-    listed = listed_keys(metrics, keys_of_rank(keys, 0))
+    listed = listed_keys(metrics, keys_of_rank(state, 0))
     for rank in other_ranks(metrics):
-        of_rank = listed_keys(metrics_of_rank(metrics, rank), keys_of_rank(keys, rank))
+        of_rank = listed_keys(metrics_of_rank(metrics, rank), keys_of_rank(state, rank))
         listed.update({f"rank{rank}/{name}": found for name, found in of_rank.items()})
     return listed
 

@@ -38,7 +38,7 @@ class Outcome:
 
     @classmethod
     def of(cls, error: BaseException) -> "Outcome":
-        """Gives the outcome of a function that raised."""
+        """Returns the outcome of a function that raised."""
         return cls(error=error, traceback="".join(traceback.format_exception(error)))
 
 
@@ -55,7 +55,7 @@ def keep_outcome(directory: RunDirectory, outcome: Outcome) -> None:
 
 
 def kept_outcome(directory: RunDirectory) -> Outcome | None:
-    """Gives the outcome that a run has kept; None if there is none that can be read here.
+    """Returns the outcome that a run has kept; None if there is none that can be read here.
 
     Nobody has asked for it by name, so only what this user has kept is unpickled: another's could run
     any code.

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Status(str, Enum):
-    """The one word that says what became of a run."""
+    """How a run stands: it waits, runs, or has ended, and how."""
 
     SUBMITTED = "SUBMITTED"
     RUNNING = "RUNNING"
@@ -20,7 +20,7 @@ ENDED = frozenset(Status) - {Status.SUBMITTED, Status.RUNNING}
 
 
 def is_final(info: Mapping[str, Any]) -> bool:
-    """Tells whether a run's word stays as it is, unless the run is continued.
+    """Returns whether a run's status stays as it is, unless the run is continued.
 
     What was interrupted in a scheduler's job may come back, until the job is known to have ended.
     """
@@ -31,7 +31,7 @@ def is_final(info: Mapping[str, Any]) -> bool:
 
 
 def status_of(error: BaseException | None) -> Status:
-    """Gives the status of a run that ended by `error`, or without one."""
+    """Returns the status of a run that ended by `error`, or without one."""
     if error is None:
         return Status.COMPLETE
     if isinstance(error, KeyboardInterrupt):

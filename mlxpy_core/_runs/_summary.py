@@ -53,7 +53,7 @@ def lazy_names(metrics_keys: Mapping[str, Iterable[str]], artifacts: str | Path)
 
 
 def read_lazy_names(text: str) -> dict[str, Any]:
-    """Decodes what `lazy_names` gave; names that would lead out of the run's directory are left out.
+    """Decodes what `lazy_names` returned; names that would lead out of the run's directory are left out.
 
     The text may come from another user's summary: what is not of its form is as good as none.
     """
@@ -110,7 +110,7 @@ def write_summary(
 
 
 def read_summary(run: str, info_file: Stamp) -> Summary | None:
-    """Reads the summary of a run if it still says what the YAML files say.
+    """Reads the summary of a run if it still agrees with the YAML files.
 
     Args:
         run: the path of the run's directory.

@@ -9,7 +9,7 @@ from mlxpy_core._runs._info_file import INFO_FILE
 
 # Files of a run's .keys: the array that it was submitted in, and that its script has ended there.
 _BUNDLE, _ENDED = "bundle", "script_ended"
-# So long a run's last word may be on its way through a shared file system.
+# So long a run's final status may be on its way through a shared file system.
 _LATE_S = 60
 
 
@@ -25,7 +25,7 @@ def leave_bundle(run: Path) -> None:
 
 
 def script_ended(run: Path) -> bool:
-    """Tells whether a run's script is known to have ended, in a job that may go on with other runs."""
+    """Returns whether a run's script is known to have ended, in a job that may go on with other runs."""
     try:
         return time.time() - (run / ".keys" / _ENDED).stat().st_mtime > _LATE_S
     except OSError:
@@ -33,7 +33,7 @@ def script_ended(run: Path) -> bool:
 
 
 def is_still_the_run(name: str) -> str:
-    """Returns a shell command that tells whether ``$run`` is the run of a number and an identity.
+    """Returns a shell command that tests whether ``$run`` is the run of a number and an identity.
 
     Args:
         name: a shell word that is both, as in ``5:r0123456789abcdef``.
@@ -43,7 +43,7 @@ def is_still_the_run(name: str) -> str:
 
 
 def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, start: str) -> list[str]:
-    """Gives the lines of a script that start runs together and wait for them.
+    """Returns the lines of a script that start runs together and wait for them.
 
     The runs' numbers and identities are the script's positional parameters.
 
@@ -54,7 +54,7 @@ def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, st
         start: the line that starts ``$run``.
     """
     final = ["COMPLETE"] if scheduler.can_requeue else ["COMPLETE", "INTERRUPTED"]
-    words = " ".join(f"-e 'status: {word}'" for word in final)
+    patterns = " ".join(f"-e 'status: {status}'" for status in final)
     bundle = shlex.quote(_bundle_name(directory))
     return [
         "processes=",
@@ -66,7 +66,7 @@ def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, st
         f"    {is_still_the_run('$id')} || continue",
         # The job was put back for the sake of another run: this one is complete, or was cancelled, or
         # submitted again as part of another job.
-        f'    if grep -qsx {words} "$run/{INFO_FILE}"; then continue; fi',
+        f'    if grep -qsx {patterns} "$run/{INFO_FILE}"; then continue; fi',
         f'    grep -qsFx {bundle} "$run/.keys/{_BUNDLE}" || continue',
         # The scheduler does not know which of its job's runs have ended.
         f'    rm -f "$run/.keys/{_ENDED}"',

@@ -47,7 +47,7 @@ def find_scheduler(name: str) -> Scheduler:
 
 
 def scheduler_name(scheduler: Scheduler) -> str:
-    """Gives the name by which `find_scheduler` finds a scheduler's class again."""
+    """Returns the name by which `find_scheduler` finds a scheduler's class again."""
     found = type(scheduler)
     if found in (*BUILT_IN_SCHEDULERS.values(), *_schedulers_of_plugins().values()):
         return found.__name__
@@ -66,7 +66,7 @@ def find_installed_scheduler(name: str) -> Scheduler | None:
 
 
 def known_schedulers() -> dict[str, type[Scheduler]]:
-    """Gives the schedulers of plugins and the built-in ones, by all their names."""
+    """Returns the schedulers of plugins and the built-in ones, by all their names."""
     of_plugins = _schedulers_of_plugins()
     return {
         **{found.__name__: found for found in of_plugins.values()},
@@ -90,9 +90,9 @@ def find_scheduler_class(name: str) -> type[Scheduler]:
     return _checked(load_dotted(name, "scheduler", choice), f"the scheduler {name!r}")
 
 
-@functools.cache  # what is wrong with one is told once
+@functools.cache  # what is wrong with one is reported once
 def _schedulers_of_plugins() -> dict[str, type[Scheduler]]:
-    """Gives the schedulers of plugins by the plugins' names; what is wrong with one is told."""
+    """Returns the schedulers of plugins by the plugins' names; what is wrong with one is reported."""
     schedulers: dict[str, type[Scheduler]] = {}
     for name, found in call_plugins("mlxpy_scheduler").items():
         _add(schedulers, name, found)

@@ -28,11 +28,11 @@ class Job:
         directory: the run's directory, which exists.
         config: the task's config as plain data.
         launch: how the run was started.
-        command: the words of the command that the job runs, or a `ShellLine`.
-        options: what the user says about its script.
+        command: the arguments of the command that the job runs, the program first, or a `ShellLine`.
+        options: what the user chose for its script.
         environment: variables that the command gets.
         run_id: the run's identity.
-        earlier: what info.yaml says of a run that is submitted again; empty for a new one.
+        earlier: what info.yaml holds of a run that is submitted again; empty for a new one.
     """
 
     directory: RunDirectory
@@ -124,4 +124,4 @@ def noted_job(
 
 
 def _command(noted: Any) -> Sequence[str]:
-    return ShellLine(noted) if isinstance(noted, str) else [str(word) for word in noted]
+    return ShellLine(noted) if isinstance(noted, str) else [str(argument) for argument in noted]

@@ -56,10 +56,10 @@ class LSFScheduler(Scheduler):
         command = ["bjobs", "-u", "all", "-a", "-noheader", "-o", fields, *numbers]
         shown = self.call(command, Path("/"), ignored_errors="is not found|No .*job found")
         found = {}
-        for number, index, word, reason in re.findall(
+        for number, index, state, reason in re.findall(
             r"^(\d+)\|(\d*)\|(\w+)\|(.*)$", shown, re.MULTILINE
         ):
-            found[number if index in ("", "0") else f"{number}[{index}]"] = _status(word, reason)
+            found[number if index in ("", "0") else f"{number}[{index}]"] = _status(state, reason)
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
@@ -78,9 +78,9 @@ _STATUS = {
 _CANCELLED = ("TERM_OWNER", "TERM_ADMIN", "TERM_FORCE_OWNER", "TERM_FORCE_ADMIN", "TERM_BUCKET_KILL")
 
 
-def _status(word: str, reason: str) -> Status:
-    if word != "EXIT":
-        return _STATUS.get(word, Status.RUNNING)
+def _status(state: str, reason: str) -> Status:
+    if state != "EXIT":
+        return _STATUS.get(state, Status.RUNNING)
     if reason.startswith(_CANCELLED):
         return Status.INTERRUPTED
     return Status.KILLED if reason.startswith("TERM_") else Status.FAILED

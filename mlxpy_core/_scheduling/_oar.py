@@ -61,12 +61,14 @@ class OARScheduler(Scheduler):
         return {job_id: newest[job_id][0] if job_id in newest else job_id for job_id in job_ids}
 
     def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status]]:
-        """Gives the newest id of each job and what became of it: one that comes back has a new id."""
-        words = self._ask("-s", [word for job_id in job_ids for word in ("-j", job_id)])
-        found = {job_id: (job_id, _STATUS.get(word, Status.RUNNING)) for job_id, word in words.items()}
+        """Returns the newest id of each job and its status: one that comes back has a new id."""
+        states = self._ask("-s", _options(job_ids))
+        found = {
+            job_id: (job_id, _STATUS.get(state, Status.RUNNING)) for job_id, state in states.items()
+        }
         # How a job ended takes a second, slower query.
-        ended = [job_id for job_id, word in words.items() if word in ("Terminated", "Error")]
-        jobs = self._ask("-f", [word for job_id in ended for word in ("-j", job_id)])
+        ended = [job_id for job_id, state in states.items() if state in ("Terminated", "Error")]
+        jobs = self._ask("-f", _options(ended))
         asked_for = {job_id: job_id for job_id in ended}
         while jobs:
             for job_id, job in jobs.items():
@@ -76,11 +78,11 @@ class OARScheduler(Scheduler):
             asked_for = {new: asked_for[str(job["resubmit_job_id"])] for new, job in jobs.items()}
         return found
 
-    def _ask(self, how: str, which: Sequence[str]) -> dict[str, Any]:
-        if not which:
+    def _ask(self, option: str, jobs: Sequence[str]) -> dict[str, Any]:
+        if not jobs:
             return {}
         found: dict[str, Any] = json.loads(
-            self.call(["oarstat", how, "-J", *which], Path("/")).strip() or "{}"
+            self.call(["oarstat", option, "-J", *jobs], Path("/")).strip() or "{}"
         )
         return found
 
@@ -102,8 +104,8 @@ class OARScheduler(Scheduler):
             raise
         job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
         if len(job_ids) != count:
-            words = " ".join(printed.split())
-            raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {words}")
+            found = " ".join(printed.split())
+            raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {found}")
         return job_ids
 
     def _drop(self, job_ids: Sequence[str]) -> None:
@@ -124,6 +126,10 @@ _STATUS = {
     "toError": Status.KILLED,
     "Error": Status.KILLED,
 }
+
+
+def _options(job_ids: Sequence[str]) -> list[str]:
+    return [argument for job_id in job_ids for argument in ("-j", job_id)]
 
 
 def _status(job: Mapping[str, Any]) -> Status:

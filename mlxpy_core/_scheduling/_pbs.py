@@ -28,7 +28,7 @@ class PBSScheduler(Scheduler):
         # Old versions take 15 characters, the first a letter, and no slash.
         plain = re.sub(r"^[^A-Za-z]+", "", name.replace("/", "_")[-15:]) or "mlxpy"
         # PBS brings its output back at a job's end only, and to where qsub ran where no file is given:
-        # what the program writes goes to the run's own files directly, what PBS says beside them.
+        # what the program writes goes to the run's own files directly, what PBS prints beside them.
         return [f"-N {plain}", "-j oe"]
 
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
@@ -57,7 +57,7 @@ class PBSScheduler(Scheduler):
         return ["qdel", *job_ids]
 
     def _ask(self, command: Sequence[str]) -> dict[str, Status]:
-        # It fails if it does not know one of the jobs, and tells of the others all the same.
+        # It fails if it does not know one of the jobs, and shows the others all the same.
         shown = self.call(command, Path("/"), ignored_errors="Unknown Job|has finished")
         found = {}
         for job in re.split(r"^Job Id: *", shown, flags=re.MULTILINE)[1:]:

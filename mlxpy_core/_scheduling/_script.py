@@ -28,7 +28,7 @@ class ShellLine(str):
 
 @dataclass(frozen=True)
 class ScriptOptions:
-    """What the user says about scripts.
+    """What the user chose for scripts.
 
     Attributes:
         name: what the job is called; empty: the name of its run.
@@ -38,7 +38,7 @@ class ScriptOptions:
         shell_config_cmd: commands that set up the shell.
         env_cmd: commands that activate the environment.
         setup: more commands before the program.
-        start_by: words before the program's that start it as several tasks; left out when the script
+        start_by: arguments before the program's that start it as several tasks; left out when the script
             runs by hand.
         stderr_to_stdout: whether both outputs go to log.stdout.
         cleanup_cmd: commands after the program; the exit status stays the program's.
@@ -88,10 +88,10 @@ def job_script(
 
     Args:
         scheduler: whose directives it starts with.
-        options: what the user says about scripts.
+        options: what the user chose for scripts.
         run: the run's directory; log.stdout and log.stderr are there.
         work_dir: where the command runs.
-        command: the words of the command, quoted here; or a `ShellLine`.
+        command: the arguments of the command, the program first, quoted here; or a `ShellLine`.
         environment: variables that the command gets; a path of folders starts with these.
     """
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
@@ -151,11 +151,11 @@ def array_script(
 
     Args:
         scheduler: whose directives it starts with.
-        options: what the user says about scripts.
+        options: what the user chose for scripts.
         runs: the identity of each run, by its directory.
         runs_per_task: how many of them a task runs at once.
         parallelism: at most so many tasks at once; None for no bound.
-        directory: where the scheduler writes what it says itself about each task.
+        directory: where the scheduler writes its own output about each task.
     """
     paths = list(runs)
     parent = paths[0].parent
@@ -178,7 +178,7 @@ def array_script(
         linked = output is not None and scheduler.output_by_index
         lines += [
             f"run={_quoted(parent)}/${{1%:*}}",
-            # Its directory was moved, or is another run's by now: not a word may be written there.
+            # Its directory was moved, or is another run's by now: nothing may be written there.
             f"{is_still_the_run('$1')} || exit 1",
             f"exec {redirected.partition(' ')[0] if linked else redirected}",
         ]
@@ -200,7 +200,7 @@ def _head(
 
 
 def _directives(scheduler: Scheduler, options: ScriptOptions) -> list[str]:
-    """Gives the directives that the options ask for, the user's own last."""
+    """Returns the directives that the options ask for, the user's own last."""
     users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
     chosen = [*options.directives, *filter(None, users)]
     requeue = (
@@ -212,18 +212,20 @@ def _directives(scheduler: Scheduler, options: ScriptOptions) -> list[str]:
     return [*requeue, *scheduler.warning_directives(options.warn_s or _WARNING_S), *chosen]
 
 
-def _started_by(scheduler: Scheduler, words: Sequence[str]) -> str:
+def _started_by(scheduler: Scheduler, arguments: Sequence[str]) -> str:
     # Nothing but a job has the variable: by hand the program is started once, as it is.
-    return f"${{{scheduler.job_variable}:+{' '.join(map(shlex.quote, words))}}} " if words else ""
+    return (
+        f"${{{scheduler.job_variable}:+{' '.join(map(shlex.quote, arguments))}}} " if arguments else ""
+    )
 
 
 def _requeue(scheduler: Scheduler, options: ScriptOptions, run: Path) -> list[str]:
     if not options.requeue:
         return []
     info = _quoted(info_path(run))
-    words = ("status: INTERRUPTED", "signal: SIGUSR[12]")
+    lines = ("status: INTERRUPTED", "signal: SIGUSR[12]")
     in_job = [f'[ -n "${scheduler.job_variable}" ]'] if scheduler.job_variable else []
-    conditions = [*in_job, *(f"grep -qx '{w}' {info}" for w in words)]
+    conditions = [*in_job, *(f"grep -qx '{line}' {info}" for line in lines)]
     if options.max_requeues is not None:
         conditions.append(f'[ "${{{scheduler.restart_count}:-0}}" -lt {options.max_requeues} ]')
     return [f"if {' && '.join(conditions)}; then", f"    {scheduler.requeue}", "fi"]
@@ -245,9 +247,9 @@ def _wrapped(command: Sequence[str]) -> str:
     """Writes a command with its program on the first line and an argument on each other."""
     if isinstance(command, ShellLine):
         return command
-    words = list(map(shlex.quote, command))
-    arguments = next((i for i, word in enumerate(command) if i and "=" in word), len(words))
-    return " \\\n    ".join([" ".join(words[:arguments]), *words[arguments:]])
+    quoted = list(map(shlex.quote, command))
+    first = next((i for i, argument in enumerate(command) if i and "=" in argument), len(quoted))
+    return " \\\n    ".join([" ".join(quoted[:first]), *quoted[first:]])
 
 
 def _quoted(path: Path | str) -> str:

@@ -12,8 +12,8 @@ from mlxpy_core._runs._status import Status
 class SGEScheduler(Scheduler):
     """Submits by ``qsub -terse``: qsub(1), qstat(1), qacct(1), qdel(1).
 
-    A cancelled job cannot be told from one that was killed otherwise, nor one that was cancelled before
-    it ran from one that never was: Grid Engine keeps no record of either.
+    A cancelled job looks like one that was killed otherwise, and one that was cancelled before it ran
+    like one that never was: Grid Engine keeps no record of either.
     """
 
     copies_script = True

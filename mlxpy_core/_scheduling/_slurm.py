@@ -97,12 +97,12 @@ class SLURMScheduler(Scheduler):
             if "Invalid job id" not in str(error):
                 raise
             lines = []
-        words = {}
+        states = {}
         for line in lines:
             # A task of an array has two ids: by its array, 12_3, and its own.
-            by_array, own, word = line.strip().split("|")
-            words[by_array] = words[own] = word
-        return {job_id: _status(words[job_id]) for job_id in job_ids if job_id in words}
+            by_array, own, state = line.strip().split("|")
+            states[by_array] = states[own] = state
+        return {job_id: _status(states[job_id]) for job_id in job_ids if job_id in states}
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
@@ -133,15 +133,15 @@ _STATUS = {
 }
 
 
-def _status(word: str) -> Status:
-    return _STATUS.get(word.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
+def _status(state: str) -> Status:
+    return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
 
 
 _settings: dict[str, str] = {}
 
 
 def _setting(name: str) -> str:
-    """Gives a setting of the controller, which is asked until it has answered; empty if it has not."""
+    """Returns a setting of the controller, which is asked until it has answered; empty if it has not."""
     if not _settings:
         with contextlib.suppress(SubmissionError):
             shown = SLURMScheduler().call(["scontrol", "show", "config"], Path("/"))

@@ -48,7 +48,7 @@ class Grouping:
                 raise MlxpyError(f"{name}={number} is no number of jobs: give 1 or more")
 
     def groups(self, scheduler: Scheduler, jobs: Iterable[Job]) -> list[list[Job]]:
-        """Gives the jobs of each submission."""
+        """Returns the jobs of each submission."""
         alike: dict[ScriptOptions, list[Job]] = {}
         for job in jobs:
             alike.setdefault(job.options, []).append(job)
@@ -59,10 +59,10 @@ class Grouping:
 def submit_jobs(
     scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping | None = None
 ) -> dict[RunDirectory, str]:
-    """Submits runs to the queue; where it refuses, the runs say FAILED with its words.
+    """Submits runs to the queue; where it refuses, the runs are FAILED with its message.
 
-    Ctrl-C leaves what was submitted; the other runs say INTERRUPTED. A run that was submitted before
-    says what it said then.
+    Ctrl-C leaves what was submitted; the other runs are INTERRUPTED. A run that was submitted before
+    keeps the status that it had.
 
     Args:
         scheduler: the queue's scheduler.
@@ -74,7 +74,7 @@ def submit_jobs(
 
     Raises:
         SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
-            message says how many it took.
+            message has the number of those that it took.
     """
     grouping = grouping or Grouping()
     job_ids: dict[RunDirectory, str] = {}
@@ -101,7 +101,7 @@ def submit_jobs(
 
 
 def run_names(log_ids: Sequence[int]) -> str:
-    """Names runs in few words: ``runs 1 to 3, 7``."""
+    """Names runs in short: ``runs 1 to 3, 7``."""
     spans: list[list[int]] = []
     for log_id in sorted(log_ids):
         if spans and log_id == spans[-1][-1] + 1:

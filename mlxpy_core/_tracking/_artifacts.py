@@ -148,7 +148,7 @@ class ArtifactStore:
             write_whole(self._types_file, dump_yaml({**listed, name: paths}))
 
     def path(self, name: str, artifact_type: ArtifactType) -> Path:
-        """Gives the file of an artifact."""
+        """Returns the file of an artifact."""
         check_name(name, "an artifact's name")
         suffix = "" if name.endswith(artifact_type.suffix) else artifact_type.suffix
         directory = self._directory
@@ -231,7 +231,7 @@ def _suffix(type_name: str) -> str:
     return types[type_name].suffix if type_name in types else ""
 
 
-@functools.cache  # what is wrong with one is told once
+@functools.cache  # what is wrong with one is reported once
 def _types_of_plugins() -> dict[str, ArtifactType]:
     types: dict[str, ArtifactType] = {}
     for plugin, given in call_plugins("mlxpy_artifact_types").items():

@@ -39,7 +39,7 @@ class Attempt:
     claim: AttemptClaim | None
 
     def release(self) -> None:
-        """Gives the claim back."""
+        """Releases the claim."""
         if self.claim:
             self.claim.release()
 
@@ -109,7 +109,7 @@ def _without_its_directory(directory: RunDirectory) -> RunDirectory:
 
 
 def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIdentity | None) -> bool:
-    """Has the info say KILLED of an attempt that left no status; refuses beside one that lives.
+    """Puts KILLED into the info for an attempt that left no final status; refuses beside one that lives.
 
     Returns:
         Whether its process may live all the same, where it cannot be seen from here.

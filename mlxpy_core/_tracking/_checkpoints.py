@@ -1,7 +1,7 @@
 """Checkpoints: pickles that remember how far each metrics file had got.
 
 A checkpoint file holds two pickles one after the other: the user's object, which ``pickle.load``
-gives to anybody, and the mark of the moment. One file, so that they can never disagree.
+returns to anybody, and the mark of the moment. One file, so that they can never disagree.
 """
 
 import os
@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
 
 
 def checkpoints_of_rank(folder: Path, rank: int) -> Path:
-    """Gives the folder of the checkpoints that one rank wrote, below that of all."""
+    """Returns the folder of the checkpoints that one rank wrote, below that of all."""
     return folder / ".ranks" / str(rank) if rank else folder
 
 

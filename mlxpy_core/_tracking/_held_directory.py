@@ -31,7 +31,7 @@ class HeldDirectory:
         self._directory = directory
 
     def locate(self) -> RunDirectory:
-        """Returns where the directory is now; says so on standard error when that has changed."""
+        """Returns where the directory is now; reports on standard error when that has changed."""
         if not self._is_at(self._directory.path):
             self._directory = self._followed() or self._replaced()
         return self._directory

@@ -16,12 +16,12 @@ Positions = dict[str, int]
 
 
 def measure(metrics: Path) -> Positions:
-    """Gives the length of each metrics file."""
+    """Returns the length of each metrics file."""
     return {name: path.stat().st_size for name, path in metrics_files(metrics).items()}
 
 
 def measure_ranks(metrics: Path, rank: int) -> dict[int, Positions]:
-    """Gives the lengths that a checkpoint of a rank remembers: rank 0's those of all ranks' files."""
+    """Returns the lengths that a checkpoint of a rank remembers: rank 0's those of all ranks' files."""
     ranks = [rank] if rank else [0, *other_ranks(metrics)]
     return {one: measure(metrics_of_rank(metrics, one)) for one in ranks}
 

@@ -45,7 +45,7 @@ class Logger:
         forced_log_id: the number of the run to continue (made if there is none); -1 takes a new one.
         log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
         config: what config.yaml is to hold.
-        run: the run to log to; only the faces of mlxpy give it, and the rest is then unused.
+        run: the run to log to; only the faces of mlxpy pass it, and the rest is then unused.
 
     Raises:
         MlxpyError: the run's directory cannot be had, or a run that Hydra started is active.
@@ -173,7 +173,7 @@ class Logger:
         Args:
             name: the type's name.
             save: called as ``save(obj, path)``; writes one file at ``path`` (a `pathlib.Path`).
-            load: called as ``load(path)``; gives the object back.
+            load: called as ``load(path)``; returns the object.
 
         Raises:
             MlxpyError: the name is a built-in type's or cannot be a folder's, or no functions are given.
@@ -261,7 +261,7 @@ class Logger:
         return path
 
     def _is_earlier(self, mark: Mark) -> bool:
-        """Tells whether an earlier attempt wrote a checkpoint."""
+        """Returns whether an earlier attempt wrote a checkpoint."""
         if self._run.rank:
             # Which attempt this is, it can only guess; of an earlier one no process lives.
             return mark.time < self._run.started
@@ -283,14 +283,14 @@ class Logger:
 
 
 def get_logger() -> Logger | None:
-    """Gives the logger of the run that is active in this process, or None."""
+    """Returns the logger of the run that is active in this process, or None."""
     run = current_run()
     logger = run.logger if run else None
     return logger if isinstance(logger, Logger) else None
 
 
 def _name(logger_class: type[Logger]) -> str:
-    """Gives the name by which settings choose a logger's class."""
+    """Returns the name by which settings choose a logger's class."""
     if logger_class is Logger:
         return "DefaultLogger"
     return f"{logger_class.__module__}.{logger_class.__qualname__}"

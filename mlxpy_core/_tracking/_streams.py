@@ -34,7 +34,7 @@ class StreamCopies:
                 with path.open("ab") as file:
                     if os.path.sameopenfile(file.fileno(), descriptor):
                         continue  # a scheduler sends it there
-                # A session of its own: Ctrl-C must not end the copy before the program's last words.
+                # A session of its own: Ctrl-C must not end the copy before the program's last lines.
                 copy = subprocess.Popen(
                     ["tee", "-a", "--", path],
                     stdin=subprocess.PIPE,
@@ -52,7 +52,7 @@ class StreamCopies:
             self._running.append((descriptor, original, copy))
 
     def stop(self) -> None:
-        """Gives the descriptors back and waits until all that was written is in the files."""
+        """Restores the descriptors and waits until all that was written is in the files."""
         _flush()
         for descriptor, original, copy in self._running:
             os.dup2(original, descriptor)

@@ -10,7 +10,7 @@ _SHOWN = 20
 
 
 def has_terminal() -> bool:
-    """Tells whether somebody can be asked: input and error are a terminal's, in the foreground."""
+    """Returns whether somebody can be asked: input and error are a terminal's, in the foreground."""
     try:
         # A background job that reads from its terminal is stopped by it.
         return sys.stderr.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
@@ -18,19 +18,19 @@ def has_terminal() -> bool:
         return False
 
 
-def say(text: str = "") -> None:
-    """Says something to whoever is at the terminal; standard output is the program's."""
+def print_line(text: str = "") -> None:
+    """Prints a line on standard error; standard output is the program's."""
     print(text, file=sys.stderr, flush=True)
 
 
 def shown(path: str) -> str:
-    """Gives a path as a terminal can show it: what is no UTF-8 or would move its cursor is escaped."""
+    """Returns a path as a terminal can show it: what is no UTF-8 or would move its cursor is escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 
 def ask_about_untracked(files: Sequence[str]) -> str:
     """Asks what to do with files that git does not track: ``a``, ``b`` or ``c``."""
-    say(f"Untracked files in the repository ({len(files)}):")
+    print_line(f"Untracked files in the repository ({len(files)}):")
     _list(files)
     return _choose(
         "Untracked files",
@@ -44,7 +44,7 @@ def ask_about_untracked(files: Sequence[str]) -> str:
 
 def ask_about_changes(files: Sequence[str]) -> str:
     """Asks what to do with changes that are not committed: ``a``, ``b`` or ``c``."""
-    say(f"Uncommitted changes in the repository ({len(files)}):")
+    print_line(f"Uncommitted changes in the repository ({len(files)}):")
     _list(files)
     return _choose(
         "Uncommitted changes",
@@ -58,7 +58,7 @@ def ask_about_changes(files: Sequence[str]) -> str:
 
 def ask_about_copy(commit: str) -> bool:
     """Asks whether the code is to run from a copy of the commit."""
-    say(f"Run the code from a copy of the last commit ({commit[:12]})?")
+    print_line(f"Run the code from a copy of the last commit ({commit[:12]})?")
     answer = _choose(
         "Safe copy",
         {
@@ -71,22 +71,22 @@ def ask_about_copy(commit: str) -> bool:
 
 def _list(files: Sequence[str]) -> None:
     for file in files[:_SHOWN]:
-        say(f"    {shown(file)}")
+        print_line(f"    {shown(file)}")
     if len(files) > _SHOWN:
-        say(f"    … and {len(files) - _SHOWN} more")
+        print_line(f"    … and {len(files) - _SHOWN} more")
 
 
 def _choose(question: str, answers: dict[str, str]) -> str:
     for key, meaning in answers.items():
-        say(f"  {key}: {meaning}")
+        print_line(f"  {key}: {meaning}")
     prompt = f"[{question}] Please enter your choice ({'/'.join(answers)}): "
     while True:
         print(prompt, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
-            say()
+            print_line()
             raise MlxpyError("no answer, so nothing was run")
         answer = line.strip().lower()
         if answer in answers:
             return answer
-        say(f"{line.strip()!r} is none of {', '.join(answers)}.")
+        print_line(f"{line.strip()!r} is none of {', '.join(answers)}.")

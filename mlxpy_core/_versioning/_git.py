@@ -28,11 +28,11 @@ _SHOWN_LINES = 5
 
 
 class GitError(MlxpyError):
-    """Git refused; the message holds its words."""
+    """Git refused; the message quotes it."""
 
 
 class RunningGit:
-    """A git that runs meanwhile; its words are those of `git`.
+    """A git that runs meanwhile; its arguments are those of `git`.
 
     Raises:
         MlxpyError: there is no git.
@@ -66,7 +66,7 @@ class RunningGit:
             ) from None
 
     def finish(self, stdin: str = "") -> str:
-        """Waits for its end and gives what it prints.
+        """Waits for its end and returns what it prints.
 
         Bytes of paths that are no text are kept as surrogates, as everywhere in Python.
 
@@ -80,10 +80,10 @@ class RunningGit:
         with self._process as process:
             stdout, stderr = map(os.fsdecode, process.communicate(os.fsencode(stdin)))
         if process.returncode:
-            words = [line.strip() for line in (stderr.strip() or stdout).splitlines() if line.strip()]
-            if len(words) > 2 * _SHOWN_LINES:
-                words = [*words[:_SHOWN_LINES], "...", *words[-_SHOWN_LINES:]]
-            raise GitError(f"git {_verb(self._arguments)} in {self._directory}: {' '.join(words)}")
+            lines = [line.strip() for line in (stderr.strip() or stdout).splitlines() if line.strip()]
+            if len(lines) > 2 * _SHOWN_LINES:
+                lines = [*lines[:_SHOWN_LINES], "...", *lines[-_SHOWN_LINES:]]
+            raise GitError(f"git {_verb(self._arguments)} in {self._directory}: {' '.join(lines)}")
         return stdout
 
 
@@ -93,11 +93,11 @@ def git(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Runs git in a directory and gives what it prints.
+    """Runs git in a directory and returns what it prints.
 
     Args:
         directory: where it runs.
-        arguments: its words.
+        arguments: its arguments.
         stdin: what it reads.
         environment: variables that it gets besides this process's.
 
@@ -109,5 +109,5 @@ def git(
 
 
 def _verb(arguments: tuple[str, ...]) -> str:
-    plain = (word for word, before in zip(arguments, ("", *arguments), strict=False) if before != "-c")
-    return next((word for word in plain if not word.startswith("-")), "")
+    plain = (one for one, before in zip(arguments, ("", *arguments), strict=False) if before != "-c")
+    return next((one for one in plain if not one.startswith("-")), "")

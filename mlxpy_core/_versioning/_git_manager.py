@@ -8,7 +8,14 @@ from pathlib import Path
 from mlxpy_core._errors import MlxpyError
 
 from ._copy import link_into, one_at_a_time, safe_copy
-from ._dialogue import ask_about_changes, ask_about_copy, ask_about_untracked, has_terminal, say, shown
+from ._dialogue import (
+    ask_about_changes,
+    ask_about_copy,
+    ask_about_untracked,
+    has_terminal,
+    print_line,
+    shown,
+)
 from ._repository import Repository, WorkTree, find_repository
 from ._snapshot import Rules, select, take_snapshot
 from ._version_manager import Version, VersionManager
@@ -48,7 +55,7 @@ class GitVM(VersionManager):
         max_file_mb: larger files are left out of these, in units of 10^6 bytes.
 
     Raises:
-        MlxpyError: `on_dirty` is none of these words.
+        MlxpyError: `on_dirty` is none of these.
     """
 
     def __init__(
@@ -104,14 +111,14 @@ class GitVM(VersionManager):
         while untracked := self._untracked(repository, repository.work_tree()):
             answer = ask_about_untracked(untracked)
             if answer == "a":
-                with _told():
+                with _errors_printed():
                     _add(repository, untracked)
             if answer == "c":
                 break
         while changes := repository.work_tree().changes:
             answer = ask_about_changes([change.path for change in changes])
             if answer == "a":
-                with _told():
+                with _errors_printed():
                     _commit(repository, [change.path for change in changes])
             if answer == "c":
                 break
@@ -127,7 +134,7 @@ class GitVM(VersionManager):
         found = [*selection.taken, *selection.nested, *selection.left_out]
         if self._on_dirty == "ignore":
             if found:
-                say(f"mlxpy: not committed, so not in the code that runs: {_names(found)}")
+                print_line(f"mlxpy: not committed, so not in the code that runs: {_names(found)}")
             return _Decision(_last_commit(repository, tree), tree)
         _refuse_conflicts(repository, tree)
         if not found:
@@ -151,10 +158,11 @@ class GitVM(VersionManager):
                 commit, left_out = take_snapshot(repository, tree, selection, self._rules)
         if selection:
             done = {"commit": "committed", "snapshot": "kept as a snapshot"}[self._on_dirty]
-            say(f"mlxpy: {done}: {_names([*selection.taken, *selection.nested])}")
+            print_line(f"mlxpy: {done}: {_names([*selection.taken, *selection.nested])}")
         if left_out:
-            told = _names([f"{path} ({reason})" for path, reason in left_out.items()])
-            say(f"mlxpy: left out of the {self._on_dirty}: {told}; include=[...] takes it all the same")
+            named = _names([f"{path} ({reason})" for path, reason in left_out.items()])
+            what = f"left out of the {self._on_dirty}: {named}"
+            print_line(f"mlxpy: {what}; include=[...] takes it all the same")
         return _Decision(commit, tree, left_out=left_out)
 
     def _untracked(self, repository: Repository, tree: WorkTree) -> list[str]:
@@ -225,12 +233,12 @@ def _commit(repository: Repository, paths: Collection[str]) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tells an error to whoever is at the terminal, who can see to it."""
+def _errors_printed() -> Iterator[None]:
+    """Prints an error for whoever is at the terminal, who can see to it."""
     try:
         yield
     except MlxpyError as error:
-        say(f"mlxpy: {error}")
+        print_line(f"mlxpy: {error}")
 
 
 def _names(paths: Sequence[str]) -> str:

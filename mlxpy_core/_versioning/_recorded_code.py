@@ -24,7 +24,7 @@ class CodeOfRun:
         command: the arguments of a command, with the places that they name in the code as it was.
         directory: where to run them.
         environment: the variables that the program needs.
-        version_manager: what info.yaml says of the code.
+        version_manager: what info.yaml records of the code.
         caveat: what may differ from the code as it was; empty if nothing does.
     """
 
@@ -36,13 +36,13 @@ class CodeOfRun:
 
 
 def code_of_run(
-    info: Mapping[str, Any], words: Sequence[str], recorded: Mapping[str, str] | None
+    info: Mapping[str, Any], arguments: Sequence[str], recorded: Mapping[str, str] | None
 ) -> CodeOfRun:
-    """Gives the code of a run, from its copy, which is made again if it is gone.
+    """Returns the code of a run, from its copy, which is made again if it is gone.
 
     Args:
         info: what the run's info.yaml holds.
-        words: the words of its command, as typed in the development tree.
+        arguments: its command's arguments, as typed in the development tree.
         recorded: the variables that had it run from a copy, if they are known.
 
     Raises:
@@ -51,7 +51,7 @@ def code_of_run(
     version = info["version_manager"]
     if version is None:
         caveat = f"there is no record of its code: {info['work_dir']} is used as it is now"
-        return CodeOfRun(list(words), info["work_dir"], {}, None, caveat)
+        return CodeOfRun(list(arguments), info["work_dir"], {}, None, caveat)
     place = _copy(version)
     caveat = ""
     if version["dirty"] and not version["snapshot"]:
@@ -68,7 +68,7 @@ def code_of_run(
     directory = moved(typed_in, safe_copy) or typed_in
     os.makedirs(directory, exist_ok=True)  # git keeps no empty ones
     return CodeOfRun(
-        move_arguments(words, typed_in, safe_copy),
+        move_arguments(arguments, typed_in, safe_copy),
         directory,
         environment_of(text or "", safe_copy),
         {**version, "safe_copy": str(place)},
@@ -77,7 +77,7 @@ def code_of_run(
 
 
 def keeps_commit(directory: Path, commit: str) -> bool:
-    """Tells whether the repository of a directory has a commit."""
+    """Returns whether the repository of a directory has a commit."""
     from ._git import GitError
     from ._repository import find_repository
 
@@ -106,7 +106,7 @@ def written_into(copy: Path) -> list[str]:
 
 
 def _copy(version: Mapping[str, Any]) -> Path:
-    """Gives the copy of a run's commit, which is made if it is not there."""
+    """Returns the copy of a run's commit, which is made if it is not there."""
     from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
     from ._repository import find_repository
 

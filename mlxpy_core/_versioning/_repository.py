@@ -1,4 +1,4 @@
-"""What git says of a repository: where it is, at which commit, and what differs from that."""
+"""What git knows of a repository: where it is, at which commit, and what differs from that."""
 
 import re
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ class Repository:
         return next(found, None)
 
     def remote(self, branch: str | None) -> str | None:
-        """Gives the address that a branch comes from, or that of ``origin``, without credentials."""
+        """Returns the address that a branch comes from, or that of ``origin``, without credentials."""
         try:
             output = self.git("config", "-z", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$")
         except GitError:  # there is none
@@ -141,7 +141,7 @@ def find_repository(directory: Path) -> Repository | None:
 
 
 def without_credentials(address: str) -> str:
-    """Gives the address of a remote without user, password and query, which may be secrets."""
+    """Returns the address of a remote without user, password and query, which may be secrets."""
     if "://" not in address:
         return address  # a path, or host:path, which cannot hold any
     parts = urlsplit(address)

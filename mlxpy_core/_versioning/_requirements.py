@@ -58,7 +58,7 @@ def imported_requirements(
 
 
 def _below(root: str, files: Iterable[str]) -> dict[str, list[str]]:
-    """Gives the paths of files below a directory, by their first parts."""
+    """Returns the paths of files below a directory, by their first parts."""
     paths: dict[str, list[str]] = {}
     for file in files:
         if file.startswith(root + os.sep):
@@ -68,7 +68,7 @@ def _below(root: str, files: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _imported_files() -> set[str]:
-    """Gives the files of the modules, without running any code of theirs."""
+    """Returns the files of the modules, without running any code of theirs."""
     files = set()
     for module in list(sys.modules.values()):  # other threads may be importing
         try:
@@ -92,7 +92,7 @@ def _elsewhere(file: str, copy: str, repository: str) -> str:
 
 
 class _Installed:
-    """A distribution, and what tells which files are its own.
+    """A distribution, and how to find which files are its own.
 
     Args:
         distribution: its metadata.
@@ -126,7 +126,7 @@ class _Installed:
         return str(self._distribution.metadata["Version"] or "")
 
     def claim(self, below: Mapping[str, list[str]], shared: Container[str]) -> list[str]:
-        """Gives those of the files that are its own.
+        """Returns those of the files that are its own.
 
         Args:
             below: paths of modules below the root, by their first parts.

@@ -1,4 +1,4 @@
-"""Starts a program again in the copy of its code, and tells it there how it was started."""
+"""Starts a program again in the copy of its code, and records for it how it was started."""
 
 import json
 import os
@@ -24,9 +24,9 @@ class RecordedLaunch:
     """How this process was started before its restart.
 
     Attributes:
-        cmd: the words of the command as it was typed.
+        cmd: the arguments of the command as it was typed, the program first.
         directory: the directory in which it was typed.
-        version_manager: what info.yaml says of the code.
+        version_manager: what info.yaml records of the code.
     """
 
     cmd: list[str]
@@ -59,16 +59,16 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
         "PWD": new_directory,
     }
     record_launch(version, environment)
-    words = move_arguments(sys.orig_argv[1:], directory, safe_copy)
+    arguments = move_arguments(sys.orig_argv[1:], directory, safe_copy)
     os.makedirs(new_directory, exist_ok=True)  # git keeps no empty ones
     os.chdir(new_directory)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *words], environment)
+    os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
 def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
-    """Gives the variables that have a program of this environment run from a copy.
+    """Returns the variables that have a program of this environment run from a copy.
 
     Args:
         text: the description of the copy.
@@ -79,15 +79,15 @@ def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
     return {VARIABLE: text, "PYTHONPATH": os.pathsep.join(entries)}
 
 
-def move_arguments(words: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
-    """Moves the words of a command that are paths into the copy: the program's file, a config directory.
+def move_arguments(arguments: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
+    """Moves a command's arguments that are paths into the copy: the program's file, a config directory.
 
     Args:
-        words: the words.
+        arguments: the arguments.
         directory: where the command was typed.
         safe_copy: the copy.
     """
-    return [_moved_word(word, directory, safe_copy) for word in words]
+    return [_moved_argument(argument, directory, safe_copy) for argument in arguments]
 
 
 def record_launch(version: Version, environment: MutableMapping[str, str]) -> None:
@@ -97,13 +97,13 @@ def record_launch(version: Version, environment: MutableMapping[str, str]) -> No
 
 
 def recorded_launch() -> RecordedLaunch | None:
-    """Gives what `record_launch` wrote for this process; None if it wrote nothing, or for another."""
+    """Returns what `record_launch` wrote for this process; None if it wrote nothing, or for another."""
     values = json.loads(os.environ.get(_LAUNCH_VARIABLE, "{}"))
     return RecordedLaunch(**values) if values.pop("process", None) == describe_process() else None
 
 
 def original_place(path: str) -> str:
-    """Gives the place in the development tree of a path in the copy; any other path as it is."""
+    """Returns the place in the development tree of a path in the copy; any other path as it is."""
     safe_copy = current_copy()
     if safe_copy and Path(path).is_relative_to(safe_copy.copy):
         return os.path.normpath(
@@ -113,22 +113,22 @@ def original_place(path: str) -> str:
 
 
 def current_copy() -> SafeCopy | None:
-    """Gives the copy that this process was told to run from; None if it was told of none."""
+    """Returns the copy that this process is to run from; None if there is none."""
     text = os.environ.get(VARIABLE)
     try:
         return SafeCopy.read(text) if text else None
-    except ValueError:  # which this interpreter's start has told
+    except ValueError:  # which was reported at this interpreter's start
         return None
 
 
 def runs_from_copy(main_file: str | None) -> bool:
-    """Tells whether a program is in the copy that this process was told to run from."""
+    """Returns whether a program is in the copy that this process is to run from."""
     safe_copy = current_copy()
     return bool(safe_copy and main_file and Path(main_file).is_relative_to(safe_copy.copy))
 
 
 def missing_in_copy(error: BaseException) -> str | None:
-    """Says that what an error, or one that led to it, did not find is in the development tree only."""
+    """Returns a hint if what an error, or its cause, did not find is in the development tree only."""
     safe_copy = current_copy()
     looked_at: BaseException | None = error
     while safe_copy and looked_at:
@@ -142,7 +142,7 @@ def requirements_of(version: Mapping[str, Any]) -> list[str]:
     """Lists the distributions that this process has imported; see `imported_requirements`.
 
     Args:
-        version: what info.yaml says of the code.
+        version: what info.yaml records of the code.
     """
     from ._requirements import imported_requirements  # only programs with a version manager need it
 
@@ -155,7 +155,7 @@ def requirements_of(version: Mapping[str, Any]) -> list[str]:
 
 
 def job_environment() -> dict[str, str]:
-    """Gives the variables that have a job run from the copy that this process runs from."""
+    """Returns the variables that have a job run from the copy that this process runs from."""
     if VARIABLE not in os.environ:
         return {}
     return {VARIABLE: os.environ[VARIABLE], "PYTHONPATH": _STARTUP}
@@ -189,16 +189,17 @@ def _check(safe_copy: SafeCopy, main_file: str | None) -> None:
         )
 
 
-def _moved_word(word: str, directory: str, safe_copy: SafeCopy) -> str:
-    option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+def _moved_argument(argument: str, directory: str, safe_copy: SafeCopy) -> str:
+    is_option = argument.startswith("--")
+    option, equals, value = argument.rpartition("=") if is_option else ("", "", argument)
     if os.path.isabs(value):
         place = moved(value, safe_copy)
-        return f"{option}{equals}{place}" if place and os.path.exists(place) else word
+        return f"{option}{equals}{place}" if place and os.path.exists(place) else argument
     # Out of the repository a relative path leads somewhere else from the copy.
     target = os.path.normpath(os.path.join(directory, value))
     if value.startswith("..") and os.path.exists(target) and not moved(target, safe_copy):
         return f"{option}{equals}{target}"
-    return word
+    return argument
 
 
 def _original(path: str, safe_copy: SafeCopy) -> str:
@@ -213,14 +214,14 @@ def import_paths(entries: Iterable[str], copy: SafeCopy) -> list[str]:
     """Lists the folders of a copy that stand for entries of ``sys.path``, to be its ``paths``.
 
     Path files (``.pth``) are read without their folders that do not exist any more, so a program whose
-    development tree was deleted must be told them.
+    development tree was deleted must be given them.
     """
     found = dict.fromkeys(place for entry in entries for place in _linked(entry) if moved(place, copy))
     return [str(moved(place, copy)) for place in found]
 
 
 def _linked(entry: str) -> Iterator[str]:
-    """Gives an entry; for a folder of links (setuptools, ``editable_mode=strict``), where these lead."""
+    """Yields an entry; of a folder of links (setuptools, ``editable_mode=strict``) where these lead."""
     if not os.path.basename(entry).startswith("__editable__."):
         yield entry
         return

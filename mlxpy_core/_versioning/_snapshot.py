@@ -45,12 +45,12 @@ class Rules:
     include: tuple[str, ...] = ()
 
     def is_code(self, root: Path, path: str) -> bool:
-        """Tells whether a file was written by somebody, not by a run."""
+        """Returns whether a file was written by somebody, not by a run."""
         place = root / path
         return not (any(place.is_relative_to(one) for one in self.results) or is_result(root, path))
 
     def reason_against(self, root: Path, path: str) -> str | None:
-        """Tells why a file is left out; None if it is taken."""
+        """Returns why a file is left out; None if it is taken."""
         if any(PurePosixPath(path).is_relative_to(one) for one in self.include):
             return None
         name = PurePosixPath(path).name
@@ -106,7 +106,7 @@ def take_snapshot(
 ) -> tuple[str, dict[str, str]]:
     """Keeps the working tree as a commit under ``refs/mlxpy/snapshots/``.
 
-    The same tree on top of the same commit gives the same snapshot. Branch, index and files stay as
+    The same tree on top of the same commit is the same snapshot. Branch, index and files stay as
     they are.
 
     Args:
@@ -136,7 +136,7 @@ def take_snapshot(
         entries.append(f"{_SUBMODULE} {inner}\t{path}")
         left_out |= {f"{path}/{name}": reason for name, reason in missing.items()}
     with tempfile.TemporaryDirectory(prefix="mlxpy-") as temporary:
-        # The user's index spares git from reading every file; its time stamp says which to distrust.
+        # The user's index spares git from reading every file; its time stamp shows which to distrust.
         index = os.path.join(temporary, "index")
         shutil.copy2(repository.git_directory / "index", index)
         _update(repository, index, ["--add", "--remove", "--replace", "-z", "--stdin"], selection.taken)
@@ -154,7 +154,7 @@ def take_snapshot(
 
 def _snapshot_of(directory: Path, rules: Rules) -> tuple[str, dict[str, str]]:
     repository = find_repository(directory)
-    assert repository  # git has just said that it is one
+    assert repository  # git has just listed it as one
     tree = repository.work_tree()
     selection = select(repository, tree, rules)
     if tree.commit is None:
@@ -180,7 +180,7 @@ _LEFT_BY_HYDRA = (".hydra", "multirun.yaml")
 
 
 def is_result(root: Path, path: str) -> bool:
-    """Tells whether a file was written by a run, by Hydra or by Python.
+    """Returns whether a file was written by a run, by Hydra or by Python.
 
     Directories of results that mlxpy makes are ignored by git anyway; this is for those of MLXP and of
     Hydra, and for repositories that ignore nothing.

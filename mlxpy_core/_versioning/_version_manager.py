@@ -14,7 +14,7 @@ class Version:
     Attributes:
         repository: the top of the user's working tree.
         copy: the directory that holds the code and from which it runs; None to run it where it is.
-        description: what info.yaml says of it under ``version_manager``: plain data. Where it has a list
+        description: what info.yaml has of it under ``version_manager``: plain data. Where it has a list
             under ``requirements``, runs fill that with the distributions they import.
     """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument, yes_option
-from mlxpy_core._cli._asking import agreed, say_left
+from mlxpy_core._cli._asking import agreed, print_left
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -17,8 +17,8 @@ from mlxpy_core._runs._directory import RunDirectory
 def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     """Stops runs that wait in a queue or are running.
 
-    It says what it will do, and asks. A run that is stopped while it waits is INTERRUPTED; one that runs
-    has the time that its scheduler gives it to say so itself.
+    It shows what it will do, and asks. A run that is stopped while it waits is INTERRUPTED; one that
+    runs has the time that its scheduler gives it to write that status itself.
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
     plan = plan_cancellation(chosen)
-    say_left(plan.left)
+    print_left(plan.left)
     if not plan.runs:
         click.echo("Nothing to cancel.")
         return

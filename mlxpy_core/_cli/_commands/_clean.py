@@ -14,7 +14,7 @@ from mlxpy_core._cli._asking import agreed
 def command(logs: Path, yes: bool) -> None:
     """Removes what no run needs: copies of code, frozen configs, directories of arrays and of no runs.
 
-    It says what it will remove, and asks. A copy goes when its runs have all ended, if it holds nothing
+    It shows what it will remove, and asks. A copy goes when its runs have all ended, if it holds nothing
     but its commit; mlxpy rerun and resubmit make it again. Runs in other directories are not looked at.
 
     \b
@@ -25,7 +25,7 @@ def command(logs: Path, yes: bool) -> None:
     from mlxpy_core._cli._search import find_runs
     from mlxpy_core._operations._cleaning import find_leftovers, remove
 
-    find_runs(logs, ())  # settles the runs' words
+    find_runs(logs, ())  # reconciles the runs
     found = find_leftovers(logs)
     for sentence in found.kept:
         click.echo(f"Kept: {sentence}.", err=True)

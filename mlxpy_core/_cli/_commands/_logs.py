@@ -67,7 +67,7 @@ def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
 
     def ended() -> bool:
         nonlocal asked
-        # One that died without a word would be followed for ever.
+        # One whose process was killed would be followed for ever.
         if time.monotonic() - asked > _ASK_S:
             reconcile_runs([directory])
             asked = time.monotonic()
@@ -93,7 +93,7 @@ def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
 
 
 def _beginning(path: Path, lines: int | None) -> int:
-    """Tells where the last lines of a file begin, in bytes; 0 for all of it."""
+    """Returns where the last lines of a file begin, in bytes; 0 for all of it."""
     if lines is None:
         return 0
     with path.open("rb") as file:

@@ -60,11 +60,11 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     if reconcile(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run
     if (read_info(new) or {}).get("attempts"):
-        _say_differences(old, new)
+        _print_differences(old, new)
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
 
-def _say_differences(old: RunDirectory, new: RunDirectory) -> None:
+def _print_differences(old: RunDirectory, new: RunDirectory) -> None:
     from mlxpy_core._cli._differences import differences
 
     with contextlib.suppress(MlxpyError):  # nothing can be compared

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument
-from mlxpy_core._cli._asking import say_left
+from mlxpy_core._cli._asking import print_left
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -35,7 +35,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
     plan = plan_resubmission(chosen, complete=complete)
-    say_left(plan.left)
+    print_left(plan.left)
     for name, jobs in plan.jobs.items():
         for job in jobs:
             code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away

@@ -66,7 +66,7 @@ def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    """Gives the number of rows of a metrics file and the last one."""
+    """Returns the number of rows of a metrics file and the last one."""
     rows, last = 0, b""
     with path.open("rb") as file:
         for line in file:

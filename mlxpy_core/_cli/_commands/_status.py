@@ -28,10 +28,10 @@ _OPEN = ("SUBMITTED", "RUNNING")
 @logs_option
 @json_option
 def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
-    """Tells what became of runs, as their scheduler and this machine know it now.
+    """Counts runs by status, as their scheduler and this machine know it now.
 
-    A run that died without a word says RUNNING until somebody looks: this command, any other that lists
-    runs, or a Reader. What cannot be found out is told on standard error.
+    A run whose process was killed is RUNNING until somebody looks: this command, any other that lists
+    runs, or a Reader. What cannot be found out is reported on standard error.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
         print_json(rows)
         return
     counts = Counter(row["status"] for row in rows)
-    click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
+    click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     going_on = [row for row in rows if row["status"] in _OPEN]
     if going_on:
         from mlxpy_core._cli._table import print_table
