@@ -25,9 +25,14 @@ def start_and_duration(info: Mapping[str, Any]) -> tuple[datetime | None, float 
 
 def time_texts(moments: Sequence[datetime | None]) -> list[str | None]:
     """Gives moments as people read them; with their zones if not all are of this machine's."""
-    foreign = any(one and one.utcoffset() != one.astimezone().utcoffset() for one in moments)
-    shown = 25 if foreign else 19  # characters
-    return [zoned(one)[:shown] if one else None for one in moments]
+    texts = [str(one) if one else None for one in moments]
+    # This machine's zone is the same for all of an hour.
+    hours = {
+        text[:13] + text[-6:]: one for text, one in zip(texts, moments, strict=True) if text and one
+    }
+    if any(one.utcoffset() != one.astimezone().utcoffset() for one in hours.values()):
+        return [zoned(one) if one else None for one in moments]
+    return [text and text[:19] for text in texts]
 
 
 def zoned(one: datetime) -> str:

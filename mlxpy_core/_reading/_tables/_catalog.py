@@ -106,6 +106,8 @@ class Catalog:
         values: list[Any] = [None] * len(positions)
         for index, places in self._by_table(positions):
             found = self._tables[index].values(field, self._rows[positions[places]])
+            if len(places) == len(positions):
+                return found
             for place, value in zip(places.tolist(), found, strict=True):
                 values[place] = value
         return values

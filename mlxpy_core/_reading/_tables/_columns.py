@@ -43,6 +43,7 @@ PYTHON_TYPES = {
 JSON_KINDS = "uj"
 """The kinds of columns that hold JSON."""
 
+_AS_THEY_ARE = "ifbs"
 _to_json = json.JSONEncoder(default=str).encode
 _KIND_BY_TYPE = {int: "i", float: "f", bool: "b", str: "s"}
 
@@ -117,7 +118,10 @@ class TypedColumns:
         values: list[Any] = [MISSING] * len(rows)
         rows = arrow_integers(rows)
         for kind, column in self.kinds.get(field, {}).items():
-            for index, value in enumerate(column.take(rows).to_pylist()):
+            here = column.take(rows)
+            if here.null_count == 0 and kind in _AS_THEY_ARE:
+                return list(here.to_pylist())
+            for index, value in enumerate(here.to_pylist()):
                 if value is not None:
                     values[index] = _decode(value, kind)
         return values
