@@ -10,9 +10,9 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from mlxpy_core import MlxpyError, RunDirectory, Status
+from mlxpy_core import MlxpyError, RunDirectory, Scheduler, Status
 from mlxpy_core._outcome import kept_outcome
-from mlxpy_core._scheduling import LocalScheduler, Scheduler, run_names, settle, wait_for_runs
+from mlxpy_core._scheduling import LocalScheduler, run_names, settle, wait_for_runs
 
 
 class JobEndedError(MlxpyError):
