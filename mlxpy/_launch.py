@@ -21,7 +21,7 @@ from ._command_line import parse_command_line
 from ._context import Context
 from ._settings import change_settings, settings_of_launch
 
-# For the options that only one scheduler has; the others' are all the same.
+# Launchers with options that only their scheduler has; the others' options are all the same.
 _LAUNCHERS = {"LocalScheduler": "mlxp_local", "SLURMScheduler": "mlxp_slurm"}
 _LOGGER = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _VERSION_MANAGER = "hydra_plugins.mlxpy._git_callback.MlxpGit"
@@ -44,7 +44,7 @@ def launch(
         seeding_function: called with ``ctx.config.seed`` before the function, unless that is null.
 
     Returns:
-        A decorator; what it gives takes no arguments.
+        A decorator; the function that it returns takes no arguments.
     """
 
     def decorate(function: Callable[[Context], Any]) -> Callable[[], None]:

@@ -145,7 +145,7 @@ class Composition:
     Args:
         loader: the app's config loader.
         config_name: the primary config.
-        hydra_overrides: the overrides of Hydra's own settings that each job of the sweep has.
+        hydra_overrides: the overrides of Hydra's own settings that every job of the sweep has.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ def with_integer(override: Override, value: int, text: str) -> Override:
 
 
 def is_value_path(override: Override) -> bool:
-    """Tells whether an override is surely of a value, which Hydra 1.4 can tell. Seen with 1.4.0rc3."""
+    """Returns whether an override is surely of a value, which Hydra 1.4 can tell. Seen with 1.4.0rc3."""
     return bool(getattr(override, "is_value_path", False))
 
 
@@ -204,7 +204,9 @@ WRITES_OVERRIDE_DIRNAME = get_overrides_dirname is not None
 
 
 def override_dirname(form: DictConfig, overrides: Sequence[Override]) -> str:
-    """Returns what ``hydra.job.override_dirname`` says of these overrides. Seen with 1.3.2 and 1.3.8.
+    """Returns the value of ``hydra.job.override_dirname`` for these overrides.
+
+    Seen with 1.3.2 and 1.3.8.
 
     Args:
         form: ``hydra.job.config.override_dirname``.
@@ -237,12 +239,12 @@ def content_of(node: Node) -> Any:
 
 
 def is_interpolation(node: Node) -> bool:
-    """Tells whether a node is an interpolation."""
+    """Returns whether a node is an interpolation."""
     return node._is_interpolation()
 
 
 def is_empty(node: Node) -> bool:
-    """Tells whether a node is null or ``???``."""
+    """Returns whether a node is null or ``???``."""
     return node._is_none() or node._is_missing()
 
 

@@ -13,7 +13,7 @@ _SHARED = (str, int, float, bool, bytes, Enum, PurePath, type(None))
 
 
 class Copies:
-    """Gives copies of a config, which is kept pickled.
+    """Makes copies of a config, which is kept pickled.
 
     Raises:
         Exception: the config cannot be pickled.
@@ -30,7 +30,7 @@ class Copies:
         self._template = None
 
     def copy(self) -> DictConfig:
-        """Gives a copy; the cache of resolvers at its root is empty."""
+        """Returns a copy; the cache of resolvers at its root is empty."""
         if not self._is_tree:
             config: DictConfig = pickle.loads(self._pickled)
             return config
@@ -42,7 +42,7 @@ class Copies:
 
 
 def _is_plain_tree(node: Any, parent: Node | None, seen: set[int]) -> bool:
-    """Tells whether below a node each node has one place, and values never change."""
+    """Returns whether each node has one place below a node, and values never change."""
     if not isinstance(node, Node):
         return isinstance(node, _SHARED)
     if parent_of(node) is not parent or id(node) in seen:

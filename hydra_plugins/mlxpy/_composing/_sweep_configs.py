@@ -1,8 +1,8 @@
-"""Has a sweep in one process compose a config once for each choice of config groups.
+"""Composes the configs of a sweep's jobs once for each choice of config groups.
 
 Hydra's basic sweeper composes the config of every job to validate it and throws it away; its basic
-launcher composes the same config again. Composing is nearly all that a short job costs, and most jobs of
-a sweep differ in values alone.
+launcher composes the same config again. Composing takes nearly all the time of a short job, and most
+jobs of a sweep differ in values alone.
 """
 
 import gc
@@ -39,38 +39,38 @@ from ._value_overrides import (
 )
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
-_OURS = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
-_COMPOSE_HERE = (BASIC_LAUNCHER, _OURS)
-# So many configs that were validated wait to be submitted; each is some 100 kB.
+_OUR_LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
+_COMPOSE_HERE = (BASIC_LAUNCHER, _OUR_LAUNCHER)
+# How many configs that were validated are kept until they are submitted; each is some 100 kB.
 _MOST_READY = 1000
 
 
 def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
-    """Has the loader keep what it composes, if the sweep of this config asks for it twice."""
+    """Has the loader keep what it composes, if this sweep's sweeper and launcher both ask for it."""
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
-        return  # by the callback already
+        return  # the callback has done so already
     if (
         config.hydra.sweeper._target_ == BASIC_SWEEPER
         and config.hydra.launcher._target_ in _COMPOSE_HERE
     ):
-        ours = config.hydra.launcher._target_ == _OURS
+        ours = config.hydra.launcher._target_ == _OUR_LAUNCHER
         configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
         replace_load_sweep_config(loader, configs.load_sweep_config)
         if ours:
-            gc.disable()  # until they are run: it would look through all the configs that wait
+            gc.disable()  # until they are submitted: it would scan all the configs that are kept
 
 
-def _read_by_hydra(word: str) -> Override:
-    [override] = OverridesParser.create().parse_overrides([word])
+def _parse_override(text: str) -> Override:
+    [override] = OverridesParser.create().parse_overrides([text])
     return override
 
 
 class ComposedConfigs:
-    """Composes the configs of a sweep's jobs as Hydra's loader does, but the same thing not again.
+    """Composes the configs of a sweep's jobs as Hydra's loader does, but nothing twice.
 
     Args:
-        loader: composes what is new.
-        most_ready: how many configs may wait for their second request; the rest is made anew.
+        loader: composes what has not been composed yet.
+        most_ready: how many configs are kept for their second request; the others are made again.
     """
 
     def __init__(self, loader: ConfigLoader, most_ready: int = 0) -> None:
@@ -80,28 +80,29 @@ class ComposedConfigs:
         self._most_ready = most_ready
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Gives what Hydra's loader of the same name gives."""
-        self._look_around(master_config)
+        """Returns what the method of Hydra's loader returns."""
+        self._forget_if_changed(master_config)
         # Asked for the first time, to be validated; then, and for the last time, to be run.
         ready = self._ready.pop(tuple(sweep_overrides), None)
         if ready is not None:
             OmegaConf.copy_cache(from_config=master_config, to_config=ready)
             return ready
-        with suppress(Exception):  # where anything is in doubt, Hydra composes or says what is wrong
-            config = self._by_values(master_config, sweep_overrides)
+        with suppress(Exception):  # where there is any doubt, Hydra composes it or raises its own error
+            config = self._compose_by_values(master_config, sweep_overrides)
             if len(self._ready) < self._most_ready:
                 self._ready[tuple(sweep_overrides)] = config
             elif self._most_ready:
                 gc.enable()
             return config
-        return self._whole(master_config, sweep_overrides)
+        return self._compose_whole(master_config, sweep_overrides)
 
-    def _look_around(self, master_config: DictConfig) -> None:
-        """Forgets everything if something has changed that composing reads."""
+    def _forget_if_changed(self, master_config: DictConfig) -> None:
+        """Forgets everything if something has changed that a config depends on."""
         hydra_overrides = [content_of(node) for node in content_of(master_config.hydra.overrides.hydra)]
         config_name = master_config.hydra.job.config_name
-        # All but the config files and Python's state. The public view of the environment is far slower.
+        # The public view of the environment is far slower.
         environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
+        # Everything but the config files and Python's state.
         context = (config_name, hydra_overrides, os.getcwd(), environment)
         if context == self._context:
             return
@@ -114,16 +115,18 @@ class ComposedConfigs:
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
         self._composition: Composition | None = None
-        self._config_name, self._hydra_words = config_name, hydra_overrides
+        self._config_name, self._hydra_overrides_typed = config_name, hydra_overrides
 
-    def _by_values(self, master_config: DictConfig, words: list[str]) -> DictConfig:
+    def _compose_by_values(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
         if self._composition is None:
-            self._hydra_overrides = OverridesParser.create().parse_overrides(self._hydra_words)
+            self._hydra_overrides = OverridesParser.create().parse_overrides(self._hydra_overrides_typed)
             self._composition = Composition(self._loader, self._config_name, self._hydra_overrides)
         composition = self._composition
-        parsed = [self._parse(composition, word) for word in words]
+        parsed = [self._parse(composition, text) for text in overrides]
         values = [override for override, is_value in parsed if is_value]
-        groups = tuple(word for word, (_, is_value) in zip(words, parsed, strict=True) if not is_value)
+        groups = tuple(
+            text for text, (_, is_value) in zip(overrides, parsed, strict=True) if not is_value
+        )
         if not values:
             raise NotSurelyEqual
         if groups not in self._bases:
@@ -143,29 +146,29 @@ class ComposedConfigs:
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
-    def _parse(self, composition: Composition, word: str) -> tuple[Override, bool]:
-        """Parses an override and tells whether it is of a value; if not, it chooses a config group."""
-        if word not in self._parsed:
-            override = self._read(word)
+    def _parse(self, composition: Composition, text: str) -> tuple[Override, bool]:
+        """Parses an override and returns it with whether it is of a value, not of a config group."""
+        if text not in self._parsed:
+            override = self._parse_quickly(text)
             if override.is_hydra_override():
                 raise NotSurelyEqual
-            is_value = self._is_of_the_config(composition, override)
+            is_value = self._changes_value(composition, override)
             if is_value and not is_value_override(override):
                 raise NotSurelyEqual
-            self._parsed[word] = override, is_value
-        return self._parsed[word]
+            self._parsed[text] = override, is_value
+        return self._parsed[text]
 
-    def _read(self, word: str) -> Override:
-        # A seed is another one in each job, and reading a word takes Hydra a millisecond.
-        key, _, value = word.partition("=")
+    def _parse_quickly(self, text: str) -> Override:
+        # A seed is a new one in each job, and Hydra takes a millisecond to parse an override.
+        key, _, value = text.partition("=")
         if not _PLAIN_INTEGER.fullmatch(value):
-            return _read_by_hydra(word)
+            return _parse_override(text)
         if key not in self._templates:
-            self._templates[key] = _read_by_hydra(f"{key}=0")
-        return with_integer(self._templates[key], int(value), text=word)
+            self._templates[key] = _parse_override(f"{key}=0")
+        return with_integer(self._templates[key], int(value), text=text)
 
-    def _is_of_the_config(self, composition: Composition, override: Override) -> bool:
-        # Hydra looks in all places for a config group of this name; a value matters by its type only.
+    def _changes_value(self, composition: Composition, override: Override) -> bool:
+        # Hydra searches all sources for a config group of this name; of the value only the type matters.
         kind = (override.get_key_element(), is_value_path(override), type(override.value()))
         if kind not in self._kinds:
             self._kinds[kind] = bool(composition.value_overrides([override]))
@@ -183,13 +186,13 @@ class ComposedConfigs:
         check_order_is_free(raw)
         return Copies(config)
 
-    def _whole(self, master_config: DictConfig, words: list[str]) -> DictConfig:
-        kept = self._kept.pop(tuple(words), None)
+    def _compose_whole(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
+        kept = self._kept.pop(tuple(overrides), None)
         if kept is not None:
             config: DictConfig = pickle.loads(kept)
             OmegaConf.copy_cache(from_config=master_config, to_config=config)
             return config
-        config = self._compose(master_config=master_config, sweep_overrides=words)
+        config = self._compose(master_config=master_config, sweep_overrides=overrides)
         with suppress(Exception):  # not everything can be pickled
-            self._kept[tuple(words)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+            self._kept[tuple(overrides)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
         return config

@@ -1,8 +1,8 @@
 """Applies value overrides to a config that Hydra has composed without them, where that is the same.
 
 Hydra composes what the config groups determine, applies the values, and then fills in its own node. Here
-the values come last. That makes no difference unless one side reads or writes what the other has
-written. It takes an interpolation to do so: where one is in the way, `NotSurelyEqual` is raised.
+the values come last. That makes a difference only if one step reads or writes what the other has
+written, which takes an interpolation: where one could do so, `NotSurelyEqual` is raised.
 """
 
 import re
@@ -31,12 +31,12 @@ _WRITTEN = ("overrides.task", "overrides.hydra", "runtime.choices", "job.env_set
 _READ = ("job.name", "job.env_copy", "job.config", "aliases")
 
 
-class NotSurelyEqual(Exception):  # noqa: N818 - a signal to leave it to Hydra, no error
-    """Hydra may give something else."""
+class NotSurelyEqual(Exception):  # noqa: N818 - not an error: Hydra is to compose it
+    """Hydra might compose something else."""
 
 
 def is_value_override(override: Override) -> bool:
-    """Tells whether an override that chooses no config group may change but one value of the task."""
+    """Returns whether an override that chooses no config group changes only one value of the task."""
     if override.type is OverrideType.DEL:
         supported = override.value_type is None  # else the value may be resolved to compare it
     else:
@@ -50,10 +50,13 @@ def is_value_override(override: Override) -> bool:
 
 
 def check_order_is_free(config: DictConfig) -> None:
-    """Checks that what Hydra does after it has applied the values has nothing to do with them.
+    """Checks that what Hydra does after applying values does not depend on them.
 
     Args:
-        config: what Hydra has before it does that.
+        config: the config before Hydra fills in its own node.
+
+    Raises:
+        NotSurelyEqual: it might depend on them.
     """
     hydra = child_of(config, "hydra")
     for path in _WRITTEN:
@@ -65,7 +68,7 @@ def check_order_is_free(config: DictConfig) -> None:
 
 
 def apply_values(config: DictConfig, values: Sequence[Override]) -> None:
-    """Applies overrides of values as Hydra does; its exceptions leave a config that is half changed."""
+    """Applies overrides of values as Hydra does; if it raises, the config is left half changed."""
     for value in values:
         target = _walk(config, value.key_or_group.split("."))
         # Deleting and adding look at what is there, merging at all that is below.
@@ -79,12 +82,12 @@ def apply_values(config: DictConfig, values: Sequence[Override]) -> None:
 
 
 def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replaced: int) -> None:
-    """Has Hydra's node say what the task's overrides are.
+    """Lists the task's overrides in Hydra's own node.
 
     Args:
-        config: the config, which says only some of them.
+        config: the config, which lists only some of them.
         overrides: all of them.
-        replaced: how many it says.
+        replaced: how many of them it lists.
     """
     hydra = child_of(config, "hydra")
     task = _walk(hydra, ("overrides", "task"))
@@ -97,7 +100,7 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replac
 
 
 def _walk(node: Any, names: Sequence[str]) -> Any:
-    """Gives the node at a path as it is written; None if there is none."""
+    """Returns the node at a path as it is written; None if there is none."""
     for name in names:
         if node is None:
             return None
