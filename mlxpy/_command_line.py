@@ -4,11 +4,11 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from hydra_plugins.mlxpy._hydra import parse_arguments
 from mlxpy_core import MlxpyError
 
 _PREFIX = "mlxpy"
@@ -19,15 +19,15 @@ class CommandLine:
     """A command line taken apart.
 
     Attributes:
-        arguments: the words that the user typed.
+        arguments: the arguments that the user typed.
         overrides: those of them that are overrides, parsed.
         settings: what the ``mlxpy.*`` overrides change, nested as in mlxpy.yaml.
         settings_overrides: those overrides as they were typed.
-        config_path: what ``--config-path`` says, or None.
-        config_dir: what ``--config-dir`` says, or None.
+        config_path: the value of ``--config-path``, or None.
+        config_dir: the value of ``--config-dir``, or None.
         runs: whether jobs are to run; false for ``--help``, ``--cfg`` and the like, and where an
-            override does not parse: Hydra then says what is wrong.
-        chooses_mode: whether the user said if this is a sweep.
+            override does not parse: Hydra then reports the error.
+        chooses_mode: whether the user chose between a sweep and a single job.
     """
 
     arguments: list[str]
@@ -42,7 +42,7 @@ class CommandLine:
     def hydra_arguments(
         self, config_groups: Container[str], plugins: Sequence[str], *, sweeps: bool = False
     ) -> list[str]:
-        """Gives the arguments for Hydra: without mlxpy's settings, with the tutorial's freedoms.
+        """Returns the arguments for Hydra: without mlxpy's settings, with the tutorial's freedoms.
 
         Args:
             config_groups: the config groups of the app; for them ``+`` keeps Hydra's meaning.
@@ -73,12 +73,12 @@ def parse_command_line(arguments: list[str]) -> CommandLine:
     """Takes a command line apart.
 
     Args:
-        arguments: the words behind the program's name.
+        arguments: the arguments of the program.
 
     Raises:
         MlxpyError: a setting of mlxpy is deleted, swept over, or not named.
     """
-    options, _ = get_args_parser().parse_known_intermixed_args(arguments)
+    options = parse_arguments(arguments)
     try:
         parsed = OverridesParser.create().parse_overrides(options.overrides)
         parses = True
@@ -96,7 +96,7 @@ def parse_command_line(arguments: list[str]) -> CommandLine:
         arguments=arguments,
         overrides=overrides,
         settings=settings,
-        settings_overrides=[word for word, override in overrides.items() if _is_setting(override)],
+        settings_overrides=[text for text, override in overrides.items() if _is_setting(override)],
         config_path=options.config_path,
         config_dir=options.config_dir,
         runs=parses and not asks,

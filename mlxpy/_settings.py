@@ -1,4 +1,4 @@
-"""The settings of mlxpy: names, types, defaults, the file mlxpy.yaml, and how they are changed."""
+"""The settings of mlxpy, the file mlxpy.yaml, and how they are changed."""
 
 import difflib
 import os
@@ -11,6 +11,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.mlxpy._nodes import (
+    LoggerSettings,
+    MlxpGitNode,
+    ScriptSettings,
+    VersionManagerSettings,
+)
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, current_copy, dump_yaml, original_place, recorded_launch
 
@@ -18,38 +24,15 @@ FILE_NAME = "mlxpy.yaml"
 
 
 @dataclass
-class LoggerSettings:
-    """Which logger, and where it logs."""
-
-    name: str = "DefaultLogger"
-    parent_log_dir: str = "./logs"
-    forced_log_id: int = -1
-    log_streams_to_file: bool = False
-
-
-@dataclass
-class SchedulerSettings:
-    """Which scheduler, and what its scripts hold."""
-
+class _SchedulerName:
     name: str = "OARScheduler"
-    shell_path: str = "/bin/bash"
-    shell_config_cmd: str = ""
-    env_cmd: str = ""
-    cleanup_cmd: str = ""
-    option_cmd: list[str] = field(default_factory=list)
 
 
 @dataclass
-class VersionManagerSettings:
-    """Which version manager, where its copies lie, and what it does with code that is not committed."""
-
-    name: str = "GitVM"
-    parent_work_dir: str = "./.workdir"
-    compute_requirements: bool = True
-    on_dirty: str = "snapshot"
-    link: list[str] = field(default_factory=list)
-    include: list[str] = field(default_factory=list)
-    max_file_mb: float = 50
+class SchedulerSettings(
+    ScriptSettings, _SchedulerName
+):  # in this order the name comes first in the file
+    """Which scheduler, and what its scripts hold."""
 
 
 @dataclass
@@ -62,7 +45,7 @@ class Settings:
     use_version_manager: bool = False
     use_scheduler: bool = False
     use_logger: bool = True
-    interactive_mode: bool = True
+    interactive_mode: bool = MlxpGitNode.interactive_mode
 
 
 def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
@@ -103,14 +86,14 @@ def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
 def settings_of_launch(config_path: str | None) -> tuple[DictConfig, list[str]]:
     """Reads the settings of the program that is being launched.
 
-    They say how the code is launched and are no part of it: a program in a copy has those that its user
-    has beside the code, committed or not.
+    They are about launching the code and no part of it: a program in a copy has those that its user has
+    beside the code, committed or not.
 
     Args:
         config_path: the config directory, absolute, or ``pkg://``; None without configs.
 
     Returns:
-        The settings, and overrides that make them of what jobs will read.
+        The settings, and overrides that make them of the settings that jobs will read.
 
     Raises:
         MlxpyError: as `load_settings`.
@@ -129,12 +112,14 @@ def _differences(settings: Any, others: Any, name: str) -> list[str]:
     if not isinstance(settings, dict):
         return [] if settings == others else [f"{name}={as_override_value(settings)}"]
     return [
-        word for key in settings for word in _differences(settings[key], others[key], f"{name}.{key}")
+        override
+        for key in settings
+        for override in _differences(settings[key], others[key], f"{name}.{key}")
     ]
 
 
 def change_settings(settings: DictConfig, changes: Any, source: str) -> DictConfig:
-    """Gives the settings with nested `changes` applied.
+    """Returns the settings with nested `changes` applied.
 
     Args:
         settings: the settings to start from; left as they are.

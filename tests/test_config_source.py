@@ -1,11 +1,29 @@
 """The plugin against Hydra's own expectations of a source of configs."""
 
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
 import pytest
+from conftest import REPOSITORY
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
 
+from hydra_plugins.mlxpy._nodes import (
+    LocalLauncherNode,
+    LoggerSettings,
+    MlxpGitNode,
+    MlxpLauncherNode,
+    MlxpLoggerNode,
+)
 from hydra_plugins.mlxpy.config_source import MlxpyConfigSource
+from mlxpy_core import Logger, load_yaml
+from mlxpy_core._scheduling._local import LocalScheduler
+from mlxpy_core._scheduling._script import ScriptOptions
+from mlxpy_core._versioning import find_version_manager
 
 pytestmark = pytest.mark.smoke
 
@@ -87,3 +105,54 @@ def test_a_launcher_takes_the_place_of_hydras(
     assert result.header == {"package": "hydra.launcher"}
     assert result.config.scheduler == scheduler
     assert result.config.array is True
+
+
+# Not for users: Hydra's, a launcher's choice, and what launchers and mlxpy.launch say to jobs.
+OF_MLXPY = {"_target_", "scheduler", "keep_return_value", "settings_overrides"}
+
+
+def default(option: "Field[Any]") -> Any:
+    return option.default if option.default_factory is MISSING else option.default_factory()
+
+
+def documented(page: str) -> Iterator[tuple[str, Any]]:
+    """Lists the options of a page's table of options, with their defaults."""
+    text = (REPOSITORY / "docs" / page).read_text()
+    table = text.partition("| option | default | meaning |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    for row in table.splitlines():
+        names, value = row.split(" | ")[:2]
+        for name in re.findall(r"`(\w+)`", names):
+            yield name, load_yaml(value.strip("`"))
+
+
+@pytest.mark.parametrize(
+    ("page", "node"),
+    [
+        ("guide.md", MlxpLoggerNode),
+        ("versions.md", MlxpGitNode),
+        ("clusters.md", MlxpLauncherNode),
+    ],
+)
+def test_the_docs_have_each_option_with_its_default(page: str, node: type) -> None:
+    options = {option.name: default(option) for option in fields(node)}
+    assert dict(documented(page)) == {name: options[name] for name in options.keys() - OF_MLXPY}
+
+
+@pytest.mark.parametrize(
+    ("of_engine", "node"),
+    [
+        (Logger, LoggerSettings),
+        (find_version_manager("GitVM"), MlxpGitNode),
+        (ScriptOptions, MlxpLauncherNode),
+        (LocalScheduler, LocalLauncherNode),
+    ],
+)
+def test_the_engine_has_the_same_defaults(of_engine: Callable[..., Any], node: type) -> None:
+    own = {option.name: default(option) for option in fields(node)}
+    shared = 0
+    for name, parameter in inspect.signature(of_engine).parameters.items():
+        if name in own and parameter.default is not parameter.empty:
+            value = list(parameter.default) if isinstance(own[name], list) else parameter.default
+            assert (name, value) == (name, own[name])
+            shared += 1
+    assert shared

@@ -2,11 +2,10 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import omegaconf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -30,7 +29,8 @@ from mlxpy_core import (
 )
 
 from ._composing._sweep_configs import compose_once
-from ._exits import report_exits
+from ._hydra import register_resolver, report_exits, returned_or_raised
+from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     RUN_SUBDIR,
@@ -41,31 +41,24 @@ from ._outputs import (
 )
 from ._override_values import typed_overrides
 
-BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
-
-# OmegaConf 2.4 renamed it, to a name that meant something else in 2.3.
-_register_resolver: Callable[..., None] = (
-    OmegaConf.register_new_resolver
-    if omegaconf.__version__.startswith("2.3.")
-    else OmegaConf.register_resolver
-)
+BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
 
 class MlxpLogger(Callback):
     """Starts a run before each job and ends it after.
 
     One instance serves all jobs of a process; launchers pickle it to others. The options are those of
-    `_nodes.MlxpLoggerNode`, and `settings`: what mlxpy.yaml of a run holds besides the logger's.
+    `_nodes.MlxpLoggerNode`, and `settings`: what a run's mlxpy.yaml holds besides the logger's settings.
     """
 
     def __init__(
         self,
-        parent_log_dir: str = "./logs",
-        forced_log_id: int = -1,
-        log_streams_to_file: bool = False,
-        use_run_dir: bool = True,
-        name: str = "DefaultLogger",
-        keep_return_value: bool = False,
+        parent_log_dir: str = MlxpLoggerNode.parent_log_dir,
+        forced_log_id: int = MlxpLoggerNode.forced_log_id,
+        log_streams_to_file: bool = MlxpLoggerNode.log_streams_to_file,
+        use_run_dir: bool = MlxpLoggerNode.use_run_dir,
+        name: str = MlxpLoggerNode.name,
+        keep_return_value: bool = MlxpLoggerNode.keep_return_value,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         # Made in the process of the command: a job may run elsewhere, from another directory.
@@ -86,7 +79,7 @@ class MlxpLogger(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
-        self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
+        self._launch = launch_of_this_process()  # mlxp_git may have added to it since
         if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
@@ -94,7 +87,7 @@ class MlxpLogger(Callback):
         write_run_where_typed(config, self._launch)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Has each job make its run directory: nobody knows yet how many there will be."""
+        """Has each job make its run directory: how many there will be is not known yet."""
         self._launch = launch_of_this_process()  # as above
         if self._forced_log_id != -1:
             stop(
@@ -119,7 +112,7 @@ class MlxpLogger(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
-        returned = job_return._return_value
+        returned = returned_or_raised(job_return)
         error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
         if self._keep_return_value and rank_of_this_process() == 0:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
@@ -158,26 +151,26 @@ class MlxpLogger(Callback):
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
-        _register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory, replace=True)
+        register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
-        """Gives the run directory of the job whose config asks; made when it is asked first."""
+        """Returns the run directory of the job whose config this is; made when it is first resolved."""
         hydra = _root_.hydra
         if not OmegaConf.is_missing(hydra.runtime, "output_dir"):
             return str(hydra.runtime.output_dir)
         if OmegaConf.is_missing(hydra.job, "num"):
-            return "???"  # the sweep's own config, of no job
+            return "???"  # this is the sweep's own config, of no job
         if self._taken is None:
             self._taken = self._take()
         return str(self._taken.directory.path)
 
 
 def find_logger_class(name: str) -> type[Logger]:
-    """Finds a logger's class by the name of a built-in one or by its dotted path.
+    """Returns a logger's class by the name of a built-in one or by its dotted path.
 
     Raises:
-        MlxpyError: there is none, or it is no `mlxpy.Logger`.
+        MlxpyError: there is none, or it is not a subclass of `mlxpy.Logger`.
     """
     if name in BUILT_IN_LOGGERS:
         return BUILT_IN_LOGGERS[name]
@@ -206,16 +199,16 @@ def _failed(job_return: JobReturn) -> bool:
 
 
 def task_config(config: DictConfig) -> DictConfig:
-    """Gives a job's config without Hydra's own node."""
-    # Hydra's own node is most of a config: it is left out, not copied and deleted.
+    """Returns a job's config without Hydra's own node."""
+    # That node is most of a config: it is left out, not copied and deleted.
     names: list[Any] = [key for key in config if key != "hydra"]
     task = OmegaConf.masked_copy(config, names)
     OmegaConf.copy_cache(from_config=config, to_config=task)  # ${now:} stays the same moment
     return task
 
 
-def stop(sentence: str) -> NoReturn:
-    """Ends the command in one sentence."""
+def stop(message: str) -> NoReturn:
+    """Ends the command with an error message."""
     # Hydra turns any other exception of a callback into a warning and goes on.
     sys.stdout.flush()
-    raise SystemExit(f"mlxpy: {sentence}")
+    raise SystemExit(f"mlxpy: {message}")

@@ -19,20 +19,26 @@ from mlxpy_core import (
 )
 
 from ._callback import stop
+from ._nodes import MlxpGitNode
 from ._outputs import write_run_where_typed, write_sweep_where_typed
 
 
 class MlxpGit(Callback):
-    """Sees to the code when it is made: once a command, before any callback gives a run its number.
+    """Prepares the code when it is created: once a command, before any callback takes a run's number.
 
     The options are those of `_nodes.MlxpGitNode`.
     """
 
-    def __init__(self, name: str = "GitVM", parent_work_dir: str = "./.workdir", **options: Any) -> None:
+    def __init__(
+        self,
+        name: str = MlxpGitNode.name,
+        parent_work_dir: str = MlxpGitNode.parent_work_dir,
+        **options: Any,
+    ) -> None:
         launch = launch_of_this_process()
         if not (launch.version_manager or runs_from_copy(launch.current_file_path)):
             try:
-                _see_to_the_code(launch, name, parent_work_dir, options)
+                _prepare_code(launch, name, parent_work_dir, options)
             except MlxpyError as error:
                 stop(str(error))
             except KeyboardInterrupt:
@@ -49,7 +55,7 @@ class MlxpGit(Callback):
             write_sweep_where_typed(config, launch_of_this_process(), in_run_directories=False)
 
 
-def _see_to_the_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:
+def _prepare_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:
     plain = {
         key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         for key, value in options.items()

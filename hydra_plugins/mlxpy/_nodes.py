@@ -1,42 +1,48 @@
-"""The config nodes of mlxpy: what each option is called, its type and its default."""
+"""Each option of mlxpy with its type and default, and the config nodes that hold them.
+
+The file mlxpy.yaml of a program by ``mlxpy.launch`` holds some of them, too.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass
-class MlxpLoggerNode:
-    """The options at ``hydra.callbacks.mlxp_logger``."""
+class LoggerSettings:
+    """Which logger, and where it logs."""
 
-    _target_: str = "hydra_plugins.mlxpy._callback.MlxpLogger"
+    # The logger's class: DefaultLogger or a dotted path.
+    name: str = "DefaultLogger"
     # The directory of all runs; relative to where the command was typed.
     parent_log_dir: str = "./logs"
     # The number of the run to continue; -1 takes a new one.
     forced_log_id: int = -1
     # Whether log.stdout and log.stderr get a copy of the output.
     log_streams_to_file: bool = False
+
+
+@dataclass
+class MlxpLoggerNode(LoggerSettings):
+    """The options at ``hydra.callbacks.mlxp_logger``."""
+
+    _target_: str = "hydra_plugins.mlxpy._callback.MlxpLogger"
     # Whether Hydra's own output directory of a job is its run directory.
     use_run_dir: bool = True
-    # The logger's class: DefaultLogger or a dotted path.
-    name: str = "DefaultLogger"
     # Whether what the task returns is kept for the launcher that waits for it.
     keep_return_value: bool = False
 
 
 @dataclass
-class MlxpGitNode:
-    """The options at ``hydra.callbacks.mlxp_git``."""
+class VersionManagerSettings:
+    """Which version manager, where its copies lie, and what it does with code that is not committed."""
 
-    _target_: str = "hydra_plugins.mlxpy._git_callback.MlxpGit"
     # The version manager's class: GitVM or a dotted path.
     name: str = "GitVM"
     # The directory of all copies; relative to where the command was typed.
     parent_work_dir: str = "./.workdir"
     # Whether runs list the distributions that they import.
     compute_requirements: bool = True
-    # Whether somebody at a terminal is asked.
-    interactive_mode: bool = True
-    # What happens with uncommitted code if nobody is: ignore, commit, snapshot or error.
+    # What happens without questions to uncommitted code: ignore, commit, snapshot or error.
     on_dirty: str = "snapshot"
     # What git ignores and is linked into the copy; relative to the repository.
     link: list[str] = field(default_factory=list)
@@ -47,30 +53,47 @@ class MlxpGitNode:
 
 
 @dataclass
-class MlxpLauncherNode:
+class MlxpGitNode(VersionManagerSettings):
+    """The options at ``hydra.callbacks.mlxp_git``."""
+
+    _target_: str = "hydra_plugins.mlxpy._git_callback.MlxpGit"
+    # Whether the user is asked at a terminal.
+    interactive_mode: bool = True
+
+
+@dataclass
+class ScriptSettings:
+    """What the scripts of jobs hold."""
+
+    # The shell that runs the script.
+    shell_path: str = "/bin/bash"
+    # Commands before the program: they set up the shell, and the environment.
+    shell_config_cmd: str = ""
+    env_cmd: str = ""
+    # Commands after the program.
+    cleanup_cmd: str = ""
+    # The scheduler's own directives, one string each; written last, so they win.
+    option_cmd: list[str] = field(default_factory=list)
+
+
+@dataclass
+class MlxpLauncherNode(ScriptSettings):
     """The options at ``hydra.launcher``."""
 
     _target_: str = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
     # The scheduler's class.
     scheduler: str = "???"
-    # The directory of all runs, for a command that names no callback.
-    parent_log_dir: str = "./logs"
-    # The scheduler's own directives, one string each; written last, so they win.
-    option_cmd: list[str] = field(default_factory=list)
-    # The shell of the script; commands before and after the program.
-    shell_path: str = "/bin/bash"
-    shell_config_cmd: str = ""
-    env_cmd: str = ""
-    cleanup_cmd: str = ""
+    # The directory of all runs, for a command that does not choose the callback.
+    parent_log_dir: str = LoggerSettings.parent_log_dir
     # Whether a sweep is one submission.
     array: bool = True
-    # At most so many jobs of it at once; null for no bound.
+    # How many jobs of it may run at once; null for any number.
     array_parallelism: int | None = None
-    # So many runs share one job of the scheduler, started together in it.
+    # How many runs share one job of the scheduler and run in it at once.
     runs_per_job: int = 1
-    # Whether a job that a signal tells to stop, before its time is up, puts itself back into the queue.
+    # Whether a job that is signalled that its time is nearly up puts itself back into the queue.
     requeue: bool = False
-    # So many seconds before the end comes that signal; null: 120, or what the scheduler is set to.
+    # How many seconds before the end that signal comes; null: 120, or as the scheduler is set.
     signal_delay_s: int | None = None
     # Whether to wait for the jobs and hand their return values to the sweeper.
     wait: bool = False
@@ -82,7 +105,7 @@ class MlxpLauncherNode:
     skip_completed: bool = False
     # Whether jobs read a copy of the config files as they are now.
     freeze_config: bool = True
-    # Given by mlxpy.launch: the settings that the command changes.
+    # Set by mlxpy.launch: the settings that its command changes.
     settings_overrides: Any = None
 
 
@@ -91,7 +114,7 @@ class LocalLauncherNode(MlxpLauncherNode):
     """``hydra/launcher=mlxp_local``."""
 
     scheduler: str = "LocalScheduler"
-    # So many jobs at once; -1 for one a processor.
+    # How many jobs run at once; -1 for one a processor.
     n_jobs: int = 1
     wait: bool = True
     poll_interval_s: float = 0.2

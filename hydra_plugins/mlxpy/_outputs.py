@@ -23,12 +23,12 @@ _DEFAULT_OUTPUTS = (
 
 
 def has_default_output(node: DictConfig) -> bool:
-    """Tells whether ``hydra.run`` or ``hydra.sweep`` is as Hydra or the callback wrote it."""
+    """Returns whether ``hydra.run`` or ``hydra.sweep`` is as Hydra or the callback wrote it."""
     return OmegaConf.to_container(node, resolve=False) in _DEFAULT_OUTPUTS
 
 
 def override_everywhere(config: DictConfig, override: str) -> None:
-    """Adds an override to a sweep's config, from which every job composes its own in its process."""
+    """Adds an override to a sweep's config that every job's config is then composed with."""
     with ExitStack() as stack:
         for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
             stack.enter_context(read_write(node))
@@ -46,7 +46,8 @@ def write_sweep_where_typed(config: DictConfig, launch: Launch, *, in_run_direct
     Args:
         config: the sweep's config.
         launch: how the sweep was started.
-        in_run_directories: whether its jobs write to run directories; then only the sweeper is told.
+        in_run_directories: whether its jobs write to run directories; then only the sweeper's own output
+            moves.
     """
     written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(written, dict)

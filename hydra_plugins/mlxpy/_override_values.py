@@ -7,10 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def typed_overrides(config: DictConfig) -> list[str]:
-    """Gives the task's overrides as they were typed: what an interpolation gives may be a secret."""
+    """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
     written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     assert isinstance(written, list)
-    return [str(word) for word in written]
+    return [str(override) for override in written]
 
 
 def as_override_value(value: Any) -> str:

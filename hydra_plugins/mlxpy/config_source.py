@@ -80,7 +80,7 @@ class MlxpyConfigSource(ConfigSource):
         return sorted(found)
 
     def _scheduler_of(self, name: str) -> str | None:
-        """Gives the scheduler of a launcher that has no options of its own."""
+        """Returns the scheduler of a launcher that has no options of its own."""
         if name in self._configs or name in self._schedulers:
             return self._schedulers.get(name)
         prefix = f"{self.LAUNCHERS}/mlxp_"
@@ -112,16 +112,15 @@ def _node(name: str) -> DictConfig:
     return node
 
 
-@functools.cache  # once
+@functools.cache  # warns once
 def _warn_without_sweep(launcher: str) -> None:
-    """Tells who names a launcher, but runs a single job, that Hydra will not ask the launcher."""
-    words = sys.argv[1:]
-    sweeps = {"-m", "--multirun"}.intersection(words) or any("hydra.mode=" in word for word in words)
-    asks = [
-        word for word in words if word.startswith(("--", "-c", "-i", "-h", "-s")) and "=" not in word
-    ]
-    is_job = any("forced_log_id" in word for word in words)
-    if f"hydra/launcher={launcher}" in words and not (sweeps or asks or is_job):
+    """Warns who chooses a launcher for a single job that Hydra does not use it."""
+    typed = sys.argv[1:]
+    sweeps = {"-m", "--multirun"}.intersection(typed) or any("hydra.mode=" in one for one in typed)
+    # Options such as --help and --cfg, with which no job runs.
+    only_shows = any(one.startswith(("--", "-c", "-i", "-h", "-s")) and "=" not in one for one in typed)
+    is_job = any("forced_log_id" in one for one in typed)
+    if f"hydra/launcher={launcher}" in typed and not (sweeps or only_shows or is_job):
         print(f"mlxpy: without -m Hydra runs the job here: {launcher} does nothing", file=sys.stderr)
 
 

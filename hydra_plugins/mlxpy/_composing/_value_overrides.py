@@ -1,22 +1,26 @@
 """Applies value overrides to a config that Hydra has composed without them, where that is the same.
 
 Hydra composes what the config groups determine, applies the values, and then fills in its own node. Here
-the values come last. That makes no difference unless one side reads or writes what the other has
-written. It takes an interpolation to do so: where one is in the way, `NotSurelyEqual` is raised.
+the values come last. That makes a difference only if one step reads or writes what the other has
+written, which takes an interpolation: where one could do so, `NotSurelyEqual` is raised.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, Node, ValueNode
 
-try:
-    from hydra._internal.config_loader_impl import get_overrides_dirname
-except ImportError:  # Hydra 1.4: a resolver gives it when it is asked for
-    get_overrides_dirname = None  # type: ignore[assignment]  # the other version has the function
+from hydra_plugins.mlxpy._hydra import (
+    WRITES_OVERRIDE_DIRNAME,
+    apply_overrides,
+    child_of,
+    content_of,
+    is_empty,
+    is_interpolation,
+    override_dirname,
+)
 
 _NAME = r"[^\W\d]\w*"
 # Not a key of a list, nor one that a dict may hold as a number.
@@ -27,12 +31,12 @@ _WRITTEN = ("overrides.task", "overrides.hydra", "runtime.choices", "job.env_set
 _READ = ("job.name", "job.env_copy", "job.config", "aliases")
 
 
-class NotSurelyEqual(Exception):  # noqa: N818 - a signal to leave it to Hydra, no error
-    """Hydra may give something else."""
+class NotSurelyEqual(Exception):  # noqa: N818 - not an error: Hydra is to compose it
+    """Hydra might compose something else."""
 
 
 def is_value_override(override: Override) -> bool:
-    """Tells whether an override that chooses no config group may change but one value of the task."""
+    """Returns whether an override that chooses no config group changes only one value of the task."""
     if override.type is OverrideType.DEL:
         supported = override.value_type is None  # else the value may be resolved to compare it
     else:
@@ -46,12 +50,15 @@ def is_value_override(override: Override) -> bool:
 
 
 def check_order_is_free(config: DictConfig) -> None:
-    """Checks that what Hydra does after it has applied the values has nothing to do with them.
+    """Checks that what Hydra does after applying values does not depend on them.
 
     Args:
-        config: what Hydra has before it does that.
+        config: the config before Hydra fills in its own node.
+
+    Raises:
+        NotSurelyEqual: it might depend on them.
     """
-    hydra = config._get_node("hydra")
+    hydra = child_of(config, "hydra")
     for path in _WRITTEN:
         if _is_interpolation(_walk(hydra, path.split("."))):
             raise NotSurelyEqual
@@ -61,7 +68,7 @@ def check_order_is_free(config: DictConfig) -> None:
 
 
 def apply_values(config: DictConfig, values: Sequence[Override]) -> None:
-    """Applies overrides of values as Hydra does; its exceptions leave a config that is half changed."""
+    """Applies overrides of values as Hydra does; if it raises, the config is left half changed."""
     for value in values:
         target = _walk(config, value.key_or_group.split("."))
         # Deleting and adding look at what is there, merging at all that is below.
@@ -71,55 +78,50 @@ def apply_values(config: DictConfig, values: Sequence[Override]) -> None:
             in_the_way = value.type is not OverrideType.CHANGE and _is_interpolation(target)
         if in_the_way:
             raise NotSurelyEqual
-        ConfigLoaderImpl._apply_overrides_to_config([value], config)
+        apply_overrides(config, [value])
 
 
 def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replaced: int) -> None:
-    """Has Hydra's node say what the task's overrides are.
+    """Lists the task's overrides in Hydra's own node.
 
     Args:
-        config: the config, which says only some of them.
+        config: the config, which lists only some of them.
         overrides: all of them.
-        replaced: how many it says.
+        replaced: how many of them it lists.
     """
-    hydra = config._get_node("hydra")
+    hydra = child_of(config, "hydra")
     task = _walk(hydra, ("overrides", "task"))
     del task[len(task) - replaced :]
     for override in overrides:
         task.append(override.input_line)
-    if get_overrides_dirname is not None:
+    if WRITES_OVERRIDE_DIRNAME:
         form = _walk(hydra, ("job", "config", "override_dirname"))
-        _walk(hydra, ("job",)).override_dirname = get_overrides_dirname(
-            overrides=list(overrides),
-            kv_sep=form.kv_sep,
-            item_sep=form.item_sep,
-            exclude_keys=form.exclude_keys,
-        )
+        _walk(hydra, ("job",)).override_dirname = override_dirname(form, overrides)
 
 
 def _walk(node: Any, names: Sequence[str]) -> Any:
-    """Gives the node at a path as it is written; None if there is none."""
+    """Returns the node at a path as it is written; None if there is none."""
     for name in names:
         if node is None:
             return None
-        if node._is_interpolation() or not isinstance(node, (DictConfig, ValueNode)):
+        if is_interpolation(node) or not isinstance(node, (DictConfig, ValueNode)):
             raise NotSurelyEqual
-        if isinstance(node, ValueNode) or node._is_none() or node._is_missing():
+        if isinstance(node, ValueNode) or is_empty(node):
             return None  # Hydra makes a dict of it, or refuses
-        node = node._get_node(name, validate_access=False)
+        node = child_of(node, name)
     return node
 
 
 def _is_interpolation(node: Any) -> bool:
-    return isinstance(node, Node) and node._is_interpolation()
+    return isinstance(node, Node) and is_interpolation(node)
 
 
 def _has_interpolation(node: Any) -> bool:
     if not isinstance(node, Node):
         return False
-    if node._is_interpolation():
+    if is_interpolation(node):
         return True
-    content = node._value()
+    content = content_of(node)
     if isinstance(content, (dict, list, tuple)):
         return any(map(_has_interpolation, content.values() if isinstance(content, dict) else content))
     return _has_interpolation(content)  # of a union

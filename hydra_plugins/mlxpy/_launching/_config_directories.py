@@ -7,30 +7,30 @@ from omegaconf import DictConfig
 
 from mlxpy_core import frozen_configs
 
-# The providers by which Hydra calls them.
+# By the providers that Hydra names for them.
 _OPTIONS = {"main": "--config-path", "command-line": "--config-dir"}
 
 
-def frozen_config_words(config: DictConfig, parent_log_dir: Path, *, copy: bool = True) -> list[str]:
-    """Copies the directories of an app's configs and gives the options that name the copies.
+def frozen_config_options(config: DictConfig, parent_log_dir: Path, *, copy: bool = True) -> list[str]:
+    """Copies the directories of an app's configs and returns the options that name the copies.
 
     Args:
         config: the sweep's config.
         parent_log_dir: the directory of all runs.
-        copy: whether to make the copies; otherwise only to tell where they would be.
+        copy: whether to make the copies; otherwise the options name where they would be.
 
     Raises:
         StorageError: a file cannot be read or written.
     """
-    words = []
+    options = []
     for source in config.hydra.runtime.config_sources:
         directory = _directory(source.schema, source.path)
         if source.provider in _OPTIONS and directory:
-            words += [
+            options += [
                 _OPTIONS[source.provider],
                 str(frozen_configs(directory, parent_log_dir, copy=copy)),
             ]
-    return words
+    return options
 
 
 def _directory(schema: str, path: str) -> Path | None:

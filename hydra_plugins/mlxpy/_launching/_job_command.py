@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.mlxpy._hydra import parse_arguments
+from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import has_default_output
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
-# What chose the launcher and shaped the sweep says nothing to a single job.
+# Overrides that chose the launcher and shaped the sweep mean nothing to a single job.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
 _CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
-# Settings that are said anew to each job, or nothing to it.
+# Settings that each job gets anew, or that mean nothing to it.
 _OF_THE_SUBMISSION = re.compile(
     r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
 )
@@ -32,8 +33,8 @@ _OF_THE_SWEEP_BY_LAUNCH = re.compile(
 
 
 @dataclass(frozen=True)
-class Face:
-    """How the job's program is told which run it is.
+class JobCommands:
+    """Makes the overrides by which each job of a sweep knows its run.
 
     Attributes:
         launch: how the sweep was started.
@@ -44,8 +45,8 @@ class Face:
         has_callback: whether the app's config has the callback already.
         has_version_manager: whether it has the callback ``mlxp_git``, which jobs are not to have.
         keeps_return_value: whether the job is to keep what the task returns.
-        uses_run_dir: whether Hydra's output directory of a job is its run directory where the user says
-            nothing else.
+        uses_run_dir: whether Hydra's output directory of a job is its run directory, unless the user
+            chose another.
     """
 
     launch: Launch
@@ -58,24 +59,24 @@ class Face:
     uses_run_dir: bool
 
     def run_overrides(self, directory: RunDirectory, number: int, output: Path | None) -> list[str]:
-        """Gives what makes a job the run in `directory`, and the sweep's job of this number.
+        """Returns overrides that make a job the run in `directory`, and the sweep's job of this number.
 
         Args:
             directory: the run's directory.
             number: the job's number in the sweep.
-            output: what `output` says of its config.
+            output: what `output` returns for its config.
         """
         # A relative one starts at the run's directory, an absolute one stays.
         run_dir = [] if output is None else [f"hydra.run.dir={_value(str(directory.path / output))}"]
         return [*run_dir, *self._callback_overrides(directory, number)]
 
     def output(self, config: DictConfig) -> Path | None:
-        """Tells where a job writes Hydra's output to be where it would be in a sweep.
+        """Returns where a job writes Hydra's output, which is where it would be in a sweep.
 
         To Hydra the job is a single one.
 
         Returns:
-            A path, relative to the run's directory; None where the callback sees to it.
+            A path, relative to the run's directory; None where the callback chooses it.
         """
         if not (self.uses_run_dir and has_default_output(config.hydra.sweep)):
             return relative_to_launch(
@@ -88,17 +89,17 @@ class Face:
         keeps = [f"++{_LOGGER}.keep_return_value=true"] if self.keeps_return_value else []
         if self.settings_overrides is not None:
             return [
-                *(word for word in self.settings_overrides if not _OF_THE_SUBMISSION.match(word)),
+                *(one for one in self.settings_overrides if not _OF_THE_SUBMISSION.match(one)),
                 f"+mlxpy.logger.forced_log_id={directory.log_id}",
                 f"+mlxpy.logger.parent_log_dir={parent}",
                 "+mlxpy.use_scheduler=False",
                 "+mlxpy.use_version_manager=False",
                 *keeps,
             ]
-        seen_to = ["~hydra.callbacks.mlxp_git"] if self.has_version_manager else []
+        without_copy = ["~hydra.callbacks.mlxp_git"] if self.has_version_manager else []
         if self.has_callback:
             return [
-                *seen_to,
+                *without_copy,
                 f"hydra.job.num={number}",
                 f"{_LOGGER}.forced_log_id={directory.log_id}",
                 f"{_LOGGER}.parent_log_dir={parent}",
@@ -107,17 +108,17 @@ class Face:
         node = f"_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{parent}"
         if self.keeps_return_value:
             node += ",keep_return_value:true"
-        return [*seen_to, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
+        return [*without_copy, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
 
 
 def _value(text: str) -> str:
     return text if re.fullmatch(r"[\w./-]+", text) else as_override_value(text)
 
 
-def face_of(
+def job_commands(
     loader: ConfigLoader, config: DictConfig, options: Any, launch: Launch, *, waits: bool
-) -> Face:
-    """Tells how the jobs of a sweep are told which run they are.
+) -> JobCommands:
+    """Returns what makes the overrides of a sweep's jobs.
 
     Args:
         loader: composes the app's configs.
@@ -132,17 +133,17 @@ def face_of(
     settings = options["settings_overrides"]
     written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(written, list)
-    # `launch` names the callback again by itself.
+    # `launch` adds the callback again by itself.
     dropped = _OF_THE_SWEEP if settings is None else _OF_THE_SWEEP_BY_LAUNCH
     parent_log_dir = relative_to_launch(parent, launch)
     # A mode that the command did not choose comes from a config, and so comes again in each job.
     of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
-    kept = [word for word in written if not dropped.match(word)]
+    kept = [override for override in written if not dropped.match(override)]
     kept += ["hydra.mode=RUN"] if of_configs else []
     if not _composes(loader, config.hydra.job.config_name, kept):
         # The app's configs hold options of the launcher or the sweeper that the command chose.
-        kept = [word for word in written if _CHOICE.match(word)] + kept
-    return Face(
+        kept = [override for override in written if _CHOICE.match(override)] + kept
+    return JobCommands(
         launch=launch,
         parent_log_dir=parent_log_dir,
         hydra_overrides=kept,
@@ -150,7 +151,7 @@ def face_of(
         has_callback=callback is not None,
         has_version_manager="mlxp_git" in callbacks,
         keeps_return_value=waits,
-        uses_run_dir=callback is None or bool(callback.get("use_run_dir", True)),
+        uses_run_dir=callback is None or bool(callback.get("use_run_dir", MlxpLoggerNode.use_run_dir)),
     )
 
 
@@ -162,42 +163,41 @@ def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str
     return True
 
 
-def program_words(config_words: Sequence[str]) -> list[str]:
-    """Gives the words of the command before a job's overrides: how this process was started.
+def program_arguments(config_options: Sequence[str]) -> list[str]:
+    """Returns the command before a job's overrides: how this process was started.
 
     Args:
-        config_words: the options that name the config directories, if they are other ones.
+        config_options: the options that name the config directories, if they are other ones.
     """
     typed = sys.argv[1:]
-    parsed, _ = get_args_parser().parse_known_intermixed_args(typed)
-    is_override = set(parsed.overrides)
+    is_override = set(parse_arguments(typed).overrides)
     sweeping = {"-m", "--multirun", "-r", "--run"}
-    options = [word for word in typed if word not in is_override and word not in sweeping]
-    return [*_program(), *_without_options(options, config_words[::2]), *config_words]
+    options = [argument for argument in typed if argument not in is_override | sweeping]
+    return [*_program(), *_without_options(options, config_options[::2]), *config_options]
 
 
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 
-def _without_options(words: Sequence[str], names: Sequence[str]) -> list[str]:
+def _without_options(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
     """Leaves out options and their values."""
     spellings = {*names, *(_SHORT[name] for name in names)}
-    left, words = [], list(words)
-    while words:
-        word = words.pop(0)
-        if word in spellings:
-            del words[:1]
-        elif word.partition("=")[0] not in spellings:
-            left.append(word)
-    return left
+    kept, left = [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument in spellings:
+            del left[:1]
+        elif argument.partition("=")[0] not in spellings:
+            kept.append(argument)
+    return kept
 
 
 def _program() -> list[str]:
-    """Gives the words before the arguments: ``python main.py``, ``python -m package.module``."""
-    words = sys.orig_argv
-    if sys.argv[0] in words:
-        return words[: words.index(sys.argv[0]) + 1]
-    for index, word in enumerate(words):
-        if word.startswith("-m"):
-            return words[: index + (2 if word == "-m" else 1)]
+    """Returns the command before its arguments: ``python main.py``, ``python -m package.module``."""
+    command = sys.orig_argv
+    if sys.argv[0] in command:
+        return command[: command.index(sys.argv[0]) + 1]
+    for index, argument in enumerate(command):
+        if argument.startswith("-m"):
+            return command[: index + (2 if argument == "-m" else 1)]
     raise MlxpyError("cannot tell how this program was started: start it as python main.py")

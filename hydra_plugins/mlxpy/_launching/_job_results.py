@@ -1,10 +1,10 @@
-"""Waits for the jobs of a sweep and gives Hydra their results."""
+"""Waits for the jobs of a sweep and fills in the results that Hydra gets."""
 
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,13 +33,13 @@ def wait_for_results(
     results: Mapping[RunDirectory, JobReturn],
     poll_interval_s: float,
 ) -> None:
-    """Waits for jobs and fills in their results; what a job raised is raised where Hydra reads it.
+    """Waits for jobs and fills in their results; what a job raised, Hydra raises when it reads them.
 
     Args:
         scheduler: where the jobs were submitted.
         job_ids: the id of each run's job.
         results: the result of each run.
-        poll_interval_s: how many seconds lie between two questions to the scheduler.
+        poll_interval_s: how often the scheduler is asked for their states, in seconds.
 
     Raises:
         SystemExit: Ctrl-C; jobs on a cluster go on.
@@ -47,8 +47,8 @@ def wait_for_results(
     left = dict(job_ids)
     failed = []
     local = scheduler if isinstance(scheduler, LocalScheduler) else None
-    guard = _ended_with_us(local, left) if local else _left_in_peace(scheduler, left)
-    with guard, _progress(len(left)) as advance:
+    on_interrupt = _ending_jobs(local, left) if local else _leaving_jobs(scheduler, left)
+    with on_interrupt, _progress(len(left)) as advance:
 
         def end(directory: RunDirectory, status: Status) -> None:
             del left[directory]
@@ -76,21 +76,21 @@ def _fill_in(result: JobReturn, directory: RunDirectory, status: Status) -> None
 
 
 @contextmanager
-def _left_in_peace(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
+def _leaving_jobs(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
     """Has Ctrl-C end the waiting, not the jobs."""
     try:
         yield
     except KeyboardInterrupt:
         command = shlex.join(scheduler.cancel_command(list(dict.fromkeys(left.values()))))
         print(
-            f"mlxpy: no longer waiting; {_count(left)} stay in the queue. To cancel: {command}",
+            f"mlxpy: no longer waiting; {count_jobs(left)} stay in the queue. To cancel: {command}",
             file=sys.stderr,
         )
         raise SystemExit(130) from None
 
 
 @contextmanager
-def _ended_with_us(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
+def _ending_jobs(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
     """Has Ctrl-C and SIGTERM end the jobs on this machine."""
     earlier = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -99,16 +99,17 @@ def _ended_with_us(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) 
     except (KeyboardInterrupt, SystemExit) as end:
         scheduler.stop()
         for directory, job_id in left.items():
-            # The script has ended; the program may still be writing its last word.
+            # The script has ended; the program may still be writing its last status.
             while reconcile(directory, scheduler.states([job_id])[job_id]) is Status.RUNNING:
                 time.sleep(0.05)
-        print(f"mlxpy: stopped {_count(left)}", file=sys.stderr)
+        print(f"mlxpy: stopped {count_jobs(left)}", file=sys.stderr)
         raise SystemExit(130 if isinstance(end, KeyboardInterrupt) else end.code) from None
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
 
-def _count(jobs: Mapping[RunDirectory, str]) -> str:
+def count_jobs(jobs: Sized) -> str:
+    """Returns how many jobs there are, as text."""
     return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
 
 

@@ -1,4 +1,4 @@
-"""What a job's config says about its script; Slurm's options are those of ``submitit_slurm``."""
+"""The options of a job's script, from its config; Slurm's are those of ``submitit_slurm``."""
 
 import shlex
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ _PLAIN = (
 
 
 class JobOptions:
-    """Gives the options of each job's script; as long as they are the same, only once."""
+    """Makes the options of each job's script; as long as they are the same, only once."""
 
     def __init__(self) -> None:
         self._written: Any = None
         self._options = ScriptOptions()
 
     def of(self, config: DictConfig) -> ScriptOptions:
-        """Gives the options that a job's config says.
+        """Returns the options of the script of the job with this config.
 
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
@@ -90,7 +90,7 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
 
 
 def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives sbatch's options as submitit's `_make_sbatch_string` writes them, for those that are set."""
+    """Returns the options of sbatch that are set, as submitit's `_make_sbatch_string` writes them."""
     directives = {
         _RENAMED.get(name, name.replace("_", "-")): options[name]
         for name in _PLAIN
@@ -98,7 +98,7 @@ def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if options.get("mem_gb") is not None:
         directives["mem"] = f"{options['mem_gb']}GB"
-    # Without a signal nobody could tell that the time is up.
+    # Without a signal the run would not know that its time is up.
     warned = options["signal_delay_s"] is not None or options.get("max_num_timeout")
     if warned and "max_num_timeout" in options:
         directives["signal"] = f"USR2@{options['signal_delay_s'] or _SIGNAL_DELAY_S}"
@@ -108,7 +108,7 @@ def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _srun(directives: Mapping[str, Any], runs_per_job: int) -> tuple[str, ...]:
-    """Gives what starts several tasks, or tasks that get a signal, which a script's programs do not."""
+    """Returns the command that starts several tasks, or tasks that get the signal: a script's do not."""
     counts = (str(directives.get(name, 1)) for name in ("nodes", "ntasks", "ntasks-per-node"))
     if all(count == "1" for count in counts) and "signal" not in directives:
         return ()

@@ -4,7 +4,7 @@ import difflib
 import gc
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,6 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import (
     Grouping,
@@ -38,12 +40,10 @@ from mlxpy_core import (
     take_run_directory,
 )
 
-from ._config_directories import frozen_config_words
-from ._job_command import Face, face_of, program_words
-from ._job_results import wait_for_results
+from ._config_directories import frozen_config_options
+from ._job_command import JobCommands, job_commands, program_arguments
+from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
-
-_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def submit_sweep(
     job_overrides: Sequence[Sequence[str]],
     first_job: int,
 ) -> list[JobReturn]:
-    """Submits jobs and gives their results; a refusal ends the program in one sentence.
+    """Submits jobs and returns their results; an error ends the program with its message.
 
     Args:
         context: Hydra's context of the sweep.
@@ -79,7 +79,7 @@ def submit_sweep(
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    with _told_in_one_sentence():
+    with _errors_end_the_program():
         _check_options(config.hydra)
         scheduler = _make_scheduler(options)
         waits = options["wait"] or isinstance(scheduler, LocalScheduler)
@@ -87,30 +87,32 @@ def submit_sweep(
         grouping = Grouping(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
-        face = face_of(context.config_loader, config, options, launch_of_this_process(), waits=waits)
+        commands = job_commands(
+            context.config_loader, config, options, launch_of_this_process(), waits=waits
+        )
         script = JobOptions()
         sweep = [
-            _combination(context, config, face, script, *job)
+            _combination(context, config, commands, script, *job)
             for job in enumerate(job_overrides, first_job)
         ]
         gc.enable()
-        covered = _covered(sweep, face, waits) if options["skip_completed"] else {}
+        covered = _covered(sweep, commands, waits) if options["skip_completed"] else {}
         left = [combination for combination in sweep if combination.number not in covered]
         if covered:
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
-            jobs = _make_jobs(left, face, config, options, _free_directories(face))
+            jobs = _make_jobs(left, commands, config, options, _free_directories(commands))
             print_plan(scheduler, jobs, grouping)
-            if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
-                raise SystemExit(0)  # what it would do next depends on results
+            if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+                raise SystemExit(0)  # which jobs would come next depends on results
         else:
             Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
-            jobs = _make_jobs(left, face, config, options, _new_directories(face))
+            jobs = _make_jobs(left, commands, config, options, _new_directories(commands))
             job_ids = submit_jobs(scheduler, jobs, grouping)
             if jobs and not isinstance(scheduler, LocalScheduler):
-                print(f"Submitted {_count(jobs)} to the cluster queue!", flush=True)
+                print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
         made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
         directories = {**covered, **made}
         results = {one.number: _result(one, directories[one.number]) for one in sweep}
@@ -119,12 +121,12 @@ def submit_sweep(
             wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
             if isinstance(scheduler, LocalScheduler):
                 names = run_names([directory.log_id for directory in running])
-                print(f"Ran {_count(running)} on this machine: {names}.")
+                print(f"Ran {count_jobs(running)} on this machine: {names}.")
     return list(results.values())
 
 
 @contextmanager
-def _told_in_one_sentence() -> Iterator[None]:
+def _errors_end_the_program() -> Iterator[None]:
     try:
         yield
     except MlxpyError as error:
@@ -133,7 +135,7 @@ def _told_in_one_sentence() -> Iterator[None]:
 
 
 def _check_options(hydra: DictConfig) -> None:
-    """Refuses what a command has added, as Hydra advises who misspells an option."""
+    """Rejects options that the command added: Hydra advises so where one is misspelt."""
     node = OmegaConf.get_type(hydra.launcher)
     if not is_dataclass(node):
         return  # a node of the user's own
@@ -152,12 +154,13 @@ def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
             f"poll_interval_s={options['poll_interval_s']} is no time: give seconds above 0"
         )
     if options["scheduler"] == "LocalScheduler":
-        return LocalScheduler(options.get("n_jobs", 1))
+        # Another launcher's node does not have the option.
+        return LocalScheduler(options.get("n_jobs", LocalLauncherNode.n_jobs))
     return find_scheduler(options["scheduler"])
 
 
 def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) -> None:
-    if not (waits or options["dry_run"]) and config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+    if not (waits or options["dry_run"]) and config.hydra.sweeper._target_ != BASIC_SWEEPER:
         raise MlxpyError(
             f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, which are not there "
             "when this launcher returns: add hydra.launcher.wait=true, or use hydra/sweeper=basic"
@@ -167,7 +170,7 @@ def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) 
 def _combination(
     context: HydraContext,
     config: DictConfig,
-    face: Face,
+    commands: JobCommands,
     script: JobOptions,
     number: int,
     overrides: Sequence[str],
@@ -182,7 +185,7 @@ def _combination(
             task_name=job_config.hydra.job.name,
             config=plain_config(job_config, leave_out="hydra"),
             options=script.of(job_config),
-            output=face.output(job_config),
+            output=commands.output(job_config),
         )
 
 
@@ -198,9 +201,11 @@ def _current(config: DictConfig) -> Iterator[None]:
         holder.cfg = sweeps
 
 
-def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int, RunDirectory]:
+def _covered(
+    sweep: Sequence[_Combination], commands: JobCommands, waits: bool
+) -> dict[int, RunDirectory]:
     """Finds the runs that did the same before; if results are wanted, those that have theirs."""
-    complete = completed_runs(face.parent_log_dir)
+    complete = completed_runs(commands.parent_log_dir)
     found = {}
     for combination in sweep:
         directory = complete.get(config_key(combination.config))
@@ -209,47 +214,47 @@ def _covered(sweep: Sequence[_Combination], face: Face, waits: bool) -> dict[int
     return found
 
 
-def _new_directories(face: Face) -> Iterator[RunDirectory]:
+def _new_directories(commands: JobCommands) -> Iterator[RunDirectory]:
     while True:
-        yield take_run_directory(face.parent_log_dir)
+        yield take_run_directory(commands.parent_log_dir)
 
 
-def _free_directories(face: Face) -> Iterator[RunDirectory]:
-    """Gives the directories that new runs would have."""
-    for log_id in itertools.count(next_run_directory(face.parent_log_dir).log_id):
-        yield RunDirectory(face.parent_log_dir / str(log_id))
+def _free_directories(commands: JobCommands) -> Iterator[RunDirectory]:
+    """Yields the directories that new runs would have."""
+    for log_id in itertools.count(next_run_directory(commands.parent_log_dir).log_id):
+        yield RunDirectory(commands.parent_log_dir / str(log_id))
 
 
 def _make_jobs(
     sweep: Sequence[_Combination],
-    face: Face,
+    commands: JobCommands,
     config: DictConfig,
     options: Mapping[str, Any],
     directories: Iterator[RunDirectory],
 ) -> list[Job]:
-    config_words: list[str] = []
+    config_options: list[str] = []
     if options["freeze_config"] and sweep:
-        config_words = frozen_config_words(config, face.parent_log_dir, copy=not options["dry_run"])
-    program = program_words(config_words)
-    return [_job(combination, face, program, next(directories)) for combination in sweep]
+        config_options = frozen_config_options(
+            config, commands.parent_log_dir, copy=not options["dry_run"]
+        )
+    program = program_arguments(config_options)
+    return [_job(combination, commands, program, next(directories)) for combination in sweep]
 
 
-def _job(combination: _Combination, face: Face, program: Sequence[str], directory: RunDirectory) -> Job:
+def _job(
+    combination: _Combination, commands: JobCommands, program: Sequence[str], directory: RunDirectory
+) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = program[0] if combination.options.env_cmd else sys.executable
-    own = face.run_overrides(directory, combination.number, combination.output)
+    own = commands.run_overrides(directory, combination.number, combination.output)
     return Job(
         directory,
         config=combination.config,
-        launch=replace(face.launch, overrides=combination.overrides),
-        command=[interpreter, *program[1:], *face.hydra_overrides, *combination.overrides, *own],
+        launch=replace(commands.launch, overrides=combination.overrides),
+        command=[interpreter, *program[1:], *commands.hydra_overrides, *combination.overrides, *own],
         options=combination.options,
         environment=job_environment(),
     )
-
-
-def _count(jobs: Sized) -> str:
-    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
 
 
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
@@ -258,7 +263,7 @@ def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
         overrides=list(combination.overrides),
         working_dir=str(directory.path),
         task_name=combination.task_name,
-        status=JobStatus.COMPLETED,  # Hydra raises what any other word holds
+        status=JobStatus.COMPLETED,  # with any other status Hydra raises the value
     )
     earlier = kept_outcome(directory)
     result.return_value = earlier.value if earlier else None
