@@ -387,7 +387,7 @@ def test_a_forced_id_in_a_sweep_is_refused(app: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "words"),
+    ("option", "message"),
     [
         ("forced_log_id=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
         ("parent_log_dri=x", "parent_log_dri"),
@@ -397,9 +397,11 @@ def test_a_forced_id_in_a_sweep_is_refused(app: Project) -> None:
         ("name=no.such.Thing", "mlxpy: no logger 'no.such.Thing' (No module named 'no')"),
     ],
 )
-def test_a_wrong_option_is_told_without_a_traceback(app: Project, option: str, words: str) -> None:
+def test_a_wrong_option_ends_with_a_message_and_no_traceback(
+    app: Project, option: str, message: str
+) -> None:
     done = app.run("app.py", CALLBACK, f"hydra.callbacks.mlxp_logger.{option}", exit_code=1)
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "in the task" not in done.stdout
 

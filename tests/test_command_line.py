@@ -9,7 +9,7 @@ from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy import MlxpyError
 from mlxpy._command_line import parse_command_line
 
-# What a setting can hold. A surrogate cannot be typed; NUL ends a word of a command line.
+# What a setting can hold. A surrogate cannot be typed; NUL ends an argument.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
@@ -71,15 +71,15 @@ def test_settings_are_taken_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("typed", "message"),
     [
         ("~mlxpy.use_logger", "a setting cannot be deleted, only changed"),
         ("+mlxpy.use_logger=true,false", "settings of mlxpy cannot be swept over; give one value"),
         ("+mlxpy=3", "name a setting, as in \\+mlxpy.use_logger=true"),
     ],
 )
-def test_what_cannot_be_done_with_settings(typed: str, words: str) -> None:
-    with pytest.raises(MlxpyError, match=words):
+def test_what_cannot_be_done_with_settings(typed: str, message: str) -> None:
+    with pytest.raises(MlxpyError, match=message):
         parse_command_line([typed])
 
 

@@ -33,7 +33,7 @@ def source() -> MlxpyConfigSource:
     return MlxpyConfigSource(provider="mlxpy", path="mlxpy://")
 
 
-def test_it_is_where_it_says(source: MlxpyConfigSource) -> None:
+def test_it_is_at_one_place(source: MlxpyConfigSource) -> None:
     assert source.available()
     assert not MlxpyConfigSource(provider="mlxpy", path="mlxpy://elsewhere").available()
 
@@ -107,7 +107,7 @@ def test_a_launcher_takes_the_place_of_hydras(
     assert result.config.array is True
 
 
-# Not for users: Hydra's, a launcher's choice, and what launchers and mlxpy.launch say to jobs.
+# Not for users: Hydra's, the choice of a launcher, and what launchers and mlxpy.launch set for jobs.
 OF_MLXPY = {"_target_", "scheduler", "keep_return_value", "settings_overrides"}
 
 

@@ -1,4 +1,4 @@
-"""``@mlxpy.launch``: what it adds to Hydra, and what it says to mistakes."""
+"""``@mlxpy.launch``: what it adds to Hydra, and how it reports mistakes."""
 
 import pytest
 from conftest import BECOME_NOBODY, Project
@@ -132,7 +132,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize(
-    ("argument", "words"),
+    ("argument", "message"),
     [
         (
             "+mlxpy.logger.parent_dir=x",
@@ -176,14 +176,14 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         ),
     ],
 )
-def test_wrong_settings_are_told_in_one_sentence(program: Project, argument: str, words: str) -> None:
+def test_wrong_settings_end_with_one_sentence(program: Project, argument: str, message: str) -> None:
     done = program.run("main.py", argument, exit_code=1)
-    assert (done.stdout, done.stderr) == ("", words + "\n")
+    assert (done.stdout, done.stderr) == ("", message + "\n")
     assert not (program.path / "logs").exists()
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("logger:\n  nam: x", "mlxpy.yaml, did you mean logger.name?"),
         ("logger: [", "mlxpy.yaml is not valid YAML"),
@@ -192,10 +192,10 @@ def test_wrong_settings_are_told_in_one_sentence(program: Project, argument: str
         ("logger:\n  forced_log_id: x", "wrong value for logger.forced_log_id in"),
     ],
 )
-def test_a_wrong_file_of_settings_is_named(program: Project, text: str, words: str) -> None:
+def test_a_wrong_file_of_settings_is_named(program: Project, text: str, message: str) -> None:
     program.write("configs/mlxpy.yaml", text)
     done = program.run("main.py", exit_code=1)
-    assert words in done.stderr
+    assert message in done.stderr
     assert str(program.path / "configs") in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

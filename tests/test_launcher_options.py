@@ -81,7 +81,7 @@ def test_each_option_says_what_submitit_says(
     written = set(ours.directives) | ({f"--job-name={ours.name}"} if ours.name else set())
     added = directives(theirs) - without
     assert added <= written
-    # What submitit writes by default, too, is written if the user said it.
+    # What submitit writes by default, too, is written if the user set it.
     assert written - added <= without
     for command in options.get("setup", []):
         assert command in theirs.splitlines()
@@ -119,14 +119,14 @@ def test_slurm_does_what_the_options_say(app: Project) -> None:
     shown = subprocess.run(
         ["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True
     ).stdout
-    for words in (
+    for text in (
         "TimeLimit=00:07:00",
         "Partition=high",
         "JobName=a_name",
         "NumCPUs=2",
         "Comment=two words",
     ):
-        assert words in shown
+        assert text in shown
     wait_until(lambda: ended(app))
     output = app.file(1, "log.stdout")
     wait_until(lambda: "to stderr" in output.read_text())
@@ -196,8 +196,8 @@ def test_a_dry_run_makes_nothing(app: Project, cluster: Cluster) -> None:
 
 
 def test_a_dry_run_of_a_sweeper_that_needs_results(app: Project) -> None:
-    words = ["hydra/sweeper=optuna", "lr=interval(0,4)", "hydra.launcher.dry_run=true"]
-    done = app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", *words)
+    arguments = ["hydra/sweeper=optuna", "lr=interval(0,4)", "hydra.launcher.dry_run=true"]
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", *arguments)
     assert "Dry run: 2 jobs" in done.stdout
     assert not (app.path / "logs").exists()
 
@@ -305,7 +305,7 @@ def test_directives_that_cannot_be_resolved(app: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "words"),
+    ("option", "message"),
     [
         ("runs_per_job=0", "runs_per_job=0 is no number of jobs: give 1 or more"),
         ("array_parallelism=-1", "array_parallelism=-1 is no number of jobs: give 1 or more"),
@@ -317,18 +317,18 @@ def test_directives_that_cannot_be_resolved(app: Project) -> None:
         ),
     ],
 )
-def test_wrong_options(app: Project, option: str, words: str) -> None:
+def test_wrong_options(app: Project, option: str, message: str) -> None:
     sign = "+" * option.startswith("+")
     written = f"{sign}hydra.launcher.{option.removeprefix(sign)}"
     done = app.run("main.py", *SLURM, "lr=1", written, exit_code=1)
-    assert done.stderr == f"mlxpy: {words}\n"
+    assert done.stderr == f"mlxpy: {message}\n"
     assert not (app.path / "logs").exists()
 
 
 def test_a_dry_run_whose_reader_leaves(app: Project) -> None:
     dry_run = [sys.executable, "main.py", *SLURM, "lr=range(1000)", "hydra.launcher.dry_run=true"]
-    words = shlex.join(dry_run)
-    command = ["bash", "-c", f"set -o pipefail; {words} | head -n 1"]
+    command_line = shlex.join(dry_run)
+    command = ["bash", "-c", f"set -o pipefail; {command_line} | head -n 1"]
     done = subprocess.run(command, cwd=app.path, capture_output=True, text=True, timeout=120)
     assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
 
@@ -424,10 +424,12 @@ def test_the_decorator_takes_options_of_its_scheduler(project: Project) -> None:
         main()
     """,
     )
-    words = ["+x=1,2", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
-    done = project.run("main.py", *words, "hydra.launcher.n_jobs=2")
+    arguments = ["+x=1,2", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
+    done = project.run("main.py", *arguments, "hydra.launcher.n_jobs=2")
     assert done.stdout == "Ran 2 jobs on this machine: runs 1 to 2.\n"
     assert project.file(2, "log.stdout").read_text() == "2\n"
-    words[-1] = "+mlxpy.scheduler.name=SLURMScheduler"
-    done = project.run("main.py", *words, "hydra.launcher.timeout_min=3", "hydra.launcher.dry_run=true")
+    arguments[-1] = "+mlxpy.scheduler.name=SLURMScheduler"
+    done = project.run(
+        "main.py", *arguments, "hydra.launcher.timeout_min=3", "hydra.launcher.dry_run=true"
+    )
     assert "#SBATCH --time=3\n" in done.stdout

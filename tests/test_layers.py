@@ -221,9 +221,9 @@ def private_uses(code: str) -> list[str]:
             if re.search(rf"\b({'|'.join(OF_HYDRA)})(\.\w+)*\._[a-z]", node.value):
                 found.append(node.value)
         elif isinstance(node, ast.Call):
-            found += [word.arg for word in node.keywords if word.arg and is_private(word.arg)]
+            found += [one.arg for one in node.keywords if one.arg and is_private(one.arg)]
             if ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr"):
-                names = [word.value for word in node.args[1:2] if isinstance(word, ast.Constant)]
+                names = [one.value for one in node.args[1:2] if isinstance(one, ast.Constant)]
                 found += [str(name) for name in names if is_private(str(name))]
     return found
 

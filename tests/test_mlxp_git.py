@@ -38,9 +38,10 @@ def app(repository: GitProject) -> GitProject:
     return repository
 
 
-def said(output: str, word: str) -> list[str]:
-    """Gives what a program printed behind a word, line by line."""
-    return [line.removeprefix(f"{word} ") for line in output.splitlines() if line.startswith(f"{word} ")]
+def printed(output: str, label: str) -> list[str]:
+    """Lists what a program printed after a label, line by line."""
+    start = f"{label} "
+    return [line.removeprefix(start) for line in output.splitlines() if line.startswith(start)]
 
 
 @pytest.mark.smoke
@@ -50,10 +51,10 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
     assert app.state() == before
     commit = app.git("rev-parse", "HEAD")
     copy = app.path / ".workdir" / "project" / commit
-    assert said(done.stdout, "main") == [str(copy / "main.py")]
-    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
-    assert said(done.stdout, "directory") == [str(copy)]
-    assert said(done.stdout, "lr") == ["0.5"]
+    assert printed(done.stdout, "main") == [str(copy / "main.py")]
+    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "directory") == [str(copy)]
+    assert printed(done.stdout, "lr") == ["0.5"]
     assert done.stderr == ""
     info = app.info()
     assert info["work_dir"] == str(copy)
@@ -84,7 +85,7 @@ def test_a_sweep_from_one_copy(app: GitProject) -> None:
     done = app.run("main.py", "-m", GIT, "lr=1,2,3")
     assert done.stderr == "mlxpy: kept as a snapshot: helper.py\n"
     (copy,) = app.copies()
-    assert said(done.stdout, "main") == [str(copy / "main.py")] * 3
+    assert printed(done.stdout, "main") == [str(copy / "main.py")] * 3
     assert app.statuses() == ["COMPLETE"] * 3
     assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2, 3)} == {copy.name}
     assert (app.path / "multirun").exists()  # what Hydra writes of a sweep itself
@@ -103,7 +104,7 @@ def test_the_order_of_the_callbacks_does_not_matter(app: GitProject) -> None:
 
 def test_without_the_logger(app: GitProject) -> None:
     done = app.run("main.py", "hydra/callbacks=mlxp_git")
-    assert said(done.stdout, "directory") == [str(app.copies()[0])]
+    assert printed(done.stdout, "directory") == [str(app.copies()[0])]
     assert len(list(app.path.glob("outputs/*/*/.hydra/config.yaml"))) == 1
     app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "lr=1,2")
     assert len(list(app.path.glob("multirun/*/*/*/.hydra/config.yaml"))) == 2
@@ -124,9 +125,9 @@ def test_outputs_that_the_user_chose_are_where_the_command_was_typed(
 def test_launches_see_changes_made_since(app: GitProject) -> None:
     app.run("main.py", GIT)
     app.write("conf/config.yaml", "lr: 0.2\n")
-    assert said(app.run("main.py", GIT).stdout, "lr") == ["0.2"]
+    assert printed(app.run("main.py", GIT).stdout, "lr") == ["0.2"]
     ignored = app.run("main.py", GIT, "hydra.callbacks.mlxp_git.on_dirty=ignore")
-    assert said(ignored.stdout, "lr") == ["0.1"]
+    assert printed(ignored.stdout, "lr") == ["0.1"]
     assert app.info(3)["version_manager"]["dirty"] is True
 
 
@@ -138,16 +139,16 @@ def test_from_a_subdirectory(app: GitProject) -> None:
     for directory in ("conf", "empty"):
         done = app.run("../main.py", GIT, cwd=app.path / directory)
         (copy,) = app.copies(f"{directory}/.workdir")
-        assert said(done.stdout, "helper") == [str(copy / "helper.py")]
-        assert said(done.stdout, "directory") == [str(copy / directory)]
+        assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
+        assert printed(done.stdout, "directory") == [str(copy / directory)]
         assert (app.path / directory / "logs" / "1").exists()
 
 
 def test_from_outside(app: GitProject, tmp_path: Path) -> None:
     done = app.run(str(app.path / "main.py"), GIT, cwd=tmp_path)
     (copy,) = (path for path in tmp_path.glob(".workdir/project/*") if path.name != ".lock")
-    assert said(done.stdout, "main") == [str(copy / "main.py")]
-    assert said(done.stdout, "directory") == [str(tmp_path)]
+    assert printed(done.stdout, "main") == [str(copy / "main.py")]
+    assert printed(done.stdout, "directory") == [str(tmp_path)]
     assert (tmp_path / "logs" / "1").exists()
 
 
@@ -157,8 +158,8 @@ def test_as_a_module(app: GitProject) -> None:
     app.commit()
     done = app.run("-m", "package.train", GIT)
     (copy,) = app.copies()
-    assert said(done.stdout, "main") == [str(copy / "package" / "train.py")]
-    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "main") == [str(copy / "package" / "train.py")]
+    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
 
 
 def test_with_a_path_into_the_repository(app: GitProject) -> None:
@@ -166,7 +167,7 @@ def test_with_a_path_into_the_repository(app: GitProject) -> None:
     (app.path / "helper.py").rename(app.path / "lib" / "helper.py")
     app.commit()
     done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
-    assert said(done.stdout, "helper") == [str(app.copies()[0] / "lib" / "helper.py")]
+    assert printed(done.stdout, "helper") == [str(app.copies()[0] / "lib" / "helper.py")]
 
 
 @pytest.mark.parametrize("layout", ["src", "lib"])
@@ -188,7 +189,7 @@ def test_with_the_package_installed_editable(app: GitProject, layout: str) -> No
     done = subprocess.run([python, "main.py", GIT], cwd=app.path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (copy,) = app.copies()
-    before, after = said(done.stdout, "tool")  # the program starts twice
+    before, after = printed(done.stdout, "tool")  # the program starts twice
     assert before == str(app.path / layout / "tool" / "__init__.py")
     assert after == str(copy / layout / "tool" / "__init__.py")
     (line,) = (one for one in app.info()["version_manager"]["requirements"] if one.startswith("tool=="))
@@ -200,8 +201,8 @@ def test_through_a_link_to_the_repository(app: GitProject, tmp_path: Path) -> No
     environment = {"PYTHONPATH": str(tmp_path / "link"), "PWD": str(tmp_path / "link")}
     done = app.run(str(tmp_path / "link" / "main.py"), GIT, cwd=tmp_path / "link", env=environment)
     (copy,) = app.copies()
-    assert said(done.stdout, "main") == [str(copy / "main.py")]
-    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "main") == [str(copy / "main.py")]
+    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
 
 
 def test_from_a_linked_working_tree_with_spaces(app: GitProject, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_from_a_linked_working_tree_with_spaces(app: GitProject, tmp_path: Path)
     done = other.run("main.py", GIT)
     assert app.state() == before
     (copy,) = (path for path in other.path.glob(".workdir/other tree/*") if path.name != ".lock")
-    assert said(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
     assert other.info()["version_manager"]["branch"] == "other"
 
 
@@ -223,11 +224,11 @@ def test_config_directories_of_the_command(app: GitProject, tmp_path: Path, abso
     inside = str(app.path / "more") if absolute else "more"
     done = app.run("main.py", GIT, "--config-dir", inside, "+extra@_global_=extra", exit_code=None)
     done = app.run("main.py", GIT, f"--config-dir={inside}", "--config-name", "extra")
-    assert said(done.stdout, "lr") == ["7"]
+    assert printed(done.stdout, "lr") == ["7"]
     Project(tmp_path).write("outside/other.yaml", "lr: 8\n")
     outside = str(tmp_path / "outside") if absolute else "../outside"
     done = app.run("main.py", GIT, "--config-dir", outside, "--config-name", "other")
-    assert said(done.stdout, "lr") == ["8"]
+    assert printed(done.stdout, "lr") == ["8"]
 
 
 def test_programs_that_the_program_starts(app: GitProject) -> None:
@@ -252,7 +253,7 @@ def test_programs_that_the_program_starts(app: GitProject) -> None:
     app.write("main.py", MAIN.replace('print("lr", cfg.lr)', "helper.show()"))
     app.commit()
     done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
-    assert said(done.stdout, "late") == [str(app.copies()[0] / "lib" / "late.py")] * 2
+    assert printed(done.stdout, "late") == [str(app.copies()[0] / "lib" / "late.py")] * 2
 
 
 # What is missing in the copy.
@@ -319,7 +320,7 @@ def test_an_interpreter_that_ignores_its_environment(app: GitProject, option: st
 
 
 @pytest.mark.parametrize(
-    ("option", "words"),
+    ("option", "message"),
     [
         ("on_dirty=stash", "mlxpy: on_dirty=stash is unknown"),
         ("link=[nothing]", "mlxpy: link: there is no nothing in"),
@@ -329,9 +330,9 @@ def test_an_interpreter_that_ignores_its_environment(app: GitProject, option: st
         ("parent_work_dir=/proc/x", "mlxpy: cannot make a copy of the code in /proc/x/project:"),
     ],
 )
-def test_wrong_options(app: GitProject, option: str, words: str) -> None:
+def test_wrong_options(app: GitProject, option: str, message: str) -> None:
     failed = app.run("main.py", GIT, f"hydra.callbacks.mlxp_git.{option}", exit_code=1)
-    assert words in failed.stderr
+    assert message in failed.stderr
     assert failed.stderr.count("\n") == 1
     assert app.run_ids() == []
 
@@ -356,7 +357,7 @@ def test_a_version_manager_of_ones_own(app: GitProject) -> None:
         """,
     )
     done = app.run("main.py", GIT, "hydra.callbacks.mlxp_git.name=helper.Frozen")
-    assert said(done.stdout, "helper") == [str(app.path / ".workdir/frozen/helper.py")]
+    assert printed(done.stdout, "helper") == [str(app.path / ".workdir/frozen/helper.py")]
     assert app.info()["version_manager"] == {"name": "Frozen", "link": []}
 
 
@@ -394,8 +395,8 @@ def test_settings_are_those_of_the_launch(launched: GitProject, ignored: bool) -
         done = launched.run("main.py", *command)
         (copy,) = launched.copies()
         log = launched.file(len(launched.run_ids()), "log.stdout").read_text()
-        assert said(log, "file") == [str(copy / "main.py")], done
-        assert said(log, "settings") == ["[] True"]
+        assert printed(log, "file") == [str(copy / "main.py")], done
+        assert printed(log, "settings") == ["[] True"]
         assert (copy / "configs" / "mlxpy.yaml").exists() is not ignored
         assert launched.yaml(1, "mlxpy")["logger"]["log_streams_to_file"] is True
     assert launched.statuses() == ["COMPLETE"] * 2
@@ -403,7 +404,7 @@ def test_settings_are_those_of_the_launch(launched: GitProject, ignored: bool) -
 
 def test_without_a_logger(launched: GitProject) -> None:
     done = launched.run("main.py", "+mlxpy.use_version_manager=True", "+mlxpy.use_logger=False")
-    assert said(done.stdout, "file") == [str(launched.copies()[0] / "main.py")]
+    assert printed(done.stdout, "file") == [str(launched.copies()[0] / "main.py")]
     assert launched.run_ids() == []
 
 
@@ -416,7 +417,7 @@ def test_help_and_configs_are_shown_without_a_copy(app: GitProject) -> None:
 def test_jobs_on_this_machine(app: GitProject) -> None:
     app.run("main.py", "-m", GIT, "hydra/launcher=mlxp_local", "lr=1,2")
     (copy,) = app.copies()
-    assert said(app.file(2, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
+    assert printed(app.file(2, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
     assert app.info(2)["version_manager"]["requirements"]
     # By hand, without the environment of the command.
     environment = {"PATH": "/usr/bin:/bin"}

@@ -1,7 +1,7 @@
 """What the faces use of Hydra and OmegaConf that is not public, and where their versions differ.
 
-No other module of the faces names any of it: what a new Hydra breaks is mended here. Each part says with
-which versions of Hydra it was seen to work; those of series 1.3 bring OmegaConf 2.3, and 1.4 brings 2.4.
+No other module of the faces names any of it: what a new Hydra breaks is mended here. Each part names the
+versions of Hydra that it was seen with; those of series 1.3 bring OmegaConf 2.3, and 1.4 brings 2.4.
 The smoke tests run all of it.
 """
 
