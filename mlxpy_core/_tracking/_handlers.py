@@ -1,5 +1,7 @@
 """A handler that stands before the program's own, which the program does not notice."""
 
+import functools
+import operator
 import signal
 import sys
 import threading
@@ -21,11 +23,21 @@ class ProgramHandlers:
     Args:
         numbers: the signals.
         before: is called in place of the program's handler.
+        before_interrupt: is called before Python's own handler of SIGINT raises KeyboardInterrupt.
     """
 
-    def __init__(self, numbers: Iterable[int], before: Handler) -> None:
+    def __init__(
+        self, numbers: Iterable[int], before: Handler, before_interrupt: Callable[[int, None], object]
+    ) -> None:
         self._numbers = tuple(numbers)
         self._before = before
+        # Calls one after the other from C: the traceback of KeyboardInterrupt has no frame of ours.
+        self._interrupt: Handler = functools.partial(
+            min,
+            before_interrupt,
+            signal.default_int_handler,
+            key=operator.methodcaller("__call__", signal.SIGINT, None),
+        )
         self._handlers: dict[int, Disposition] = {}
         self._module: Any = sys.modules["_signal"]
         self._set: Callable[[Any, Any], Any] = self._module.signal
@@ -41,8 +53,7 @@ class ProgramHandlers:
             if handler is None:  # not installed from Python, which cannot call it
                 continue
             self._handlers[number] = handler
-            if handler != signal.SIG_IGN:
-                self._set(number, self._before)
+            self._set(number, self._in_place_of(handler))
         self._module.signal, self._module.getsignal = self._set_programs, self._get_programs
 
     def remove(self) -> None:
@@ -51,7 +62,7 @@ class ProgramHandlers:
             return
         handlers, self._handlers = self._handlers, {}
         for number, handler in handlers.items():
-            if self._get(number) == self._before:
+            if self._get(number) == self._in_place_of(handler):
                 self._set(number, handler)
         if self._module.signal == self._set_programs:
             self._module.signal, self._module.getsignal = self._set, self._get
@@ -69,11 +80,15 @@ class ProgramHandlers:
         """Returns the program's handler of a signal."""
         return self._handlers.get(number, signal.SIG_DFL)
 
+    def _in_place_of(self, handler: Any) -> Any:
+        if handler is signal.default_int_handler:
+            return self._interrupt
+        return self._before if callable(handler) or handler == signal.SIG_DFL else handler
+
     def _set_programs(self, number: Any, handler: Any, /) -> Any:
         if number not in self._handlers:
             return self._set(number, handler)
-        takes = callable(handler) or handler == signal.SIG_DFL
-        self._set(number, self._before if takes else handler)  # refuses what is no handler
+        self._set(number, self._in_place_of(handler))  # refuses what is no handler
         earlier, self._handlers[number] = self._handlers[number], handler
         return earlier
 

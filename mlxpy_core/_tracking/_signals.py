@@ -45,7 +45,7 @@ class SignalWatch:
         self._run = run
         self._process_id = os.getpid()
         numbers = (*STOP_SIGNALS, *(WARNING_SIGNALS if in_job else ()))
-        self._program = ProgramHandlers(numbers, self._handle)
+        self._program = ProgramHandlers(numbers, self._handle, self._note_interrupt)
         self._mask: set[int | signal.Signals] = set()
 
     def start(self) -> None:
@@ -78,9 +78,7 @@ class SignalWatch:
             return
         name = signal.Signals(number).name
         handler = self._program.of(number)
-        if handler is signal.default_int_handler:  # raises KeyboardInterrupt at once
-            self._call_handler(number, frame)
-        elif number != signal.SIGINT and self._run.announce_stop(name):
+        if number != signal.SIGINT and self._run.announce_stop(name):
             if callable(handler):
                 self._call_handler(number, frame)
         else:
@@ -89,6 +87,9 @@ class SignalWatch:
                 self._call_handler(number, frame)
             finally:
                 self._run.carry_on()
+
+    def _note_interrupt(self, _number: int, _frame: None) -> None:
+        self._run.note_handled("SIGINT", None)
 
     def _call_handler(self, number: int, frame: FrameType | None) -> None:
         raised: BaseException | None = None

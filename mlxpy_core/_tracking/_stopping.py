@@ -98,7 +98,7 @@ class Stopping:
 
     def note_handled(self, signal_name: str, raised: BaseException | None) -> None:
         """Notes that a handler of the program took a signal, and what it raised."""
-        if hasattr(sys, "ps1") and isinstance(raised, KeyboardInterrupt):
+        if hasattr(sys, "ps1") and signal_name == "SIGINT":
             return  # at a prompt it ends what was typed, not the program
         self._handled = _Handled(signal_name, time.monotonic(), raised)
 
