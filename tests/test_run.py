@@ -20,6 +20,15 @@ SCRIPT = """
 """
 
 
+IN_A_THREAD = """
+import threading
+def in_a_thread(act):
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+in_a_thread"""
+
+
 # As a data loader does with its workers, some of them hardly begun.
 TERMINATED_WORKERS = """
 import multiprocessing
@@ -83,7 +92,22 @@ def test_info_tells_what_happened(project: Project) -> None:
         ("raise KeyboardInterrupt", -signal.SIGINT, "INTERRUPTED"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", -signal.SIGTERM, "INTERRUPTED"),
         ("os.kill(os.getpid(), signal.SIGHUP); time.sleep(9)", -signal.SIGHUP, "INTERRUPTED"),
-        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); os.kill(os.getpid(), 15)", 5, "FAILED"),
+        ("exit(3)", 3, "FAILED"),
+        ("quit()", 0, "COMPLETE"),
+        ("from sys import exit; exit(4)", 4, "FAILED"),
+        ("from sys import exit; exit()", 0, "COMPLETE"),
+        ("raise SystemExit(5)", 5, "FAILED"),
+        ("raise SystemExit", 0, "COMPLETE"),
+        ("def main(): raise SystemExit(main)\nmain()", 1, "FAILED"),
+        ("class Exit(SystemExit): pass\nraise Exit(7)", 7, "FAILED"),
+        ("try: sys.exit(3)\nexcept SystemExit as error: assert error.code == 3", 0, "COMPLETE"),
+        ("import asyncio\nasync def main(): sys.exit(6)\nasyncio.run(main())", 6, "FAILED"),
+        ("import rich.traceback; rich.traceback.install()\n1 / 0", 1, "FAILED"),
+        ("sys.excepthook = lambda *_: None\n1 / 0", 1, "FAILED"),
+        ("import code; code.InteractiveConsole().push('1 / 0')", 0, "COMPLETE"),
+        (f"{IN_A_THREAD}(lambda: 1 / 0)", 0, "COMPLETE"),
+        (f"{IN_A_THREAD}(lambda: sys.exit(4))", 0, "COMPLETE"),
+        ("os._exit(2)", 2, "RUNNING"),
         ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, "RUNNING"),
         ("if os.fork() == 0: sys.exit(4)\nos.wait()", 0, "COMPLETE"),
         (TERMINATED_WORKERS, 0, "COMPLETE"),
@@ -106,6 +130,32 @@ def test_a_with_block_sees_every_ending(project: Project, ending: str, status: s
     project.write("script.py", f"import mlxpy\nwith mlxpy.Logger('logs'):\n    {ending}\n")
     project.run("script.py", exit_code=None)
     assert project.info()["status"] == status
+
+
+def test_a_program_that_is_no_file_ends_with_its_true_status(project: Project) -> None:
+    program = "import mlxpy; mlxpy.Logger('logs'); from sys import exit; exit(4)"
+    project.write("module.py", program)
+    project.run("-m", "module", exit_code=4)
+    project.run("-c", program, exit_code=4)
+    with (project.path / "module.py").open() as file:
+        project.run("-", exit_code=4, stdin=file)
+    assert project.statuses() == ["FAILED"] * 3
+
+
+def test_a_module_that_had_sys_exit_before_has_it_again(project: Project) -> None:
+    project.write(
+        "script.py",
+        """
+        import sys, mlxpy
+        from sys import exit
+        before, code = sys.exit, SystemExit.__dict__["code"]
+        with mlxpy.Logger("logs"):
+            assert SystemExit(3).code == 3
+        assert exit is sys.exit is before
+        assert SystemExit.__dict__["code"] is code
+        """,
+    )
+    project.run("script.py")
 
 
 def test_runs_that_have_ended_leave_nothing_to_be_done_at_exit(project: Project) -> None:
@@ -214,7 +264,7 @@ def test_a_handler_that_was_there_is_called_after_and_may_go_on(project: Project
         """,
     )
     assert project.run("script.py").stdout.split() == ["2", "2"]
-    assert project.info()["status"] == "COMPLETE"
+    assert project.info()["status"] == "INTERRUPTED"  # it ended soon after
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Which process runs a job, and whether it still lives."""
 
+import contextlib
+import hashlib
 import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -15,6 +17,8 @@ from ._directory import RunDirectory
 
 _PROC = Path("/proc")
 _NOTE = "process.yaml"
+# The one of a machine itself, not of a container; its number is a constant of Linux.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 def describe_process(pid: int | None = None) -> dict[str, Any]:
@@ -32,6 +36,7 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
         "process_namespace": _process_namespace(),
         "boot_id": _boot_id(),
         "process_start": _start_ticks(pid),
+        "network_cards": _network_cards(),
     }
 
 
@@ -50,39 +55,60 @@ def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
 
 
 def lives_here(process: dict[str, Any]) -> bool:
-    """Tells whether a described process is known to be alive on this machine.
+    """Returns whether a described process is known to be alive on this machine.
 
     False also where that cannot be known: another host, another container, a system without ``/proc``.
     """
-    return _can_be_looked_up(process) and _is_there(process)
+    return _is_alive(process) is True
 
 
 def died_here(process: dict[str, Any]) -> bool:
-    """Tells whether a described process ran on this machine and is known to have ended."""
-    if not (
-        _is_described(process) and _same(process, host=socket.gethostname(), machine_id=_machine_id())
-    ):
-        return False
-    if not _same(process, boot_id=_boot_id()):
-        return True
-    return _can_be_looked_up(process) and not _is_there(process)
+    """Returns whether a described process ran on this machine and is known to have ended."""
+    return _is_alive(process) is False or _was_ended_by_a_reboot(process)
 
 
-def _is_described(process: dict[str, Any]) -> bool:
-    return all(process.get(key) is not None for key in ("process_id", "process_start", "boot_id"))
+def _is_alive(process: dict[str, Any]) -> bool | None:
+    """Returns whether a process of this boot and this process namespace is alive; None if unknown.
 
-
-def _can_be_looked_up(process: dict[str, Any]) -> bool:
+    Boot and namespace tell machines and containers apart: names and machine ids need not.
+    """
+    pid, start = process.get("process_id"), process.get("process_start")
     own = {"boot_id": _boot_id(), "process_namespace": _process_namespace()}
-    return _is_described(process) and _same(process, **own)
+    if not _is_process_id(pid) or start is None or not _same(process, **own):
+        return None
+    if _proc_is_of_this_namespace() and (seen := _read_stat(pid)):
+        return seen == (start, True)
+    try:  # mounted with hidepid, /proc shows no process of another user
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return None  # its number is in use, by it or by a later process
+
+
+def _was_ended_by_a_reboot(process: dict[str, Any]) -> bool:
+    """Returns whether this very machine has been started again since a process was described.
+
+    Two machines may have one name and one machine id: clones, and containers of one image. Containers
+    are never believed, and machines only where their network cards are the same.
+    """
+    own = {"host": socket.gethostname(), "machine_id": _machine_id()}
+    namespaces = {process.get("process_namespace"), _process_namespace()}
+    if namespaces != {_FIRST_NAMESPACE} or not _same(process, **own):
+        return False
+    if "network_cards" in process and not _same(process, network_cards=_network_cards()):
+        return False  # descriptions of earlier versions do not have them
+    boots = (process.get("boot_id"), _boot_id())
+    return None not in boots and boots[0] != boots[1]
+
+
+def _is_process_id(pid: object) -> TypeGuard[int]:
+    return isinstance(pid, int) and 0 < pid < 2**31  # others mean groups, or all processes
 
 
 def _same(process: dict[str, Any], **own: str | None) -> bool:
-    return all(process.get(key) == value for key, value in own.items())
-
-
-def _is_there(process: dict[str, Any]) -> bool:
-    return bool(_start_ticks(process["process_id"]) == process["process_start"])
+    return all(value is not None and process.get(key) == value for key, value in own.items())
 
 
 def _machine_id() -> str | None:
@@ -116,11 +142,43 @@ def _boot_id() -> str | None:
         return None
 
 
+def _network_cards() -> str | None:
+    """Returns a digest of the addresses of this machine's network cards; None if it has none.
+
+    Containers have no card of their own, and a clone's differ.
+    """
+    addresses = []
+    for card in Path("/sys/class/net").glob("*/device"):
+        with contextlib.suppress(OSError):
+            addresses.append((card.parent / "address").read_text().strip())
+    if not addresses:
+        return None
+    return hashlib.sha256(" ".join(sorted(addresses)).encode()).hexdigest()[:16]
+
+
+def _proc_is_of_this_namespace() -> bool:
+    # In a process namespace that did not mount its own, /proc shows the one outside, and its numbers.
+    try:
+        return os.readlink(_PROC / "self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def _start_ticks(pid: int) -> int | None:
+    """Returns when a living process started, in clock ticks after the boot; None if it is not seen."""
+    if pid == os.getpid():
+        seen = _read_stat("self")
+    else:
+        seen = _read_stat(pid) if _proc_is_of_this_namespace() else None
+    return seen[0] if seen and seen[1] else None
+
+
+def _read_stat(pid: int | str) -> tuple[int, bool] | None:
+    """Returns when a process started, and whether it has not ended yet; None if it is not seen."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
     # Field 22 of proc(5); the command in field 2 may hold spaces and parentheses itself.
     state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else int(fields[18])
+    return int(fields[18]), state not in "ZX"

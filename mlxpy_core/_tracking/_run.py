@@ -229,14 +229,9 @@ class Run:
         if self._ended or not self.belongs_here:
             return
         self.metrics.close()
-        status = status_of(error)
-        ended_by_exception = isinstance(error, Exception)
-        stopping = self.stopping
-        if (stopping.interrupted or stopping.heard) and not ended_by_exception:
-            status = Status.INTERRUPTED
-        if isinstance(error, KeyboardInterrupt):
-            stopping.signal = stopping.signal or "SIGINT"
-        set_status(self.info, status, error, stopping.signal)
+        signal = self.stopping.signal_that_ended(error)
+        status = Status.INTERRUPTED if signal else status_of(error)
+        set_status(self.info, status, error, signal)
         self._list_requirements()
         self._ending = True
         try:
