@@ -17,7 +17,7 @@ from ._errors import (
 )
 from ._info import Launch, Status, relative_to_launch
 from ._logger import Logger, get_logger
-from ._process import rank_of_this_process
+from ._ranks import rank_of_this_process
 from ._run import Run, current_run
 from ._versioning import Version, VersionManager
 from ._yaml import dump_yaml, load_yaml

@@ -22,7 +22,7 @@ from ._history import measure_ranks
 from ._info import Launch, relative_to_launch
 from ._names import check_unlinked
 from ._placement import place_run
-from ._process import rank_of_this_process
+from ._ranks import rank_of_this_process
 from ._run import Run, current_run
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]

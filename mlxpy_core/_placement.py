@@ -17,13 +17,8 @@ from pathlib import Path
 from ._directories import RunDirectory, is_run_name, make_run_directory, take_run_directory
 from ._errors import MlxpyError
 from ._files import write_whole
-from ._process import (
-    describe_process,
-    processes_of_this_run,
-    rank_of_this_process,
-    start_of_parent,
-    started_by_srun,
-)
+from ._process import describe_process, start_of_parent
+from ._ranks import processes_of_this_run, rank_of_this_process, started_by_srun
 
 # Where the next run of this process is to be: set by whoever starts the program as that run.
 RUN_DIRECTORY_VARIABLE = "MLXPY_RUN_DIRECTORY"

@@ -27,7 +27,8 @@ from ._info import (
 )
 from ._metrics import MetricsWriter, keys_of_rank, metrics_of_rank
 from ._plugins import call_plugins
-from ._process import died_here, lives_here, processes_of_this_run
+from ._process import died_here, lives_here
+from ._ranks import processes_of_this_run
 from ._signals import SignalWatch
 from ._streams import StreamCopies
 from ._summary import Stamp, stamp_of, write_summary
