@@ -17,7 +17,6 @@ from ._errors import (
 )
 from ._info import Launch, Status, relative_to_launch
 from ._logger import Logger, get_logger
-from ._ranks import rank_of_this_process
 from ._run import Run, current_run
 from ._versioning import Version, VersionManager
 from ._yaml import dump_yaml, load_yaml
@@ -55,7 +54,6 @@ __all__ = [
     "is_run_name",
     "load_yaml",
     "plain_config",
-    "rank_of_this_process",
     "relative_to_launch",
     "take_run_directory",
 ]

@@ -22,7 +22,7 @@ from ._history import measure_ranks
 from ._info import Launch, relative_to_launch
 from ._names import check_unlinked
 from ._placement import place_run
-from ._ranks import rank_of_this_process
+from ._ranks import tell_children
 from ._run import Run, current_run
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
@@ -321,12 +321,15 @@ def _start_own_run(
         "forced_log_id": forced_log_id,
         "log_streams_to_file": log_streams_to_file,
     }
-    return Run.start(
-        place_run(parent, forced_log_id),
+    place = place_run(parent, forced_log_id)
+    run = Run.start(
+        place.directory,
         launch=launch,
         config=plain,
         settings={"logger": settings, "use_logger": True},
         log_streams_to_file=log_streams_to_file,
         standalone=True,
-        rank=rank_of_this_process(),
+        rank=place.rank,
     )
+    tell_children(place.directory, place.rank, place.number)
+    return run

@@ -28,7 +28,7 @@ from ._info import (
 from ._metrics import MetricsWriter, keys_of_rank, metrics_of_rank
 from ._plugins import call_plugins
 from ._process import died_here, lives_here
-from ._ranks import processes_of_this_run
+from ._ranks import processes_of_this_run, stop_telling_children
 from ._signals import SignalWatch
 from ._streams import StreamCopies
 from ._summary import Stamp, stamp_of, write_summary
@@ -233,6 +233,7 @@ class Run:
         self._ended = True
         self._signals.stop()
         self._exit.stop()
+        stop_telling_children()
         if error and not self.standalone and (sentence := missing_in_copy(error)):
             print(f"mlxpy: {sentence}", file=sys.stderr)
         call_plugins("mlxpy_run_ended", run=self)

@@ -19,14 +19,13 @@ from mlxpy_core import (
     Logger,
     MlxpyError,
     Run,
-    RunDirectory,
     current_run,
     plain_config,
-    rank_of_this_process,
     relative_to_launch,
 )
 from mlxpy_core._outcome import Outcome, keep_outcome
-from mlxpy_core._placement import place_run
+from mlxpy_core._placement import Place, place_run, was_joined_by_children, was_started_again
+from mlxpy_core._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 
 from ._exits import report_exits
 from ._outputs import (
@@ -38,6 +37,7 @@ from ._outputs import (
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
+from ._rank_sweeper import follow_job, job_of_sweep
 from ._sweep_configs import compose_once
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
@@ -64,6 +64,7 @@ class MlxpLogger(Callback):
         log_streams_to_file: bool = False,
         use_run_dir: bool = True,
         name: str = "DefaultLogger",
+        ranks: str | bool = "auto",
         keep_return_value: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -74,9 +75,11 @@ class MlxpLogger(Callback):
         self._log_streams_to_file = log_streams_to_file
         self._use_run_dir = use_run_dir
         self._logger_name = name
+        self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
-        self._taken: RunDirectory | None = None
+        self._taken: Place | None = None
+        self._ranks_before: dict[str, str] = {}
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,7 +92,7 @@ class MlxpLogger(Callback):
         if self._use_run_dir and has_default_output(config.hydra.run):
             self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.run.dir = str(self._taken.path)
+                config.hydra.run.dir = str(self._taken.directory.path)
         write_run_where_typed(config, self._launch)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -100,6 +103,8 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
+        if (again := self._started_again()) and again.job:
+            follow_job(config, again.job)
         in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
         if in_run_directories:
             override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
@@ -108,6 +113,7 @@ class MlxpLogger(Callback):
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
+        self._ranks_before = ranks_set()
         try:
             self._start_run(config)
         except MlxpyError as error:
@@ -120,21 +126,24 @@ class MlxpLogger(Callback):
         """Ends the job's run by how the task ended."""
         returned = job_return._return_value
         error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
-        if self._keep_return_value and rank_of_this_process() == 0:
+        if self._keep_return_value:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
         _end_run(error)
+        if not OmegaConf.is_missing(config.hydra.job, "num"):
+            self._part_from_ranks()
 
     def _start_run(self, config: DictConfig) -> None:
-        directory, self._taken = self._taken or self._take(), None
+        place, self._taken = self._taken or self._take(), None
         logger_class = find_logger_class(self._logger_name)
         run = Run.start(
-            directory,
+            place.directory,
             launch=replace(self._launch, overrides=typed_overrides(config)),
             config=plain_config(task_config(config)),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
-            rank=rank_of_this_process(),
+            rank=place.rank,
         )
+        tell_children(place.directory, place.rank, place.number, job_of_sweep(config))
         try:
             logger_class(run=run)
         except BaseException as error:
@@ -150,11 +159,25 @@ class MlxpLogger(Callback):
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 
-    def _take(self) -> RunDirectory:
+    def _take(self) -> Place:
         try:
-            return place_run(self._parent_log_dir, self._forced_log_id)
+            return place_run(self._parent_log_dir, self._forced_log_id, self._ranks)
         except MlxpyError as error:
             stop(str(error))
+
+    def _started_again(self) -> ParentRun | None:
+        try:
+            return was_started_again(self._ranks)
+        except MlxpyError as error:
+            stop(str(error))
+
+    def _part_from_ranks(self) -> None:
+        """Has the sweep's next job start ranks of its own: those of this job end with it."""
+        if was_joined_by_children(self._parent_log_dir):
+            set_ranks_back(self._ranks_before)
+            distributed = sys.modules.get("torch.distributed")
+            if distributed and distributed.is_available() and distributed.is_initialized():
+                distributed.destroy_process_group()
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
@@ -170,7 +193,7 @@ class MlxpLogger(Callback):
             return "???"  # the sweep's own config, of no job
         if self._taken is None:
             self._taken = self._take()
-        return str(self._taken.path)
+        return str(self._taken.directory.path)
 
 
 def find_logger_class(name: str) -> type[Logger]:
@@ -204,7 +227,7 @@ def _end_run(error: BaseException | None) -> None:
 
 def _keep_outcome(outcome: Outcome) -> None:
     run = current_run()
-    if run:
+    if run and run.rank == 0:
         try:
             keep_outcome(run.directory, outcome)
         except Exception as error:  # pickling runs the code of the user's classes

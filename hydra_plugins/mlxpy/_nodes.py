@@ -19,6 +19,8 @@ class MlxpLoggerNode:
     use_run_dir: bool = True
     # The logger's class: DefaultLogger or a dotted path.
     name: str = "DefaultLogger"
+    # auto: processes that were started together are one run. off: each is a run of its own.
+    ranks: str = "auto"
     # Whether what the task returns is kept for the launcher that waits for it.
     keep_return_value: bool = False
 

@@ -12,6 +12,7 @@ from mlxpy_core._directories import RunDirectory
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._info import Status, read_status
 from mlxpy_core._process import note_process
+from mlxpy_core._ranks import without_other_ranks
 
 from ._scheduler import Scheduler
 
@@ -69,7 +70,7 @@ class LocalScheduler(Scheduler):
     def _run(self, job_id: str, script: Path) -> int:
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
             return 128 + signal.SIGTERM
-        environment = {**os.environ, self.job_variable: job_id}
+        environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
         stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
         with open(stdout, "ab") as out, open(stderr, "ab") as err:
             process = subprocess.Popen(
