@@ -61,10 +61,10 @@ def grid_engine(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def torch(session: nox.Session) -> None:
-    """Runs the tests with torch and JAX, which are installed into this environment."""
-    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax")
-    files = ["tests/test_metrics.py", "tests/test_artifacts.py", "tests/test_ranks.py"]
-    run_module(session, "pytest", "-q", *files, "-k", "torch or jax", *session.posargs)
+    """Runs the tests with torch, Lightning and JAX, which are installed into this environment."""
+    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax", "lightning")
+    files = [f"tests/test_{name}.py" for name in ("metrics", "artifacts", "ranks", "started_again")]
+    run_module(session, "pytest", "-q", *files, "-k", "torch or jax or lightning", *session.posargs)
 
 
 @nox.session

@@ -96,7 +96,8 @@ class Use:
                 self._reader.refresh()
                 assert len(self._reader.search(QUERY)["train.loss"]) or not day
         self._work_off(waiting)
-        with mock.patch.dict(os.environ, {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": str(day)}):
+        ranks = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": str(day), "MASTER_PORT": "1"}
+        with mock.patch.dict(os.environ, ranks):
             for _ in range(TOGETHER):
                 self._make()
         self._continue_killed()

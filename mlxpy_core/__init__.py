@@ -12,10 +12,11 @@ from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
 from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
 from ._runs._launch import Launch, relative_to_launch
-from ._runs._ranks import rank_of_this_process
+from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 from ._runs._status import Status
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
+from ._tracking._placement import was_joined_by_children, was_started_again
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -60,6 +61,7 @@ __all__ = [
     "Logger",
     "MlxpyError",
     "Outcome",
+    "ParentRun",
     "QueryError",
     "Reader",
     "Run",
@@ -94,7 +96,7 @@ __all__ = [
     "original_place",
     "plain_config",
     "print_plan",
-    "rank_of_this_process",
+    "ranks_set",
     "reconcile",
     "record_launch",
     "recorded_launch",
@@ -102,10 +104,14 @@ __all__ = [
     "restart",
     "run_names",
     "runs_from_copy",
+    "set_ranks_back",
     "submit_jobs",
     "take_run",
     "take_run_directory",
+    "tell_children",
     "wait_for_runs",
+    "was_joined_by_children",
+    "was_started_again",
 ]
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.

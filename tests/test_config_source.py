@@ -93,6 +93,7 @@ def test_the_node_is_typed_and_has_a_key_of_its_own(source: MlxpyConfigSource) -
         "log_streams_to_file": False,
         "use_run_dir": True,
         "name": "DefaultLogger",
+        "ranks": "auto",
         "keep_return_value": False,
     }
 

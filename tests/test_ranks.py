@@ -179,6 +179,15 @@ SLOW = """
 """
 
 
+LATE = """
+    import os, sys, mlxpy
+    logger = mlxpy.Logger("logs")
+    logger.log_metrics({"rank": int(os.environ["RANK"])}, "train")
+    print("running", flush=True)
+    sys.stdin.readline()
+"""
+
+
 def test_a_second_launch_with_the_same_address_waits_for_its_own_rank_0(ranks: Ranks) -> None:
     ranks.write("slow.py", SLOW)
     for log_id in (1, 2):
@@ -203,16 +212,20 @@ def test_two_launches_at_once_are_two_runs(ranks: Ranks) -> None:
 def test_hosts_that_call_themselves_localhost_are_not_together(ranks: Ranks) -> None:
     if not shutil.which("unshare") or subprocess.run(["unshare", "--uts", "true"]).returncode:
         pytest.skip("no second host's name can be had on this machine")
-    ranks.run(*ranks.agent("logger.py", size=2))
-    other = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
-    other |= {"TORCHELASTIC_RUN_ID": "none", "MLXPY_PATIENCE_S": "0.1", **dict(os.environ)}
-    # The parent, this process, is older than the word of rank 0.
-    command = ["unshare", "--uts", "sh", "-c", "hostname elsewhere; exec $0 logger.py", sys.executable]
-    done = subprocess.run(command, cwd=ranks.path, env=other, capture_output=True, text=True)
-    assert "rank 0 has not started" in done.stderr
-    done = subprocess.run([*command[-1:], "logger.py"], cwd=ranks.path, env=other)
-    assert done.returncode == 0
-    assert len(ranks.rows(1)) == 200
+    ranks.write("late.py", LATE)
+    variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    with ranks.start("late.py", stdin=subprocess.PIPE, env={**variables, "RANK": "0"}) as rank_0:
+        assert rank_0.stdout.readline() == "running\n"
+        other = {**os.environ, **variables, "RANK": "1", "MLXPY_PATIENCE_S": "0.1"}
+        command = ["sh", "-c", "hostname elsewhere; exec $0 late.py", sys.executable]
+        options = {"cwd": ranks.path, "env": other, "text": True}
+        done = subprocess.run(["unshare", "--uts", *command], capture_output=True, **options)
+        assert "rank 0 has not started" in done.stderr
+        done = subprocess.run([sys.executable, "late.py"], input="\n", **options)
+        assert done.returncode == 0
+        rank_0.communicate("\n", timeout=60)
+    assert ranks.run_ids() == [1]
+    assert [ranks.rows(rank) for rank in (0, 1)] == [[{"rank": 0}], [{"rank": 1}]]
 
 
 def test_rank_0_dies_before_it_takes_a_directory(ranks: Ranks) -> None:

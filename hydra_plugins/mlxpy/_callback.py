@@ -17,15 +17,20 @@ from mlxpy_core import (
     Logger,
     MlxpyError,
     Outcome,
+    ParentRun,
     Run,
     current_run,
     keep_outcome,
     launch_of_this_process,
     load_class,
     plain_config,
-    rank_of_this_process,
+    ranks_set,
     relative_to_launch,
+    set_ranks_back,
     take_run,
+    tell_children,
+    was_joined_by_children,
+    was_started_again,
 )
 
 from ._composing._sweep_configs import compose_once
@@ -40,6 +45,7 @@ from ._outputs import (
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
+from ._rank_sweeper import follow_job, job_of_sweep
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
@@ -51,6 +57,9 @@ class MlxpLogger(Callback):
     `_nodes.MlxpLoggerNode`, and `settings`: what a run's mlxpy.yaml holds besides the logger's settings.
     """
 
+    # Of what version 0.1 has pickled for jobs of submitit.
+    _ranks: str = MlxpLoggerNode.ranks
+
     def __init__(
         self,
         parent_log_dir: str = MlxpLoggerNode.parent_log_dir,
@@ -58,6 +67,7 @@ class MlxpLogger(Callback):
         log_streams_to_file: bool = MlxpLoggerNode.log_streams_to_file,
         use_run_dir: bool = MlxpLoggerNode.use_run_dir,
         name: str = MlxpLoggerNode.name,
+        ranks: str | bool = MlxpLoggerNode.ranks,
         keep_return_value: bool = MlxpLoggerNode.keep_return_value,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -68,13 +78,15 @@ class MlxpLogger(Callback):
         self._log_streams_to_file = log_streams_to_file
         self._use_run_dir = use_run_dir
         self._logger_name = name
+        self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
+        self._ranks_before: dict[str, str] = {}
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"_ranks_before": {}, **state})
         self._attach()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -94,6 +106,13 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
+        if again := self._started_again():
+            if again.job is None:
+                stop(
+                    f"this was started as another rank of {again.directory}, and the overrides of that job "
+                    "are too long to be told: put them into a config file"
+                )
+            follow_job(config, again.job)
         in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
         if in_run_directories:
             override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
@@ -102,6 +121,7 @@ class MlxpLogger(Callback):
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
+        self._ranks_before = ranks_set()
         try:
             self._start_run(config)
         except MlxpyError as error:
@@ -114,9 +134,11 @@ class MlxpLogger(Callback):
         """Ends the job's run by how the task ended."""
         returned = returned_or_raised(job_return)
         error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
-        if self._keep_return_value and rank_of_this_process() == 0:
+        if self._keep_return_value:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
         _end_run(error)
+        if not OmegaConf.is_missing(config.hydra.job, "num"):
+            self._part_from_ranks()
 
     def _start_run(self, config: DictConfig) -> None:
         attempt, self._taken = self._taken or self._take(), None
@@ -128,6 +150,7 @@ class MlxpLogger(Callback):
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
         )
+        tell_children(attempt.directory, attempt.rank, attempt.number, job_of_sweep(config))
         try:
             logger_class(run=run)
         except BaseException as error:
@@ -145,9 +168,23 @@ class MlxpLogger(Callback):
 
     def _take(self) -> Attempt:
         try:
-            return take_run(self._parent_log_dir, self._forced_log_id)
+            return take_run(self._parent_log_dir, self._forced_log_id, self._ranks)
         except MlxpyError as error:
             stop(str(error))
+
+    def _started_again(self) -> ParentRun | None:
+        try:
+            return was_started_again(self._ranks)
+        except MlxpyError as error:
+            stop(str(error))
+
+    def _part_from_ranks(self) -> None:
+        """Has the sweep's next job start ranks of its own: those of this job end with it."""
+        if was_joined_by_children(self._parent_log_dir):
+            set_ranks_back(self._ranks_before)
+            distributed = sys.modules.get("torch.distributed")
+            if distributed and distributed.is_available() and distributed.is_initialized():
+                distributed.destroy_process_group()
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
@@ -186,7 +223,7 @@ def _end_run(error: BaseException | None) -> None:
 
 def _keep_outcome(outcome: Outcome) -> None:
     run = current_run()
-    if run:
+    if run and run.rank == 0:
         try:
             keep_outcome(run.directory, outcome)
         except Exception as error:  # pickling runs the code of the user's classes

@@ -22,6 +22,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, Node, OmegaConf
 
 try:
@@ -119,6 +120,13 @@ def report_exits(report: Callable[[BaseException], None]) -> None:
 # 1.4.0rc3.
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def basic_launcher() -> Launcher:
+    """Makes Hydra's launcher that runs jobs in this process. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    return BasicLauncher()
 
 
 class LoadSweepConfig(Protocol):

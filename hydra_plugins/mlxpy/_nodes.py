@@ -28,6 +28,8 @@ class MlxpLoggerNode(LoggerSettings):
     _target_: str = "hydra_plugins.mlxpy._callback.MlxpLogger"
     # Whether Hydra's own output directory of a job is its run directory.
     use_run_dir: bool = True
+    # auto: processes that were started together are one run. off: each is a run of its own.
+    ranks: str = "auto"
     # Whether what the task returns is kept for the launcher that waits for it.
     keep_return_value: bool = False
 

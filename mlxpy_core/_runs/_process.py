@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -17,6 +18,8 @@ from ._directory import RunDirectory
 
 _PROC = Path("/proc")
 _NOTE = "process.yaml"
+# What tells a process from all others of all times.
+_IDENTITY = ("host", "machine_id", "process_id", "process_namespace", "boot_id", "process_start")
 # The one of a machine itself, not of a container; its number is a constant of Linux.
 _FIRST_NAMESPACE = "pid:[4026531836]"
 
@@ -125,14 +128,39 @@ def _process_namespace() -> str | None:
         return None
 
 
-def start_of_parent() -> float:
-    """Gives the time at which this process's parent started, in seconds since 1970; 0 if unknown."""
-    ticks = _start_ticks(os.getppid())
+def is_same_process(process: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tells whether two descriptions are of one process."""
+    return all(process.get(key) == other.get(key) for key in _IDENTITY)
+
+
+def ancestors() -> Iterator[int]:
+    """Lists the ids of this process's parent, its parent, and so on, as far as the system shows them."""
+    pid: int | None = os.getppid()
+    while pid:
+        yield pid
+        pid = _parent_of(pid)
+
+
+def start_environment(pid: int) -> dict[str, str] | None:
+    """Returns the variables that a process was started with, whatever it has set since.
+
+    None where that cannot be read: another user's process, a system without ``/proc``.
+    """
+    try:
+        text = os.fsdecode((_PROC / str(pid) / "environ").read_bytes())
+    except OSError:
+        return None
+    return dict(entry.partition("=")[::2] for entry in text.split("\0") if "=" in entry)
+
+
+def start_time(pid: int) -> float:
+    """Returns the time by which a process had started, in seconds since 1970; 0 if unknown."""
+    ticks = _start_ticks(pid)
     if ticks is None:
         return 0
     # The kernel's own btime is in whole seconds, and two launches may be closer together.
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
+    return boot + (ticks + 1) / os.sysconf("SC_CLK_TCK")  # they are rounded down
 
 
 def _boot_id() -> str | None:
@@ -165,12 +193,23 @@ def _proc_is_of_this_namespace() -> bool:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Returns when a living process started, in clock ticks after the boot; None if it is not seen."""
-    if pid == os.getpid():
-        seen = _read_stat("self")
-    else:
-        seen = _read_stat(pid) if _proc_is_of_this_namespace() else None
-    return seen[0] if seen and seen[1] else None
+    state, *fields = _stat(pid)
+    return None if state in "ZX" else int(fields[18])  # field 22 of proc(5)
+
+
+def _parent_of(pid: int) -> int | None:
+    state, *fields = _stat(pid)
+    return None if state in "ZX" else int(fields[0])
+
+
+def _stat(pid: int) -> list[str]:
+    """Returns the fields of a process's state from the third on; that of a process that is gone is X."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return ["X"]
+    # The command in field 2 may hold spaces and parentheses itself.
+    return stat.rpartition(")")[2].split()
 
 
 def _read_stat(pid: int | str) -> tuple[int, bool] | None:

@@ -1,32 +1,432 @@
-"""Which of several processes that were started together as one run this process is."""
+"""Which of several processes of one run this one is, if it is one of several.
 
+A process is one of several ranks of a run only if something started them together for this program. What
+counts is the environment that it was started with, not what it has set since:
+
+============================================================  =====================================
+started with                                                  what it is
+============================================================  =====================================
+RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT                    a rank of torchrun, or started by hand
+OMPI_COMM_WORLD_RANK and _SIZE; PMI_RANK, PMI_SIZE;           a rank of mpirun
+PMIX_RANK, PMIX_NAMESPACE
+SLURM_PROCID, SLURM_STEP_NUM_TASKS                            a rank of srun
+LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT   a rank, as Lightning starts them
+the command of a run whose process is an ancestor, and the    that rank of that very run: a program
+RANK or LOCAL_RANK of another rank than that process has      that starts itself again
+only what a run above it was started with, too                no rank: another program that inherits
+numbers that are none, a rank beyond the size, no address     no rank
+============================================================  =====================================
+
+Ranks of one launch may run several programs one after the other, and each task of an srun may run a
+program of its own. So a rank joins rank 0's run only if both run the same program with the same
+arguments (`_placement`). ``MLXPY_RANKS=off`` makes each process a run of its own.
+"""
+
+import functools
+import hashlib
+import json
 import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-# https://docs.pytorch.org/docs/stable/elastic/run.html, https://slurm.schedmd.com/srun.html
-_RANK_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
+from mlxpy_core._errors import MlxpyError
+
+from ._directory import RunDirectory
+from ._process import ancestors, describe_process, is_same_process, start_environment
+
+SWITCH = "MLXPY_RANKS"
+# Set by the process of a run, for the processes that it starts.
+_RUN_VARIABLE = "MLXPY_RUN"
+# https://docs.pytorch.org/docs/stable/elastic/run.html,
+# lightning/fabric/strategies/launchers/subprocess_script.py
+_TORCH = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK",
+    "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+_MEETING = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
+# https://slurm.schedmd.com/srun.html
+_STEP = (
+    "SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID",
+    "SLURM_STEP_LAUNCHER_PORT",
+)  # fmt: skip
+# https://docs.open-mpi.org/en/main/tuning-apps/environment-var.html; the last is random for each mpirun.
+_OPEN_MPI = ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")
+_ALL = (
+    *_TORCH, *_STEP, *_OPEN_MPI, "TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+    "PMI_RANK", "PMI_SIZE", "PMI_JOBID", "PMIX_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
+)  # fmt: skip
+# What launchers add to the arguments of each rank: Lightning's for Hydra, torch.distributed.launch's.
+_ADDED = re.compile(r"[+~]*hydra[./]\w.*|--local[-_]rank=\d+")
+_LOCAL_RANK = re.compile(r"--local[-_]rank=\d+")
+# As they were typed, where the program has not changed them before it imported this.
+_ARGUMENTS = tuple(sys.argv[1:])
+# The program that a worker of joblib runs parts of: its main module is joblib's.
+_PROGRAM = os.path.realpath(sys.argv[0]) if sys.argv and sys.argv[0] else ""
+# Longer descriptions of a job do not fit into an environment.
+_MOST_CHARACTERS = 60_000
 
 
-def rank_of_this_process() -> int:
-    """Gives the number of this process among those that ``srun`` or ``torchrun`` started together."""
-    return _rank_and_size()[0]
+@dataclass(frozen=True)
+class Claim:
+    """What the environment says of this process among others.
+
+    Attributes:
+        rank: its number.
+        size: how many they are; 0 where that is not said.
+        launcher: what started them: ``torchrun``, ``mpirun``, ``srun``, or ``hand``.
+        variables: the variables that say so, with their values.
+        group: what the processes of one launch have in common.
+    """
+
+    rank: int
+    size: int
+    launcher: str
+    variables: dict[str, str]
+    group: tuple[str, ...]
+
+    @property
+    def launch_has_name(self) -> bool:
+        """Whether no other launch ever has the same `group`."""
+        return self.launcher == "srun" or (
+            self.launcher == "mpirun" and "PMI_RANK" not in self.variables
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Says which variables are believed."""
+        said = " and ".join(f"{name}={value}" for name, value in self.variables.items())
+        return f"{said} in the environment"
+
+
+@dataclass(frozen=True)
+class ParentRun:
+    """The run of the process that has started this one, perhaps by way of others.
+
+    Attributes:
+        directory: where it lies.
+        number: which run of that process it was, from 0.
+        rank: which rank of the run that process was.
+        process: that process, as `describe_process` describes it.
+        programs: the main file of its program, and the file that its arguments name.
+        commands: its arguments, as typed and as changed since: how many, and their digest.
+        variables: those of a launcher that it was started with.
+        job: the number and the overrides of its job in a sweep; None of a single one.
+    """
+
+    directory: str
+    number: int
+    rank: int
+    process: dict[str, Any]
+    programs: list[str]
+    commands: list[tuple[int, str]]
+    variables: dict[str, str]
+    job: dict[str, Any] | None = None
+
+
+def ranks_count(option: str = "auto") -> bool:
+    """Tells whether ranks are told apart at all.
+
+    Args:
+        option: what the settings say: ``auto`` or ``off``.
+
+    Raises:
+        MlxpyError: the settings or the environment say something else.
+    """
+    on = True
+    for name, value in (("ranks", option), (SWITCH, os.environ.get(SWITCH, "auto"))):
+        if value.lower() not in ("auto", "", "off", "false"):  # YAML reads off as false
+            raise MlxpyError(f"{name}={value!r} is neither auto nor off")
+        on = on and value.lower() in ("auto", "")
+    return on
+
+
+def claim_of_this_process() -> Claim | None:
+    """Returns what this process is among those that were started together; None if it was not."""
+    environment = _environment()
+    if _is_forked_or_spawned():
+        claim = next(iter(_claims(os.environ)), None)
+        inherited = claim is None or any(
+            environment.get(name) == claim.variables[name] for name in list(claim.variables)[:1]
+        )
+        # Siblings are told apart from those of other parents by their parent.
+        parent = str(sorted(describe_process(os.getppid()).items()))
+        return None if inherited or not claim else replace(claim, group=(*claim.group, parent))
+    claims = _claims(environment)
+    if parent_run := run_of_ancestor():
+        inherited_claims = _claims(parent_run.variables)
+        claims = [claim for claim in claims if claim not in inherited_claims]
+    return claims[0] if claims else None
 
 
 def processes_of_this_run() -> int:
-    """Tells how many processes ``srun`` or ``torchrun`` started together; 1 if they started none."""
-    return _rank_and_size()[1]
+    """Tells how many processes were started together with this one; 1 if none was."""
+    claim = claim_of_this_process()
+    return max(claim.size, 2) if claim else 1
 
 
-def started_by_srun() -> bool:
-    """Tells whether it is ``srun`` that says which rank this process has."""
-    return not _has_several(_RANK_VARIABLES[0][1]) and _has_several(_RANK_VARIABLES[1][1])
+def doubt_of_this_process() -> str | None:
+    """Says which variables of a launcher are not believed, and why; None if there are none."""
+    environment = _environment()
+    if _claims(environment) or run_of_ancestor():
+        return None
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        values = environment.get(rank), environment.get(size)
+        if not all(values) or values[1] == "1":
+            continue
+        said = f"{rank}={values[0]} and {size}={values[1]}"
+        if _rank_and_size(*values) is None:
+            return f"{said} name no rank"
+        return f"{said} come without MASTER_ADDR and MASTER_PORT, where ranks meet"
+    return None
 
 
-def _rank_and_size() -> tuple[int, int]:
-    for rank, size in _RANK_VARIABLES:
-        if _has_several(size):
-            return int(os.environ.get(rank, 0)), int(os.environ[size])
-    return 0, 1
+def sets_ranks_itself() -> Claim | None:
+    """Returns the claim that this process has made of itself: rank 0, which has started the others."""
+    if _claims(_environment()) or _is_forked_or_spawned():
+        return None
+    claim = next(iter(_claims({name: os.environ.get(name, "") for name in _TORCH})), None)
+    return claim if claim and claim.rank == 0 else None
 
 
-def _has_several(size: str) -> bool:
-    return int(os.environ.get(size, 1)) > 1
+def _claims(environment: Mapping[str, str]) -> list[Claim]:
+    """Lists what an environment says, the innermost launcher first."""
+    makers: tuple[Callable[[Mapping[str, str]], Claim | None], ...] = (
+        _by_torch, _by_mpirun, _by_pmi, _by_pmix, _by_srun, _by_lightning,
+    )  # fmt: skip
+    return [claim for make in makers if (claim := make(environment))]
+
+
+def _by_torch(environment: Mapping[str, str]) -> Claim | None:
+    launcher = "torchrun" if environment.get("TORCHELASTIC_RUN_ID") else "hand"
+    return _claim(
+        environment,
+        "RANK",
+        "WORLD_SIZE",
+        launcher,
+        ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
+    )
+
+
+def _by_lightning(environment: Mapping[str, str]) -> Claim | None:
+    if environment.get("RANK"):
+        return None  # it has been looked at
+    node = environment.get("NODE_RANK") or environment.get("GROUP_RANK") or "0"
+    each = environment.get("LOCAL_WORLD_SIZE", "")
+    local = environment.get("LOCAL_RANK", "")
+    if not local.isdecimal() or (node != "0" and not (node.isdecimal() and each.isdecimal())):
+        return None
+    rank = int(local) + (int(node) * int(each) if node != "0" else 0)
+    claim = _claim({**environment, "RANK": str(rank)}, "RANK", "WORLD_SIZE", "hand", _MEETING)
+    variables = {"LOCAL_RANK": local, "WORLD_SIZE": environment.get("WORLD_SIZE", "")}
+    return replace(claim, variables=variables) if claim else None
+
+
+def _by_mpirun(environment: Mapping[str, str]) -> Claim | None:
+    return _claim(environment, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun", _OPEN_MPI)
+
+
+def _by_pmi(environment: Mapping[str, str]) -> Claim | None:
+    step = f"{environment.get('SLURM_JOB_ID')}.{environment.get('SLURM_STEP_ID')}"
+    if environment.get("PMI_JOBID") == step:
+        return None  # srun --mpi=pmi2
+    return _claim(environment, "PMI_RANK", "PMI_SIZE", "mpirun", ("PMI_SIZE", "PMI_JOBID"))
+
+
+def _by_pmix(environment: Mapping[str, str]) -> Claim | None:
+    namespace = environment.get("PMIX_NAMESPACE", "")
+    rank = environment.get("PMIX_RANK", "")
+    if not namespace or namespace.startswith("slurm.") or not rank.isdecimal():
+        return None
+    return Claim(int(rank), 0, "mpirun", {"PMIX_RANK": rank, "PMIX_NAMESPACE": namespace}, (namespace,))
+
+
+def _by_srun(environment: Mapping[str, str]) -> Claim | None:
+    return _claim(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", _STEP)
+
+
+def _claim(
+    environment: Mapping[str, str], rank: str, size: str, launcher: str, group: Sequence[str]
+) -> Claim | None:
+    values = environment.get(rank), environment.get(size)
+    numbers = _rank_and_size(*values)
+    if numbers is None or numbers[1] == 1:
+        return None
+    if "MASTER_ADDR" in group and not (
+        environment.get("MASTER_ADDR") and environment.get("MASTER_PORT")
+    ):
+        return None
+    variables = {rank: str(values[0]), size: str(values[1])}
+    return Claim(
+        *numbers, launcher, variables, (launcher, *(environment.get(name, "") for name in group))
+    )
+
+
+def _rank_and_size(rank: str | None, size: str | None) -> tuple[int, int] | None:
+    if not (rank and size and rank.isdecimal() and size.isdecimal()):
+        return None
+    return (int(rank), int(size)) if int(rank) < int(size) else None
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    """Returns what this process was started with; where that cannot be known, what it has now."""
+    started = start_environment(os.getpid())
+    # A program that sets its title writes over what the system shows.
+    if started is None or ("PATH" in os.environ) != ("PATH" in started):
+        return dict(os.environ)
+    return started
+
+
+def _is_forked_or_spawned() -> bool:
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    return bool(multiprocessing and multiprocessing.parent_process())
+
+
+# What started this process.
+
+
+def launcher_of_this_process(claim: Claim) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Returns the launcher's process, and which of its children led to this one; None if unknown."""
+    child = os.getpid()
+    for pid in ancestors():
+        environment = start_environment(pid)
+        if environment is None:
+            return None
+        if any(environment.get(name) != value for name, value in claim.variables.items()):
+            return describe_process(pid), describe_process(child)
+        child = pid
+    return None
+
+
+def is_whole_task(claim: Claim) -> bool:
+    """Tells whether this process is for certain all that the launcher has started as this rank."""
+    if claim.launcher == "srun":
+        return _environment().get("SLURM_TASK_PID") == str(os.getpid())
+    launcher = launcher_of_this_process(claim)
+    return launcher is not None and launcher[1]["process_id"] == os.getpid()
+
+
+def main_file() -> str:
+    """Returns the program's main file; empty if it has none."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.realpath(path) if path else ""
+
+
+def program_digest() -> str:
+    """Returns what ranks of one run have in common: the program and its arguments."""
+    arguments = list(_ARGUMENTS) if main_file() else sys.orig_argv[1:]
+    return digest([main_file(), *(one for one in arguments if not _LOCAL_RANK.fullmatch(one))])
+
+
+def digest(values: Iterable[object]) -> str:
+    """Returns a name for values."""
+    text = "\n".join(map(str, values))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+# The run that has started this process.
+
+
+def tell_children(
+    directory: RunDirectory, rank: int, number: int, job: Mapping[str, Any] | None = None
+) -> None:
+    """Lets the processes that this one starts know of which run it is.
+
+    Args:
+        directory: where the run lies.
+        rank: which of the run's ranks this process is.
+        number: which run of this process it is, from 0.
+        job: the number and the overrides of the job in a sweep.
+    """
+    arguments = {_ARGUMENTS, tuple(sys.argv[1:])}
+    environment = _environment()
+    described = ParentRun(
+        directory=os.path.abspath(directory.path),
+        number=number,
+        rank=rank,
+        process=describe_process(),
+        programs=[main_file(), _PROGRAM],
+        commands=[(len(one), digest(one)) for one in arguments],
+        variables={name: environment[name] for name in _ALL if name in environment},
+        job=dict(job) if job and len(str(job)) < _MOST_CHARACTERS else None,
+    )
+    os.environ[_RUN_VARIABLE] = json.dumps(vars(described))
+
+
+def stop_telling_children() -> None:
+    """Takes it back: the run has ended."""
+    earlier = _environment().get(_RUN_VARIABLE)
+    if earlier is None:
+        os.environ.pop(_RUN_VARIABLE, None)
+    else:
+        os.environ[_RUN_VARIABLE] = earlier
+
+
+@functools.cache
+def run_of_ancestor() -> ParentRun | None:
+    """Returns the run whose process has started this one, perhaps by way of others."""
+    try:
+        parent_run = ParentRun(**json.loads(_environment().get(_RUN_VARIABLE, "")))
+    except (ValueError, TypeError):
+        return None
+    wanted = parent_run.process
+    found = (pid for pid in ancestors() if pid == wanted.get("process_id"))
+    return parent_run if any(is_same_process(describe_process(pid), wanted) for pid in found) else None
+
+
+def run_to_join() -> tuple[ParentRun, int] | None:
+    """Returns the run whose program has started itself again as this process, and which rank this is.
+
+    None for any other process: one that a launcher has started, another program that a run starts, one
+    that merely inherits its parent's variables.
+    """
+    parent_run, claim = run_of_ancestor(), claim_of_this_process()
+    if not (parent_run and claim and claim.rank > 0 and claim.launcher == "hand"):
+        return None
+    if main_file() not in parent_run.programs:
+        return None
+    if not any(map(_is_start_of_arguments, parent_run.commands)):
+        return None
+    return parent_run, claim.rank
+
+
+def _is_start_of_arguments(command: Sequence[Any]) -> bool:
+    """Tells whether this process has these arguments and, after them, only what launchers add."""
+    count, wanted = command
+    added = _ARGUMENTS[count:]
+    return digest(_ARGUMENTS[:count]) == wanted and all(map(_ADDED.fullmatch, added))
+
+
+# The variables that this process gives to others.
+
+
+def without_own_ranks(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leaves out the variables of a launcher that this process was not started with, but has set."""
+    started = _environment()
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in _TORCH or started.get(name) == value
+    }
+
+
+def without_other_ranks(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leaves out what makes a process another rank than 0: for one that is started alone."""
+    others = (claim.variables for claim in _claims(environment) if claim.rank)
+    names = {name for variables in others for name in variables}
+    return {name: value for name, value in environment.items() if name not in names}
+
+
+def ranks_set() -> dict[str, str]:
+    """Returns the variables of torch's launchers as they are now."""
+    return {name: os.environ[name] for name in _TORCH if name in os.environ}
+
+
+def set_ranks_back(variables: Mapping[str, str]) -> None:
+    """Puts the variables of torch's launchers back as they were."""
+    for name in _TORCH:
+        os.environ.pop(name, None)
+    os.environ.update(variables)

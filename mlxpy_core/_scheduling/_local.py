@@ -13,6 +13,7 @@ from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._runs._process import note_process
+from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._runs._status import Status
 
 LOCAL = "LocalScheduler"
@@ -71,7 +72,7 @@ class LocalScheduler(Scheduler):
     def _run(self, job_id: str, script: Path) -> int:
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
             return 128 + signal.SIGTERM
-        environment = {**os.environ, self.job_variable: job_id}
+        environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
         stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
         with open(stdout, "ab") as out, open(stderr, "ab") as err:
             process = subprocess.Popen(

@@ -11,11 +11,10 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
-from mlxpy_core._runs._ranks import rank_of_this_process
 from mlxpy_core._runs._status import Status
 
 from ._held_directory import temporary_directory
-from ._placement import given_directory, place_run
+from ._placement import Place, given_directory, place_run
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Attempt:
     Attributes:
         directory: the run's directory, which exists.
         rank: the number of this process, where several are one run.
+        number: which run of this process it is, from 0.
         info: what info.yaml holds of the earlier attempts; empty for a new run.
         job: the scheduler's job that this process belongs to.
         contested: whether a process of an earlier attempt may still write.
@@ -33,6 +33,7 @@ class Attempt:
 
     directory: RunDirectory
     rank: int
+    number: int
     info: dict[str, Any]
     job: JobIdentity | None
     contested: bool
@@ -44,12 +45,13 @@ class Attempt:
             self.claim.release()
 
 
-def take_run(parent_log_dir: Path, forced_log_id: int = -1) -> Attempt:
+def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:
     """Takes the run that this process starts now: a new one, or the next attempt at one that is there.
 
     Args:
         parent_log_dir: the directory of all runs.
         forced_log_id: the number of the run to continue; -1 for a new one.
+        ranks: ``off`` has each process be a run of its own; ``auto`` looks whether it is a rank.
 
     Raises:
         MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
@@ -58,21 +60,23 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1) -> Attempt:
     run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
     given = given_directory(parent_log_dir, forced_log_id)
     if run_id and given and not _is_run(given, run_id):
-        return open_attempt(_without_its_directory(given))
-    return open_attempt(place_run(parent_log_dir, forced_log_id), by_script=run_id is not None)
+        return open_attempt(Place(_without_its_directory(given)))
+    return open_attempt(place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None)
 
 
-def open_attempt(directory: RunDirectory, *, by_script: bool = False) -> Attempt:
+def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
     """Claims the next attempt at the run in a directory; see `take_run`.
 
     Args:
-        directory: the run's directory, which exists.
+        place: where the run belongs.
         by_script: whether the run's script has started this process.
     """
-    rank = rank_of_this_process()
+    directory, rank = place.directory, place.rank
     if rank:  # who else may still write, only rank 0 can tell
         info = read_info_to_continue(directory)
-        return Attempt(directory, rank, info, _job(info, by_script), contested=True, claim=None)
+        return Attempt(
+            directory, rank, place.number, info, _job(info, by_script), contested=True, claim=None
+        )
     claim = claim_attempt(directory)
     try:
         job = _job(claim.info, by_script)
@@ -80,7 +84,7 @@ def open_attempt(directory: RunDirectory, *, by_script: bool = False) -> Attempt
     except BaseException:
         claim.release()
         raise
-    return Attempt(directory, rank, claim.info, job, contested=contested, claim=claim)
+    return Attempt(directory, rank, place.number, claim.info, job, contested=contested, claim=claim)
 
 
 def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:

@@ -12,6 +12,7 @@ from mlxpy_core._io._files import whole_file
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
+from mlxpy_core._runs._ranks import tell_children
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore
@@ -322,11 +323,14 @@ def _start_own_run(
         "forced_log_id": forced_log_id,
         "log_streams_to_file": log_streams_to_file,
     }
-    return Run.start(
-        take_run(parent, forced_log_id),
+    attempt = take_run(parent, forced_log_id)
+    run = Run.start(
+        attempt,
         launch=launch,
         config=plain,
         settings={"logger": settings, "use_logger": True},
         log_streams_to_file=log_streams_to_file,
         standalone=True,
     )
+    tell_children(attempt.directory, attempt.rank, attempt.number)
+    return run

@@ -22,7 +22,7 @@ from mlxpy_core._runs._info_file import (
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
 from mlxpy_core._runs._process import died_here
-from mlxpy_core._runs._ranks import processes_of_this_run
+from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
@@ -242,6 +242,7 @@ class Run:
         self._ended = True
         self._signals.stop()
         self._exit.stop()
+        stop_telling_children()
         if error and not self.standalone and (sentence := missing_in_copy(error)):
             print(f"mlxpy: {sentence}", file=sys.stderr)
         call_plugins("mlxpy_run_ended", run=self)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._process import describe_process
+from mlxpy_core._runs._ranks import without_own_ranks
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, hint, moved
 
 from ._version_manager import Version
@@ -54,7 +55,7 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     paths = import_paths((entry or directory for entry in sys.path), safe_copy)
     described = {"repository": repository, "copy": safe_copy.copy, "names": names, "paths": paths}
     environment = {
-        **os.environ,
+        **without_own_ranks(os.environ),  # the program sets them again
         **environment_of(json.dumps(described), safe_copy),
         "PWD": new_directory,
     }
