@@ -103,7 +103,12 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
-        if (again := self._started_again()) and again.job:
+        if again := self._started_again():
+            if again.job is None:
+                stop(
+                    f"this was started as another rank of {again.directory}, and the overrides of "
+                    "that job are too long to be told: put them into a config file"
+                )
             follow_job(config, again.job)
         in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
         if in_run_directories:

@@ -18,16 +18,20 @@ class RankSweeper(Sweeper):
     Args:
         num: the job's number.
         overrides: the job's overrides.
+        replaced: the node of the sweeper that the command chose.
     """
 
-    def __init__(self, num: int, overrides: list[str]) -> None:
+    def __init__(self, num: int, overrides: list[str], replaced: DictConfig) -> None:
         self._num = num
+        self._replaced = replaced
         self._overrides = list(overrides)
         self._launcher = BasicLauncher()
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        with read_write(config.hydra):
+            config.hydra.sweeper = self._replaced  # Hydra 1.4 compares it with the job's
         self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -51,4 +55,5 @@ def follow_job(config: DictConfig, job: Mapping[str, Any]) -> None:
     """
     Plugins.instance().register(RankSweeper)  # no app that does not need it waits for this module
     with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.sweeper = {"_target_": _TARGET, **job}
+        replaced = config.hydra.sweeper
+        config.hydra.sweeper = {"_target_": _TARGET, "_recursive_": False, **job, "replaced": replaced}
