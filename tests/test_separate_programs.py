@@ -238,6 +238,31 @@ def test_a_task_that_starts_when_the_run_of_rank_0_has_ended(programs: Programs)
         assert programs.runs() == [[0], [0]]
 
 
+def test_a_step_whose_rank_0_fails_before_its_run(programs: Programs) -> None:
+    fails = f"{sys.executable} -c 'raise SystemExit(0)'"
+    script = f"if [ $SLURM_PROCID = 0 ]; then {fails}; else {PYTHON} +x=$SLURM_PROCID; fi"
+    srun(programs, "bash", "-c", script, tasks=3)
+    assert programs.runs() == [[0]] * 2
+
+
+def test_a_step_whose_tasks_write_to_directories_of_their_own(programs: Programs) -> None:
+    programs.write("hold.py", HOLD.replace("{self.log_dir}/../[0-9]*", "logs?/1"))
+    own = "hydra.callbacks.mlxp_logger.parent_log_dir=logs$SLURM_PROCID"
+    hold = "hydra.callbacks.mlxp_logger.name=hold.Hold"  # rank 0 runs until all others do
+    srun(programs, "bash", "-c", f"HOLD=3 {PYTHON} {own} {hold}", tasks=3)
+    assert [programs.run_ids(f"logs{task}") for task in range(3)] == [[1]] * 3
+
+
+def test_a_step_whose_tasks_do_not_see_one_another(programs: Programs) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"]).returncode:
+        pytest.skip("no PID namespace can be had on this machine")
+    # Rank 0 takes longer than the others need to look around.
+    program = "import os, time\ntime.sleep(4 * (os.environ['SLURM_PROCID'] == '0'))\n"
+    (programs.path / "main.py").write_text(program + (programs.path / "main.py").read_text())
+    srun(programs, "unshare", "--pid", "--fork", "--mount-proc", *PYTHON.split())
+    assert programs.runs() == [[0, 1]]
+
+
 def test_a_step_runs_several_programs_one_after_the_other(programs: Programs) -> None:
     lines = [f"{PYTHON} +x=1", f"{PYTHON} +x=2", f"{PYTHON} +x=2", PYTHON.replace("main", "other")]
     programs.write("all.sh", "set -e\n" + "\n".join(lines))
@@ -302,6 +327,11 @@ MPIEXEC = """
     ]
     sys.exit(any([rank.wait() for rank in ranks]))
 """
+
+
+def test_a_launch_of_mpirun_whose_rank_0_fails_before_its_run(programs: Programs) -> None:
+    mpirun(programs, "-n", "1", "true", ":", "-n", "1", *PYTHON.split())
+    assert programs.runs() == [[0]]
 
 
 def test_two_launches_of_mpich_at_once(programs: Programs) -> None:

@@ -134,6 +134,26 @@ def test_other_ranks_leave_the_files_of_hydra_alone(ddp: Project) -> None:
     assert ddp.run_ids() == [1, 2]
 
 
+def test_overrides_that_no_environment_holds(ddp: Project) -> None:
+    ddp.write(
+        "long.py", CALLBACK_APP.replace("wait_for(children)", "[child.wait() for child in children]")
+    )
+    done = ddp.run("long.py", "-m", CALLBACK, "+x=1", f"+long='{'x' * 70_000}'")
+    assert done.stderr.count("the overrides of that job are too long to be told") == 2
+    assert ddp.statuses() == ["COMPLETE"]
+
+
+def test_other_ranks_start_no_study_of_their_own(ddp: Project) -> None:
+    pytest.importorskip("optuna")
+    checkpoint = 'mlxpy.get_logger().log_checkpoint({"epoch": 3})'
+    ddp.write("study.py", CALLBACK_APP.replace(checkpoint, 'return config["x"]'))
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    ddp.run("study.py", "-m", CALLBACK, *study, "+x=choice(0,1)")
+    assert ddp.run_ids() == [1, 2, 3]
+    for log_id in (1, 2, 3):
+        check_run(ddp, log_id, ddp.yaml(log_id, "config")["x"])
+
+
 def test_workers_of_joblib_start_themselves_again(ddp: Project) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="no joblib launcher")
     ddp.run("callback.py", "-m", CALLBACK, "hydra/launcher=joblib", "+x=0,1")
@@ -266,17 +286,18 @@ LIGHTNING = """
 """
 
 
-@pytest.mark.parametrize("launcher", ["basic", "mlxp_local"])
-def test_lightning_itself(project: Project, launcher: str) -> None:
+@pytest.mark.parametrize(("launcher", "jobs"), [("basic", 2), ("mlxp_local", 1)])
+def test_lightning_itself(project: Project, launcher: str, jobs: int) -> None:
     pytest.importorskip("lightning", reason="lightning (with torch) is not installed")
     project.write("main.py", LIGHTNING)
-    project.run("main.py", "-m", CALLBACK, f"hydra/launcher={launcher}", "+x=0,1,2", exit_code=1)
-    assert project.run_ids() == [1, 2, 3]
-    for log_id in (1, 2, 3):
+    swept = ",".join(map(str, range(3 - jobs, 3)))
+    project.run("main.py", "-m", CALLBACK, f"hydra/launcher={launcher}", f"+x={swept}", exit_code=1)
+    assert project.run_ids() == list(range(1, jobs + 1))
+    for log_id in project.run_ids():
         for rank in (0, 1):
             found = [(row["rank"], row["step"]) for row in rows(project, log_id, rank)]
             assert found == [(rank, step) for step in range(4)]
-    assert project.statuses() == ["COMPLETE", "COMPLETE", "FAILED"]
+    assert project.statuses() == [*["COMPLETE"] * (jobs - 1), "FAILED"]
 
 
 # What a rank starts besides.

@@ -109,8 +109,8 @@ class MlxpLogger(Callback):
         if again := self._started_again():
             if again.job is None:
                 stop(
-                    f"this was started as another rank of {again.directory}, and the overrides of that job "
-                    "are too long to be told: put them into a config file"
+                    f"this was started as another rank of {again.directory}, and the overrides of "
+                    "that job are too long to be told: put them into a config file"
                 )
             follow_job(config, again.job)
         in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)

@@ -141,6 +141,26 @@ def ancestors() -> Iterator[int]:
         pid = _parent_of(pid)
 
 
+def processes_here() -> list[int]:
+    """Lists the ids of all processes that the system shows."""
+    try:
+        return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Returns a process's command, its relative paths made absolute; empty if it cannot be read."""
+    try:
+        written = os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes())
+        directory = os.readlink(_PROC / str(pid) / "cwd")
+    except OSError:
+        return []
+    arguments = written.split("\0")[:-1]
+    paths = (os.path.realpath(os.path.join(directory, one)) for one in arguments)
+    return [path if os.path.exists(path) else one for one, path in zip(arguments, paths, strict=True)]
+
+
 def start_environment(pid: int) -> dict[str, str] | None:
     """Returns the variables that a process was started with, whatever it has set since.
 

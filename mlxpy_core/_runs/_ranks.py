@@ -28,14 +28,21 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 
 from ._directory import RunDirectory
-from ._process import ancestors, describe_process, is_same_process, start_environment
+from ._process import (
+    ancestors,
+    arguments_of,
+    describe_process,
+    is_same_process,
+    processes_here,
+    start_environment,
+)
 
 SWITCH = "MLXPY_RANKS"
 # Set by the process of a run, for the processes that it starts.
@@ -309,6 +316,41 @@ def is_whole_task(claim: Claim) -> bool:
     return launcher is not None and launcher[1]["process_id"] == os.getpid()
 
 
+def fate_of_rank_0(claim: Claim, known: Container[int]) -> str | None:
+    """Says why rank 0 starts no run that this rank could join, as far as this machine's processes tell.
+
+    Args:
+        claim: what this process is; None is known where the launch has other hosts, too.
+        known: the ids of processes of rank 0 whose runs are known.
+    """
+    environment = _environment()
+    hosts = {"srun": "SLURM_STEP_NUM_NODES", "mpirun": "OMPI_MCA_orte_num_nodes"}
+    if not claim.launch_has_name or environment.get(hosts[claim.launcher]) != "1":
+        return None
+    if not _sees_its_launcher(claim):
+        return None  # in a container of its own
+    found = [pid for pid in processes_here() if _is_rank_0(start_environment(pid) or {}, claim)]
+    if not found:
+        return "rank 0 has ended without a run in the same directory"
+    own = _without_local_rank(arguments_of(os.getpid()))
+    others = (_without_local_rank(arguments_of(pid)) for pid in found if pid not in known)
+    if any(main_file() in other[1:] and other != own for other in others):
+        return "rank 0 has another command"
+    return None
+
+
+def _sees_its_launcher(claim: Claim) -> bool:
+    if claim.launcher == "srun":
+        task = _environment().get("SLURM_TASK_PID", "")
+        return task in map(str, (os.getpid(), *ancestors()))
+    return launcher_of_this_process(claim) is not None
+
+
+def _is_rank_0(environment: Mapping[str, str], claim: Claim) -> bool:
+    claims = _claims(environment)
+    return any(other.rank == 0 and other.group == claim.group for other in claims)
+
+
 def main_file() -> str:
     """Returns the program's main file; empty if it has none."""
     path = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -317,8 +359,12 @@ def main_file() -> str:
 
 def program_digest() -> str:
     """Returns what ranks of one run have in common: the program and its arguments."""
-    arguments = list(_ARGUMENTS) if main_file() else sys.orig_argv[1:]
-    return digest([main_file(), *(one for one in arguments if not _LOCAL_RANK.fullmatch(one))])
+    arguments = _ARGUMENTS if main_file() else sys.orig_argv[1:]
+    return digest([main_file(), *_without_local_rank(arguments)])
+
+
+def _without_local_rank(arguments: Iterable[str]) -> list[str]:
+    return [one for one in arguments if not _LOCAL_RANK.fullmatch(one)]
 
 
 def digest(values: Iterable[object]) -> str:

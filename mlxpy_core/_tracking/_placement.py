@@ -41,6 +41,7 @@ from mlxpy_core._runs._ranks import (
     claim_of_this_process,
     digest,
     doubt_of_this_process,
+    fate_of_rank_0,
     is_whole_task,
     launcher_of_this_process,
     main_file,
@@ -57,6 +58,7 @@ RUN_DIRECTORY_VARIABLE = "MLXPY_RUN_DIRECTORY"
 _PATIENCE_VARIABLE = "MLXPY_PATIENCE_S"
 _PATIENCE_S = 600
 _LOOK_S, _LONGEST_LOOK_S = 0.02, 0.5
+_LOOK_AROUND_S = 2  # between looks at the processes of this machine
 _TELL_S = 5  # after which a wait is told of
 _KEPT_S = 90 * 24 * 3600  # workers may be started again after weeks
 _OFF = f"{SWITCH}=off makes each process a run of its own"
@@ -274,6 +276,7 @@ def _join(parent_log_dir: Path, member: _Member, number: int, *, sure: bool) -> 
     patience = float(os.environ.get(_PATIENCE_VARIABLE, _PATIENCE_S))
     start = time.monotonic()
     rank = member.claim.rank
+    looked = 0.0
     waiting = f"this waits for rank 0, since it is rank {rank}: {member.claim.sentence}; {_OFF}"
     earlier = [said for folder in member.folders for said in _said(folder / str(rank)).values()]
     joined = [said["joined"] for said in earlier]
@@ -297,7 +300,12 @@ def _join(parent_log_dir: Path, member: _Member, number: int, *, sure: bool) -> 
                 return RunDirectory(parent_log_dir / str(said["log_id"]))
         # What is over may be an earlier launch's.
         known = [said for name, said in runs.items() if name not in over or _is_certain(member, said)]
-        if number == 0 and (reason := _why_apart(member, earlier, known)):
+        reason = _why_apart(member, earlier, known)
+        if reason is None and waited >= looked + _LOOK_AROUND_S:
+            looked = waited
+            ids = [said["process"]["process_id"] for said in all_runs.values()]
+            reason = fate_of_rank_0(member.claim, ids)
+        if number == 0 and reason:
             _note(member, None)
             _tell(f"this is a run of its own, not rank {rank} of another: {reason}")
             return None
