@@ -4,11 +4,11 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from hydra_plugins.mlxpy._hydra import parse_arguments
 from mlxpy_core import MlxpyError
 
 _PREFIX = "mlxpy"
@@ -78,7 +78,7 @@ def parse_command_line(arguments: list[str]) -> CommandLine:
     Raises:
         MlxpyError: a setting of mlxpy is deleted, swept over, or not named.
     """
-    options, _ = get_args_parser().parse_known_intermixed_args(arguments)
+    options = parse_arguments(arguments)
     try:
         parsed = OverridesParser.create().parse_overrides(options.overrides)
         parses = True

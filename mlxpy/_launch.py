@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._callback import find_logger_class
+from hydra_plugins.mlxpy._hydra import MAIN_OPTIONS, config_groups
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, current_run, find_version_manager, get_logger
 
-from ._command_line import CommandLine, parse_command_line
+from ._command_line import parse_command_line
 from ._context import Context
 from ._settings import change_settings, settings_of_launch
 
@@ -75,14 +74,12 @@ def _launch(
         settings, of_launch = settings_of_launch(config_path)
         settings = _check(change_settings(settings, command_line.settings, "the command line"))
         plugins = _select_plugins(settings, [*of_launch, *command_line.settings_overrides])
-    groups = _config_groups(config_path, command_line)
+    groups = config_groups(config_path, command_line.config_dir)
     # Hydra asks launchers in sweeps only; one job is a sweep, too.
     submits = bool(settings.get("use_scheduler"))
     arguments = command_line.hydra_arguments(groups, plugins, sweeps=submits)
-    # Hydra 1.4 has current behaviour only and warns of the argument that asks for it.
-    options = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}
     config_name = config_name or ("config" if config_path else None)
-    program = hydra.main(config_path=config_path, config_name=config_name, **options)
+    program = hydra.main(config_path=config_path, config_name=config_name, **MAIN_OPTIONS)
     with _typed(arguments):
         program(_as_task(function, settings, seeding_function))()
 
@@ -145,13 +142,6 @@ def _select_plugins(settings: DictConfig, settings_overrides: list[str]) -> list
         plugins += [f"hydra/launcher={launcher}"]
         plugins += [f"++hydra.launcher.{key}={as_override_value(options[key])}" for key in options]
     return plugins
-
-
-def _config_groups(config_path: str | None, command_line: CommandLine) -> set[str]:
-    search_path = create_config_search_path(config_path)
-    if command_line.config_dir:
-        search_path.append("command-line", f"file://{os.path.abspath(command_line.config_dir)}")
-    return set(ConfigLoaderImpl(search_path).list_groups(""))
 
 
 def _directory_beside(function: Callable[..., Any], config_path: str) -> str:

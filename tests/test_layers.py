@@ -1,6 +1,7 @@
 """The layers of DESIGN.md section 1: faces import the engine, never the other way."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,3 +173,101 @@ def test_only_one_module_opens_info_yaml() -> None:
         if isinstance(node, ast.Constant) and node.value == "info.yaml"
     }
     assert naming == set()
+
+
+# The faces.
+
+FACES = [path for module, path in MODULES.items() if not module.startswith("mlxpy_core")]
+HYDRAS = REPOSITORY / "hydra_plugins" / "mlxpy" / "_hydra.py"
+OF_HYDRA = ("hydra", "omegaconf")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("_")
+
+
+def private_uses(code: str) -> list[str]:
+    """Lists what a module uses of Hydra and OmegaConf that is not public, or depends on their versions.
+
+    An attribute with an underscore counts whosesoever it is, but for those of ``self``: most are of nodes.
+    """
+    tree, found = ast.parse(code), []
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                parts = f"{module}.{alias.name}".strip(".").split(".")
+                if parts[0] in OF_HYDRA and not (isinstance(node, ast.ImportFrom) and node.level):
+                    imported.add(alias.asname or alias.name.split(".")[0])
+                    if any(map(is_private, parts)):
+                        found.append(".".join(parts))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            base = ast.unparse(node.value)
+            own = base in ("self", "cls")
+            replaced = isinstance(node.ctx, ast.Store) and base.split(".")[0] in imported
+            if (
+                ((is_private(node.attr) or node.attr == "__dict__") and not own)
+                or replaced
+                or (node.attr == "__version__" and base in imported)
+            ):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.search(rf"\b({'|'.join(OF_HYDRA)})(\.\w+)*\._[a-z]", node.value):
+                found.append(node.value)
+        elif isinstance(node, ast.Call):
+            found += [word.arg for word in node.keywords if word.arg and is_private(word.arg)]
+            if ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr"):
+                names = [word.value for word in node.args[1:2] if isinstance(word, ast.Constant)]
+                found += [str(name) for name in names if is_private(str(name))]
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from hydra._internal.utils import get_args_parser",
+        "import hydra._internal.utils as utils",
+        "from omegaconf._utils import get_value_kind",
+        "from omegaconf import _utils",
+        "target = 'hydra._internal.core_plugins.basic_sweeper.BasicSweeper'",
+        "config._get_node('x')",
+        "config.a.b._metadata",
+        "getattr(loader, '_check', None)",
+        "vars = node.__dict__",
+        "replace(override, _value=1)",
+        "import hydra.core.utils as utils\nutils.env_override = None",
+        "import hydra\nhydra.core.utils.run_job = None",
+        "import hydra\nhydra.__version__ == '1.3.2'",
+    ],
+)
+def test_private_uses_are_seen(code: str) -> None:
+    assert private_uses(code)
+
+
+@pytest.mark.parametrize("path", FACES, ids=relative)
+def test_one_file_has_the_private_names_of_hydra(path: Path) -> None:
+    if path == HYDRAS:
+        assert private_uses(path.read_text())
+        return
+    allowed = {"os.environ._data"}  # Python's
+    assert set(private_uses(path.read_text())) <= allowed
+
+
+def test_hydras_scan_imports_nothing_of_the_folders() -> None:
+    for folder in (path.parent for path in FACES if path.name == "__init__.py"):
+        if folder not in [REPOSITORY / package for package in ("hydra_plugins/mlxpy", "mlxpy")]:
+            assert folder.name.startswith("_")
+            assert not (folder / "__init__.py").read_bytes()
+            assert all(path.name.startswith("_") for path in folder.iterdir())
+    program = (
+        "import sys; from hydra.core.plugins import Plugins; Plugins.instance()\n"
+        "print(*[name for name in sys.modules if name.startswith('hydra_plugins.mlxpy.')])"
+    )
+    loaded = {name.removeprefix("hydra_plugins.mlxpy.") for name in output_of(program).split()}
+    assert loaded == {"_composing", "_launching", "config_source", "launcher"}

@@ -1,5 +1,6 @@
 """A sweep's configs are composed once for each choice of config groups, and are what Hydra's loader gives."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -330,3 +331,62 @@ def test_what_a_job_changed_counts_for_the_next_one(
     config = configs.load_sweep_config(sweep, [])
     assert composed == [[], []]
     assert config.hydra.runtime.cwd == os.getcwd()
+
+
+# Counts what Hydra composes; the jobs write down what they are given.
+COUNTING_APP = """
+import json, os
+import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import OmegaConf
+
+composed = []
+load_sweep_config = ConfigLoaderImpl.load_sweep_config
+
+def counted(self, master_config, sweep_overrides):
+    composed.append(sweep_overrides)
+    return load_sweep_config(self, master_config=master_config, sweep_overrides=sweep_overrides)
+
+ConfigLoaderImpl.load_sweep_config = counted
+
+@hydra.main(version_base=None, config_path="conf", config_name="config")
+def main(cfg):
+    job = hydra.core.hydra_config.HydraConfig.get().job
+    text = OmegaConf.to_yaml(cfg) + "dirname: " + job.override_dirname
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "seen", str(job.num)), "x") as file:
+        file.write(text + OmegaConf.to_yaml(cfg, resolve=True))
+
+main()
+print("composed:", json.dumps(composed))
+"""
+
+
+@pytest.mark.parametrize("plugin", ["hydra/callbacks=mlxp_logger", "hydra/launcher=mlxp_local"])
+@pytest.mark.parametrize(
+    ("sweep", "by_hydra"),
+    [
+        (["lr=0.1,0.2,0.3", "+new.a=1,2"], [[]]),
+        (["lr=1,2", "opt=sgd,adam"], [["opt=sgd"], ["opt=adam"]]),
+    ],
+    ids=["values", "groups"],
+)
+def test_hydra_composes_once_for_a_sweep_that_runs(
+    project: Project, plugin: str, sweep: list[str], by_hydra: list[list[str]]
+) -> None:
+    project.write("main.py", COUNTING_APP)
+    project.write(
+        "conf/config.yaml", "defaults: [_self_, opt: sgd]\nlr: 0\ntwice: ['${lr}', '${opt}']\n"
+    )
+    project.write("conf/opt/sgd.yaml", "momentum: 0\n")
+    project.write("conf/opt/adam.yaml", "betas: [0, 1]\n")
+    seen = project.path / "seen"
+    given, composed = [], []
+    for options in ([], [plugin]):
+        seen.mkdir()
+        stdout = project.run("main.py", "-m", *sweep, *options).stdout
+        composed.append(json.loads(stdout.rpartition("composed: ")[2]))
+        given.append({path.name: path.read_text() for path in seen.iterdir()})
+        seen.rename(project.path / f"seen-{len(given)}")
+    assert given[0] == given[1]
+    assert len(composed[0]) == 2 * len(given[0])  # each to be validated, and to be run
+    assert composed[1] == by_hydra

@@ -2,11 +2,10 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import omegaconf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -30,7 +29,7 @@ from mlxpy_core import (
 )
 
 from ._composing._sweep_configs import compose_once
-from ._exits import report_exits
+from ._hydra import register_resolver, report_exits, returned_or_raised
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     RUN_SUBDIR,
@@ -42,13 +41,6 @@ from ._outputs import (
 from ._override_values import typed_overrides
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
-
-# OmegaConf 2.4 renamed it, to a name that meant something else in 2.3.
-_register_resolver: Callable[..., None] = (
-    OmegaConf.register_new_resolver
-    if omegaconf.__version__.startswith("2.3.")
-    else OmegaConf.register_resolver
-)
 
 
 class MlxpLogger(Callback):
@@ -119,7 +111,7 @@ class MlxpLogger(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
-        returned = job_return._return_value
+        returned = returned_or_raised(job_return)
         error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
         if self._keep_return_value and rank_of_this_process() == 0:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
@@ -158,7 +150,7 @@ class MlxpLogger(Callback):
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
-        _register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory, replace=True)
+        register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
 
     def _job_directory(self, *, _root_: DictConfig) -> str:

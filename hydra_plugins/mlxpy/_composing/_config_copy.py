@@ -1,12 +1,13 @@
 """Copies of a config, in a fraction of the time that `copy.deepcopy` or pickle take."""
 
 import pickle
-from collections import defaultdict
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, Node
+from omegaconf import DictConfig, Node, ValueNode
+
+from hydra_plugins.mlxpy._hydra import clone_of, content_of, parent_of, set_content
 
 _SHARED = (str, int, float, bool, bytes, Enum, PurePath, type(None))
 
@@ -41,16 +42,15 @@ class Copies:
 
 
 def _is_plain_tree(node: Any, parent: Node | None, seen: set[int]) -> bool:
-    """Tells whether there are only nodes of one place, and values that never change, below a node."""
+    """Tells whether below a node each node has one place, and values never change."""
     if not isinstance(node, Node):
         return isinstance(node, _SHARED)
-    if node._get_parent() is not parent or id(node) in seen:
+    if parent_of(node) is not parent or id(node) in seen:
         return False
     seen.add(id(node))
-    state = node.__dict__
-    if "_content" not in state:
-        return isinstance(state["_val"], _SHARED)
-    content = state["_content"]
+    content = content_of(node)
+    if isinstance(node, ValueNode):
+        return isinstance(content, _SHARED)
     if isinstance(content, dict):
         content = content.values()
     elif not isinstance(content, (list, tuple)):
@@ -61,23 +61,15 @@ def _is_plain_tree(node: Any, parent: Node | None, seen: set[int]) -> bool:
 def _copy_node(node: Any, parent: Node | None) -> Any:
     if not isinstance(node, Node):
         return node
-    copied = object.__new__(type(node))
-    state = copied.__dict__
-    state.update(node.__dict__)
-    metadata = state["_metadata"]
-    copied_metadata = object.__new__(type(metadata))
-    facts = copied_metadata.__dict__
-    facts.update(metadata.__dict__)
-    if facts["flags"] is not None:
-        facts["flags"] = facts["flags"].copy()
-    facts["resolver_cache"] = defaultdict(dict)
-    state.update(_metadata=copied_metadata, _parent=parent, _flags_cache=None)
-    if "_content" in state:
-        content = state["_content"]
-        if isinstance(content, dict):
-            state["_content"] = {key: _copy_node(item, copied) for key, item in content.items()}
-        elif isinstance(content, (list, tuple)):
-            state["_content"] = type(content)(_copy_node(item, copied) for item in content)
-        else:
-            state["_content"] = _copy_node(content, copied)
+    copied = clone_of(node, parent)
+    if isinstance(copied, ValueNode):
+        return copied
+    content = content_of(node)
+    if isinstance(content, dict):
+        content = {key: _copy_node(item, copied) for key, item in content.items()}
+    elif isinstance(content, (list, tuple)):
+        content = type(content)(_copy_node(item, copied) for item in content)
+    else:
+        content = _copy_node(content, copied)
+    set_content(copied, content)
     return copied

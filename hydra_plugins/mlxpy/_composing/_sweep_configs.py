@@ -9,18 +9,25 @@ import gc
 import os
 import pickle
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
-from hydra._internal.defaults_list import Overrides
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.mlxpy._hydra import (
+    BASIC_LAUNCHER,
+    BASIC_SWEEPER,
+    Composition,
+    apply_overrides,
+    content_of,
+    is_value_path,
+    replace_load_sweep_config,
+    with_integer,
+)
 
 from ._config_copy import Copies
 from ._value_overrides import (
@@ -33,11 +40,7 @@ from ._value_overrides import (
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
 _OURS = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
-_VALIDATES = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-_COMPOSE_HERE = (
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    _OURS,
-)
+_COMPOSE_HERE = (BASIC_LAUNCHER, _OURS)
 # So many configs that were validated wait to be submitted; each is some 100 kB.
 _MOST_READY = 1000
 
@@ -46,12 +49,13 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     """Has the loader keep what it composes, if the sweep of this config asks for it twice."""
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
         return  # by the callback already
-    if config.hydra.sweeper._target_ == _VALIDATES and config.hydra.launcher._target_ in _COMPOSE_HERE:
-        assert isinstance(loader, ConfigLoaderImpl)
-        # In this very loader: the sweeper and the launcher hold it already, and Hydra 1.4 asks its type.
+    if (
+        config.hydra.sweeper._target_ == BASIC_SWEEPER
+        and config.hydra.launcher._target_ in _COMPOSE_HERE
+    ):
         ours = config.hydra.launcher._target_ == _OURS
         configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
-        loader.load_sweep_config = configs.load_sweep_config  # type: ignore[method-assign] # of this loader alone
+        replace_load_sweep_config(loader, configs.load_sweep_config)
         if ours:
             gc.disable()  # until they are run: it would look through all the configs that wait
 
@@ -69,10 +73,9 @@ class ComposedConfigs:
         most_ready: how many configs may wait for their second request; the rest is made anew.
     """
 
-    def __init__(self, loader: ConfigLoaderImpl, most_ready: int = 0) -> None:
+    def __init__(self, loader: ConfigLoader, most_ready: int = 0) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
-        self._check_launcher = getattr(loader, "_ensure_sweep_config_controller_unchanged", None)  # 1.4
         self._context: tuple[Any, ...] = ()
         self._most_ready = most_ready
 
@@ -95,7 +98,7 @@ class ComposedConfigs:
 
     def _look_around(self, master_config: DictConfig) -> None:
         """Forgets everything if something has changed that composing reads."""
-        hydra_overrides = [node._value() for node in master_config.hydra.overrides.hydra._content]
+        hydra_overrides = [content_of(node) for node in content_of(master_config.hydra.overrides.hydra)]
         config_name = master_config.hydra.job.config_name
         # All but the config files and Python's state. The public view of the environment is far slower.
         environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
@@ -110,23 +113,22 @@ class ComposedConfigs:
         self._templates: dict[str, Override] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
-        self._repository: CachingConfigRepository | None = None
+        self._composition: Composition | None = None
         self._config_name, self._hydra_words = config_name, hydra_overrides
 
     def _by_values(self, master_config: DictConfig, words: list[str]) -> DictConfig:
-        if self._repository is None:
+        if self._composition is None:
             self._hydra_overrides = OverridesParser.create().parse_overrides(self._hydra_words)
-            repository = CachingConfigRepository(self._loader.repository)
-            self._loader._process_config_searchpath(self._config_name, self._hydra_overrides, repository)
-            self._repository = repository
-        parsed = [self._parse(word) for word in words]
+            self._composition = Composition(self._loader, self._config_name, self._hydra_overrides)
+        composition = self._composition
+        parsed = [self._parse(composition, word) for word in words]
         values = [override for override, is_value in parsed if is_value]
         groups = tuple(word for word, (_, is_value) in zip(words, parsed, strict=True) if not is_value)
         if not values:
             raise NotSurelyEqual
         if groups not in self._bases:
             self._bases[groups] = None  # if it fails, it fails each time
-            self._bases[groups] = self._base(master_config, groups)
+            self._bases[groups] = self._base(composition, master_config, groups)
         base = self._bases[groups]
         if base is None:
             raise NotSurelyEqual
@@ -137,18 +139,17 @@ class ComposedConfigs:
         config = base.copy()
         apply_values(config, values)
         set_task_overrides(config, [override for override, _ in parsed], replaced=len(groups))
-        if self._check_launcher:
-            self._check_launcher(master_config=master_config, sweep_config=config)
+        composition.check_sweep_choices(master_config, config)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
-    def _parse(self, word: str) -> tuple[Override, bool]:
+    def _parse(self, composition: Composition, word: str) -> tuple[Override, bool]:
         """Parses an override and tells whether it is of a value; if not, it chooses a config group."""
         if word not in self._parsed:
             override = self._read(word)
             if override.is_hydra_override():
                 raise NotSurelyEqual
-            is_value = self._is_of_the_config(override)
+            is_value = self._is_of_the_config(composition, override)
             if is_value and not is_value_override(override):
                 raise NotSurelyEqual
             self._parsed[word] = override, is_value
@@ -161,47 +162,26 @@ class ComposedConfigs:
             return _read_by_hydra(word)
         if key not in self._templates:
             self._templates[key] = _read_by_hydra(f"{key}=0")
-        return replace(self._templates[key], _value=int(value), input_line=word)
+        return with_integer(self._templates[key], int(value), text=word)
 
-    def _is_of_the_config(self, override: Override) -> bool:
+    def _is_of_the_config(self, composition: Composition, override: Override) -> bool:
         # Hydra looks in all places for a config group of this name; a value matters by its type only.
-        is_path = getattr(override, "is_value_path", False)  # Hydra 1.4: surely no group
-        kind = (override.get_key_element(), is_path, type(override.value()))
+        kind = (override.get_key_element(), is_value_path(override), type(override.value()))
         if kind not in self._kinds:
-            self._kinds[kind] = bool(self._of_the_config([override]))
+            self._kinds[kind] = bool(composition.value_overrides([override]))
         return self._kinds[kind]
 
-    def _of_the_config(self, overrides: list[Override]) -> list[Override]:
-        """Has Hydra say which overrides are of the config itself, not of its defaults list."""
-        assert self._repository is not None
-        return Overrides(self._repository, overrides).config_overrides
-
-    def _base(self, master_config: DictConfig, groups: Sequence[str]) -> Copies:
-        with self._noting_what_is_merged() as merged:
+    def _base(
+        self, composition: Composition, master_config: DictConfig, groups: Sequence[str]
+    ) -> Copies:
+        with composition.noting_merged(Copies) as merged:
             config = self._compose(master_config=master_config, sweep_overrides=list(groups))
         [copies] = merged
         raw = copies.copy()
         OmegaConf.set_struct(raw, True)
-        ConfigLoaderImpl._apply_overrides_to_config(self._of_the_config(self._hydra_overrides), raw)
+        apply_overrides(raw, composition.value_overrides(self._hydra_overrides))
         check_order_is_free(raw)
         return Copies(config)
-
-    @contextmanager
-    def _noting_what_is_merged(self) -> Iterator[list[Copies]]:
-        """Notes what the config files and groups hold, before any override of a value."""
-        noted: list[Copies] = []
-        merge = self._loader._compose_config_from_defaults_list
-
-        def note(*args: Any, **kwargs: Any) -> DictConfig:
-            config = merge(*args, **kwargs)
-            noted.append(Copies(config))
-            return config
-
-        self._loader._compose_config_from_defaults_list = note  # type: ignore[method-assign]  # for a while
-        try:
-            yield noted
-        finally:
-            del self._loader._compose_config_from_defaults_list
 
     def _whole(self, master_config: DictConfig, words: list[str]) -> DictConfig:
         kept = self._kept.pop(tuple(words), None)

@@ -9,14 +9,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, Node, ValueNode
 
-try:
-    from hydra._internal.config_loader_impl import get_overrides_dirname
-except ImportError:  # Hydra 1.4: a resolver gives it when it is asked for
-    get_overrides_dirname = None  # type: ignore[assignment]  # the other version has the function
+from hydra_plugins.mlxpy._hydra import (
+    WRITES_OVERRIDE_DIRNAME,
+    apply_overrides,
+    child_of,
+    content_of,
+    is_empty,
+    is_interpolation,
+    override_dirname,
+)
 
 _NAME = r"[^\W\d]\w*"
 # Not a key of a list, nor one that a dict may hold as a number.
@@ -51,7 +55,7 @@ def check_order_is_free(config: DictConfig) -> None:
     Args:
         config: what Hydra has before it does that.
     """
-    hydra = config._get_node("hydra")
+    hydra = child_of(config, "hydra")
     for path in _WRITTEN:
         if _is_interpolation(_walk(hydra, path.split("."))):
             raise NotSurelyEqual
@@ -71,7 +75,7 @@ def apply_values(config: DictConfig, values: Sequence[Override]) -> None:
             in_the_way = value.type is not OverrideType.CHANGE and _is_interpolation(target)
         if in_the_way:
             raise NotSurelyEqual
-        ConfigLoaderImpl._apply_overrides_to_config([value], config)
+        apply_overrides(config, [value])
 
 
 def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replaced: int) -> None:
@@ -82,19 +86,14 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replac
         overrides: all of them.
         replaced: how many it says.
     """
-    hydra = config._get_node("hydra")
+    hydra = child_of(config, "hydra")
     task = _walk(hydra, ("overrides", "task"))
     del task[len(task) - replaced :]
     for override in overrides:
         task.append(override.input_line)
-    if get_overrides_dirname is not None:
+    if WRITES_OVERRIDE_DIRNAME:
         form = _walk(hydra, ("job", "config", "override_dirname"))
-        _walk(hydra, ("job",)).override_dirname = get_overrides_dirname(
-            overrides=list(overrides),
-            kv_sep=form.kv_sep,
-            item_sep=form.item_sep,
-            exclude_keys=form.exclude_keys,
-        )
+        _walk(hydra, ("job",)).override_dirname = override_dirname(form, overrides)
 
 
 def _walk(node: Any, names: Sequence[str]) -> Any:
@@ -102,24 +101,24 @@ def _walk(node: Any, names: Sequence[str]) -> Any:
     for name in names:
         if node is None:
             return None
-        if node._is_interpolation() or not isinstance(node, (DictConfig, ValueNode)):
+        if is_interpolation(node) or not isinstance(node, (DictConfig, ValueNode)):
             raise NotSurelyEqual
-        if isinstance(node, ValueNode) or node._is_none() or node._is_missing():
+        if isinstance(node, ValueNode) or is_empty(node):
             return None  # Hydra makes a dict of it, or refuses
-        node = node._get_node(name, validate_access=False)
+        node = child_of(node, name)
     return node
 
 
 def _is_interpolation(node: Any) -> bool:
-    return isinstance(node, Node) and node._is_interpolation()
+    return isinstance(node, Node) and is_interpolation(node)
 
 
 def _has_interpolation(node: Any) -> bool:
     if not isinstance(node, Node):
         return False
-    if node._is_interpolation():
+    if is_interpolation(node):
         return True
-    content = node._value()
+    content = content_of(node)
     if isinstance(content, (dict, list, tuple)):
         return any(map(_has_interpolation, content.values() if isinstance(content, dict) else content))
     return _has_interpolation(content)  # of a union

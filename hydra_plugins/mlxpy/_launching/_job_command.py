@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.mlxpy._hydra import parse_arguments
 from hydra_plugins.mlxpy._outputs import has_default_output
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
@@ -169,8 +169,7 @@ def program_words(config_words: Sequence[str]) -> list[str]:
         config_words: the options that name the config directories, if they are other ones.
     """
     typed = sys.argv[1:]
-    parsed, _ = get_args_parser().parse_known_intermixed_args(typed)
-    is_override = set(parsed.overrides)
+    is_override = set(parse_arguments(typed).overrides)
     sweeping = {"-m", "--multirun", "-r", "--run"}
     options = [word for word in typed if word not in is_override and word not in sweeping]
     return [*_program(), *_without_options(options, config_words[::2]), *config_words]

@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER
 from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import (
     Grouping,
@@ -42,8 +43,6 @@ from ._config_directories import frozen_config_words
 from ._job_command import Face, face_of, program_words
 from ._job_results import wait_for_results
 from ._script_options import JobOptions
-
-_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def submit_sweep(
         if options["dry_run"]:
             jobs = _make_jobs(left, face, config, options, _free_directories(face))
             print_plan(scheduler, jobs, grouping)
-            if config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+            if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # what it would do next depends on results
         else:
             Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
@@ -157,7 +156,7 @@ def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
 
 
 def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) -> None:
-    if not (waits or options["dry_run"]) and config.hydra.sweeper._target_ != _BASIC_SWEEPER:
+    if not (waits or options["dry_run"]) and config.hydra.sweeper._target_ != BASIC_SWEEPER:
         raise MlxpyError(
             f"the sweeper {config.hydra.sweeper._target_} needs the jobs' results, which are not there "
             "when this launcher returns: add hydra.launcher.wait=true, or use hydra/sweeper=basic"

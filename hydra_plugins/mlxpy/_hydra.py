@@ -1,0 +1,267 @@
+"""What the faces use of Hydra and OmegaConf that is not public, and where their versions differ.
+
+No other module of the faces names any of it: what a new Hydra breaks is mended here. Each part says with
+which versions of Hydra it was seen to work; those of series 1.3 bring OmegaConf 2.3, and 1.4 brings 2.4.
+The smoke tests run all of it.
+"""
+
+import argparse
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import hydra
+import hydra.core.utils as hydra_utils
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.defaults_list import Overrides
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, Node, OmegaConf
+
+try:
+    from hydra._internal.config_loader_impl import get_overrides_dirname
+except ImportError:  # Hydra 1.4
+    get_overrides_dirname = None  # type: ignore[assignment]  # the other version has the function
+
+_Noted = TypeVar("_Noted")
+_IS_1_3 = hydra.__version__.startswith("1.3.")
+
+
+# The command line.
+
+# Seen with 1.3.2, 1.3.8 and 1.4.0rc3. Hydra 1.4 warns of the argument, as it has no other behaviour.
+MAIN_OPTIONS: dict[str, Any] = {"version_base": None} if _IS_1_3 else {}
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parses a command line as Hydra does; its `overrides` are not parsed further.
+
+    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    return get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+
+
+def config_groups(config_path: str | None, config_dir: str | None) -> set[str]:
+    """Lists the config groups of an app.
+
+    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+
+    Args:
+        config_path: the app's config directory.
+        config_dir: the command's ``--config-dir``.
+    """
+    search_path = create_config_search_path(config_path)
+    if config_dir:
+        search_path.append("command-line", f"file://{os.path.abspath(config_dir)}")
+    return set(ConfigLoaderImpl(search_path).list_groups(""))
+
+
+# Callbacks.
+
+
+def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
+    """Registers a resolver of interpolations, or replaces the one of this name.
+
+    OmegaConf 2.4 renamed the function, to a name that meant something else in 2.3. Seen with 1.3.2,
+    1.3.8 and 1.4.0rc3.
+    """
+    register: Callable[..., None] = (
+        OmegaConf.register_new_resolver if _IS_1_3 else OmegaConf.register_resolver
+    )
+    register(name, resolver, replace=True)
+
+
+def returned_or_raised(job_return: JobReturn) -> Any:
+    """Returns what the task returned or raised; the public attribute raises what the task raised.
+
+    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    return job_return._return_value
+
+
+_REPORTS = "_mlxpy_reports_to"
+
+
+def report_exits(report: Callable[[BaseException], None]) -> None:
+    """Has `report` called when a task ends by Ctrl-C, ``sys.exit`` or the like.
+
+    Hydra 1.4 calls ``on_job_end`` then. Hydra 1.3 calls nothing, and has no public place where the task
+    could be wrapped. But it runs ``on_job_start`` and the task, and nothing else, inside its context
+    manager ``env_override``, which it looks up anew for each job: that is replaced by one that does the
+    same and reports. Seen with 1.3.2 and 1.3.8; 1.3 is a finished series, so this does not move.
+    """
+    if not _IS_1_3 or hasattr(hydra_utils.env_override, _REPORTS):
+        return
+    original = hydra_utils.env_override
+
+    @contextmanager
+    def env_override(env: dict[str, str]) -> Iterator[Any]:
+        with original(env):
+            try:
+                yield
+            except BaseException as error:
+                report(error)
+                raise
+
+    setattr(env_override, _REPORTS, report)
+    hydra_utils.env_override = env_override
+
+
+# How a sweep's configs are composed.
+
+# Values of ``_target_``; each of the two has the config of each job composed. Seen with 1.3.2, 1.3.8 and
+# 1.4.0rc3.
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+class LoadSweepConfig(Protocol):
+    """The method of a config loader that composes the config of one job of a sweep."""
+
+    def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Composes it of the sweep's config and the job's overrides."""
+
+
+def replace_load_sweep_config(loader: ConfigLoader, load_sweep_config: LoadSweepConfig) -> None:
+    """Replaces the method of this loader alone.
+
+    Another loader would not do: the sweeper and the launcher hold this one already, and Hydra 1.4 checks
+    its type. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    loader.load_sweep_config = load_sweep_config  # type: ignore[method-assign]
+
+
+class Composition:
+    """The steps by which Hydra composes the config of a job.
+
+    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+
+    Args:
+        loader: the app's config loader.
+        config_name: the primary config.
+        hydra_overrides: the overrides of Hydra's own settings that each job of the sweep has.
+    """
+
+    def __init__(
+        self, loader: ConfigLoader, config_name: str | None, hydra_overrides: list[Override]
+    ) -> None:
+        assert isinstance(loader, ConfigLoaderImpl)
+        self._loader = loader
+        self._repository = CachingConfigRepository(loader.repository)
+        loader._process_config_searchpath(config_name, hydra_overrides, self._repository)
+
+    def value_overrides(self, overrides: list[Override]) -> list[Override]:
+        """Returns the overrides that change values; the others choose config groups."""
+        return Overrides(self._repository, overrides).config_overrides
+
+    @contextmanager
+    def noting_merged(self, note: Callable[[DictConfig], _Noted]) -> Iterator[list[_Noted]]:
+        """Lists what `note` returns of each config that is merged, before values are applied to it."""
+        noted: list[_Noted] = []
+        merge = self._loader._compose_config_from_defaults_list
+
+        def merge_and_note(*args: Any, **kwargs: Any) -> DictConfig:
+            config = merge(*args, **kwargs)
+            noted.append(note(config))
+            return config
+
+        self._loader._compose_config_from_defaults_list = merge_and_note  # type: ignore[method-assign]
+        try:
+            yield noted
+        finally:
+            del self._loader._compose_config_from_defaults_list
+
+    def check_sweep_choices(self, master_config: DictConfig, sweep_config: DictConfig) -> None:
+        """Checks what Hydra 1.4 checks: a job does not choose another launcher or sweeper."""
+        check = getattr(self._loader, "_ensure_sweep_config_controller_unchanged", None)
+        if check:
+            check(master_config=master_config, sweep_config=sweep_config)
+
+
+def apply_overrides(config: DictConfig, overrides: list[Override]) -> None:
+    """Applies overrides of values. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
+    ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
+
+
+def with_integer(override: Override, value: int, text: str) -> Override:
+    """Returns an override of the same key with another value. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
+    return replace(override, _value=value, input_line=text)
+
+
+def is_value_path(override: Override) -> bool:
+    """Tells whether an override is surely of a value, which Hydra 1.4 can tell. Seen with 1.4.0rc3."""
+    return bool(getattr(override, "is_value_path", False))
+
+
+# Hydra 1.4 has a resolver for it. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+WRITES_OVERRIDE_DIRNAME = get_overrides_dirname is not None
+
+
+def override_dirname(form: DictConfig, overrides: Sequence[Override]) -> str:
+    """Returns what ``hydra.job.override_dirname`` says of these overrides. Seen with 1.3.2 and 1.3.8.
+
+    Args:
+        form: ``hydra.job.config.override_dirname``.
+        overrides: all overrides of the task.
+    """
+    return get_overrides_dirname(
+        overrides=list(overrides),
+        kv_sep=form.kv_sep,
+        item_sep=form.item_sep,
+        exclude_keys=form.exclude_keys,
+    )
+
+
+# The nodes of a config, as they are written: nothing is resolved. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+
+
+def parent_of(node: Node) -> Node | None:
+    """Returns the node that holds this one."""
+    return node._get_parent()
+
+
+def child_of(node: DictConfig, key: Any) -> Any:
+    """Returns the node at a key; None if there is none."""
+    return node._get_node(key, validate_access=False)
+
+
+def content_of(node: Node) -> Any:
+    """Returns what a node holds: a dict or list of nodes, the node of a union, or a value."""
+    return node._value()
+
+
+def is_interpolation(node: Node) -> bool:
+    """Tells whether a node is an interpolation."""
+    return node._is_interpolation()
+
+
+def is_empty(node: Node) -> bool:
+    """Tells whether a node is null or ``???``."""
+    return node._is_none() or node._is_missing()
+
+
+def clone_of(node: Node, parent: Node | None) -> Node:
+    """Returns a node that is like another but has its own metadata; its content is still the other's."""
+    clone: Node = object.__new__(type(node))
+    state = clone.__dict__
+    state.update(node.__dict__)
+    metadata = state["_metadata"]
+    cloned_metadata = object.__new__(type(metadata))
+    facts = cloned_metadata.__dict__
+    facts.update(metadata.__dict__)
+    if facts["flags"] is not None:
+        facts["flags"] = facts["flags"].copy()
+    facts["resolver_cache"] = defaultdict(dict)
+    state.update(_metadata=cloned_metadata, _parent=parent, _flags_cache=None)
+    return clone
+
+
+def set_content(node: Node, content: Any) -> None:
+    """Replaces what a dict, a list or a union holds."""
+    node.__dict__["_content"] = content
