@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import Scheduler, SubmissionError
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
-    from ._runs._config import plain_config
+    from ._runs._config import fix_changing_values, plain_config
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
@@ -80,6 +80,7 @@ __all__ = [
     "dump_yaml",
     "find_scheduler",
     "find_version_manager",
+    "fix_changing_values",
     "frozen_configs",
     "get_logger",
     "hookimpl",
@@ -124,6 +125,7 @@ _LATER = {
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
     "find_scheduler": "_scheduling._find_scheduler",
+    "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
     "hookimpl": "_plugins._hooks",
     "keep_outcome": "_runs._outcome",

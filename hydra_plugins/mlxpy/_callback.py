@@ -19,6 +19,7 @@ from mlxpy_core import (
     Outcome,
     Run,
     current_run,
+    fix_changing_values,
     keep_outcome,
     launch_of_this_process,
     load_class,
@@ -29,7 +30,7 @@ from mlxpy_core import (
 )
 
 from ._composing._sweep_configs import compose_once
-from ._hydra import register_resolver, report_exits, returned_or_raised
+from ._hydra import config_of_the_task, register_resolver, report_exits, returned_or_raised
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     RUN_SUBDIR,
@@ -79,8 +80,9 @@ class MlxpLogger(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
         self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
+        # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
+        self._taken = self._take()
         if self._use_run_dir and has_default_output(config.hydra.run):
-            self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(self._taken.directory.path)
         write_run_where_typed(config, self._launch)
@@ -120,10 +122,12 @@ class MlxpLogger(Callback):
     def _start_run(self, config: DictConfig) -> None:
         attempt, self._taken = self._taken or self._take(), None
         logger_class = find_logger_class(self._logger_name)
+        task = config_of_the_task() or task_config(config)
+        fix_changing_values(task)
         run = Run.start(
             attempt,
             launch=replace(self._launch, overrides=typed_overrides(config)),
-            config=plain_config(task_config(config)),
+            config=plain_config(task),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
         )

@@ -7,6 +7,7 @@ The smoke tests run all of it.
 
 import argparse
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,23 @@ def returned_or_raised(job_return: JobReturn) -> Any:
     Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
     """
     return job_return._return_value
+
+
+def config_of_the_task() -> DictConfig | None:
+    """Returns the very config that Hydra is about to call the task with, from within ``on_job_start``.
+
+    Callbacks get another one, of which the task's is a copy; it is a variable of the function that calls
+    both. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+
+    Returns:
+        The config; None where it is not found.
+    """
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+        if frame.f_globals.get("__name__") == hydra_utils.__name__ and "task_cfg" in frame.f_locals:
+            config = frame.f_locals["task_cfg"]
+            return config if isinstance(config, DictConfig) else None
+    return None
 
 
 _REPORTS = "_mlxpy_reports_to"
