@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
+from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import rank_of_this_process
 from ._runs._status import Status
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
+from ._tracking._placement import RUN_DIRECTORY_VARIABLE
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
+    "RUN_DIRECTORY_VARIABLE",
+    "SWEEP_JOB_VARIABLE",
     "ArtifactType",
     "Attempt",
     "ConfigList",
@@ -80,6 +84,7 @@ __all__ = [
     "dump_yaml",
     "find_scheduler",
     "find_version_manager",
+    "first_argument",
     "fix_changing_values",
     "frozen_configs",
     "get_logger",

@@ -29,7 +29,7 @@ from mlxpy_core import (
     take_run,
 )
 
-from ._composing._sweep_configs import compose_once
+from ._composing._sweep_configs import LAUNCHER, compose_once
 from ._hydra import config_of_the_task, register_resolver, report_exits, returned_or_raised
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -40,6 +40,7 @@ from ._outputs import (
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
+from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {"DefaultLogger": Logger}
 
@@ -77,6 +78,10 @@ class MlxpLogger(Callback):
         self.__dict__.update(state)
         self._attach()
 
+    def keep_return_value(self) -> None:
+        """Has the jobs keep what the task returns, for the launcher that waits for it."""
+        self._keep_return_value = True
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
         self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
@@ -90,6 +95,9 @@ class MlxpLogger(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: nobody knows yet how many there will be."""
         self._launch = launch_of_this_process()  # as above
+        job = sweep_job_of_this_process()
+        if job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
+            refuse_to_sweep()
         if self._forced_log_id != -1:
             stop(
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "

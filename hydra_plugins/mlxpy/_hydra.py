@@ -23,6 +23,8 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, Node, OmegaConf
 
 try:
@@ -101,6 +103,24 @@ def config_of_the_task() -> DictConfig | None:
             config = frame.f_locals["task_cfg"]
             return config if isinstance(config, DictConfig) else None
     return None
+
+
+def callbacks_of(context: HydraContext) -> list[Any]:
+    """Returns the list of the callbacks in use; what is added to it is called, too.
+
+    Seen with 1.3.2 and 1.3.8.
+    """
+    callbacks: list[Any] = context.callbacks.callbacks
+    return callbacks
+
+
+def basic_launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
+    """Returns Hydra's launcher that runs jobs in this process. Seen with 1.3.2 and 1.3.8."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    launcher = BasicLauncher()
+    launcher.setup(hydra_context=context, task_function=task_function, config=config)
+    return launcher
 
 
 _REPORTS = "_mlxpy_reports_to"

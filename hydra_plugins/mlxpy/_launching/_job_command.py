@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._hydra import parse_arguments
-from hydra_plugins.mlxpy._outputs import has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
+from hydra_plugins.mlxpy._outputs import RUN_SUBDIR, has_default_output
+from hydra_plugins.mlxpy._override_values import as_override_value, typed_overrides
+from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
@@ -162,19 +163,63 @@ def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str
     return True
 
 
-def program_words(config_words: Sequence[str]) -> list[str]:
-    """Gives the words of the command before a job's overrides: how this process was started.
+def program_words(config_words: Sequence[str], *, by_launch: bool) -> list[str]:
+    """Returns the words of the command before a job's overrides: how this process was started.
 
     Args:
         config_words: the options that name the config directories, if they are other ones.
+        by_launch: whether the program is one by ``mlxpy.launch``, which changes Hydra's arguments.
+
+    Raises:
+        MlxpyError: the command cannot be started again.
     """
-    typed = sys.argv[1:]
-    is_override = set(parse_arguments(typed).overrides)
-    sweeping = {"-m", "--multirun", "-r", "--run"}
-    options = [word for word in typed if word not in is_override and word not in sweeping]
-    return [*_program(), *_without_options(options, config_words[::2]), *config_words]
+    start = first_argument(sys.orig_argv)
+    typed = sys.orig_argv[start:]
+    given = sys.argv[1:]
+    ours = Counter([*parse_arguments(given).overrides, *(word for word in given if word in _SWEEPING)])
+    left = []
+    # Options of the program's own may be the same words; they come first.
+    for word in reversed(typed):
+        spelling = next(
+            (one for one in (word, f"+{word}") if ours[one] and (by_launch or one == word)), ""
+        )
+        if spelling:
+            ours[spelling] -= 1
+        elif not (by_launch and _SETTING.match(word)):
+            left.append(word)
+    words = _without_options(left[::-1], config_words[::2])
+    return [*sys.orig_argv[:start], *words, *config_words]
 
 
+def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
+    """Tells whether a sweep's arguments were typed in the command, and not set by the program's code.
+
+    Args:
+        config: the sweep's config.
+        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
+
+    Raises:
+        MlxpyError: the command cannot be started again.
+    """
+    typed = sys.orig_argv[first_argument(sys.orig_argv) :]
+    known = {*typed, *(f"+{word}" for word in typed)} if by_launch else set(typed)
+    # Said by -m, by the callback, or by `launch`.
+    added = {"hydra.mode=MULTIRUN", f"hydra.sweep.subdir='{RUN_SUBDIR}'"}
+    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(written, list)
+    words = [*typed_overrides(config), *map(str, written), *sys.argv[1:]]
+    sweeps = "hydra.mode=MULTIRUN" not in written or by_launch or bool({*typed} & _ALL_SWEEPING)
+    return sweeps and all(
+        word in known or word in added or (by_launch and _BY_LAUNCH.match(word)) for word in words
+    )
+
+
+_SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
+_ALL_SWEEPING = {*_SWEEPING, "hydra.mode=MULTIRUN"}
+_SETTING = re.compile(r"[+]*mlxpy\.")
+_BY_LAUNCH = re.compile(
+    r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
+)
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 
@@ -189,14 +234,3 @@ def _without_options(words: Sequence[str], names: Sequence[str]) -> list[str]:
         elif word.partition("=")[0] not in spellings:
             left.append(word)
     return left
-
-
-def _program() -> list[str]:
-    """Gives the words before the arguments: ``python main.py``, ``python -m package.module``."""
-    words = sys.orig_argv
-    if sys.argv[0] in words:
-        return words[: words.index(sys.argv[0]) + 1]
-    for index, word in enumerate(words):
-        if word.startswith("-m"):
-            return words[: index + (2 if word == "-m" else 1)]
-    raise MlxpyError("cannot tell how this program was started: start it as python main.py")

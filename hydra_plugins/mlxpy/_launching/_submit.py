@@ -12,12 +12,15 @@ from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER
+from hydra_plugins.mlxpy._callback import MlxpLogger
+from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
 from hydra_plugins.mlxpy._override_values import typed_overrides
+from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
 from mlxpy_core import (
+    RUN_DIRECTORY_VARIABLE,
     Grouping,
     Job,
     LocalScheduler,
@@ -40,7 +43,7 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_words
-from ._job_command import Face, face_of, program_words
+from ._job_command import Face, are_typed, face_of, program_words
 from ._job_results import wait_for_results
 from ._script_options import JobOptions
 
@@ -86,6 +89,9 @@ def submit_sweep(
         grouping = Grouping(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
+        by_launch = options["settings_overrides"] is not None
+        typed = are_typed(config, by_launch=by_launch)
+        _check_arguments(config, typed)
         face = face_of(context.config_loader, config, options, launch_of_this_process(), waits=waits)
         script = JobOptions()
         sweep = [
@@ -100,13 +106,13 @@ def submit_sweep(
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
-            jobs = _make_jobs(left, face, config, options, _free_directories(face))
+            jobs = _make_jobs(left, face, config, options, _free_directories(face), typed=typed)
             print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # what it would do next depends on results
         else:
             Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
-            jobs = _make_jobs(left, face, config, options, _new_directories(face))
+            jobs = _make_jobs(left, face, config, options, _new_directories(face), typed=typed)
             job_ids = submit_jobs(scheduler, jobs, grouping)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {_count(jobs)} to the cluster queue!", flush=True)
@@ -225,26 +231,89 @@ def _make_jobs(
     config: DictConfig,
     options: Mapping[str, Any],
     directories: Iterator[RunDirectory],
+    *,
+    typed: bool,
 ) -> list[Job]:
     config_words: list[str] = []
-    if options["freeze_config"] and sweep:
+    if options["freeze_config"] and sweep and typed:
         config_words = frozen_config_words(config, face.parent_log_dir, copy=not options["dry_run"])
-    program = program_words(config_words)
-    return [_job(combination, face, program, next(directories)) for combination in sweep]
+    by_launch = options["settings_overrides"] is not None
+    program = program_words(config_words, by_launch=by_launch) if typed else sys.orig_argv
+    return [_job(combination, face, program, next(directories), typed=typed) for combination in sweep]
 
 
-def _job(combination: _Combination, face: Face, program: Sequence[str], directory: RunDirectory) -> Job:
+def _job(
+    combination: _Combination,
+    face: Face,
+    program: Sequence[str],
+    directory: RunDirectory,
+    *,
+    typed: bool,
+) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = program[0] if combination.options.env_cmd else sys.executable
-    own = face.run_overrides(directory, combination.number, combination.output)
+    command = [interpreter, *program[1:]]
+    job = SweepJob(combination.number, None if typed else combination.overrides, face.keeps_return_value)
+    environment = {**job_environment(), **job.environment()}
+    if typed:
+        own = face.run_overrides(directory, combination.number, combination.output)
+        command += [*face.hydra_overrides, *combination.overrides, *own]
+    else:
+        environment[RUN_DIRECTORY_VARIABLE] = str(directory.path)
     return Job(
         directory,
         config=combination.config,
         launch=replace(face.launch, overrides=combination.overrides),
-        command=[interpreter, *program[1:], *face.hydra_overrides, *combination.overrides, *own],
+        command=command,
         options=combination.options,
-        environment=job_environment(),
+        environment=environment,
     )
+
+
+def _check_arguments(config: DictConfig, typed: bool) -> None:
+    """Refuses what the jobs of a program whose arguments are set in its code could not find again."""
+    global _sweeps
+    _sweeps += 1
+    if typed:
+        return
+    if _sweeps > 1:
+        raise MlxpyError(
+            "the program's code sets the arguments of several sweeps, which a job could not tell apart: "
+            "start one program for each sweep, or type the arguments in the command"
+        )
+    if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+        raise MlxpyError(
+            f"the program's code sets the arguments of a sweep by {config.hydra.sweeper._target_}, "
+            "whose jobs could not find themselves again: type the arguments in the command"
+        )
+
+
+_sweeps = 0  # of this process
+
+
+def run_own_job(
+    context: HydraContext,
+    config: DictConfig,
+    options: Mapping[str, Any],
+    task_function: TaskFunction,
+    job: SweepJob,
+    overrides: list[str],
+) -> list[JobReturn]:
+    """Runs the one job of a sweep that this process is, where the program sweeps in each of its jobs."""
+    global _sweeps
+    _sweeps += 1
+    if _sweeps > 1:
+        refuse_to_sweep()
+    callbacks = callbacks_of(context)
+    ours = [callback for callback in callbacks if isinstance(callback, MlxpLogger)]
+    if not ours:
+        ours = [MlxpLogger(parent_log_dir=options["parent_log_dir"])]
+        callbacks += ours
+        ours[0].on_multirun_start(config)
+    if job.keeps_return_value:
+        ours[0].keep_return_value()
+    launcher = basic_launcher(context, task_function, config)
+    return list(launcher.launch([overrides], initial_job_idx=job.number))
 
 
 def _count(jobs: Sized) -> str:
