@@ -14,7 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._hydra import MAIN_OPTIONS, config_groups
 from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import MlxpyError, current_run, find_version_manager, get_logger
+from mlxpy_core import (
+    MlxpyError,
+    current_run,
+    find_version_manager,
+    fix_changing_values,
+    get_logger,
+)
 
 from ._command_line import parse_command_line
 from ._context import Context
@@ -92,6 +98,8 @@ def _as_task(
     @functools.wraps(function)  # Hydra looks up where the wrapped function is from
     def task(config: DictConfig) -> Any:
         run = current_run()
+        if not run:
+            fix_changing_values(config)  # the callback has done it otherwise
         context = Context(
             config=config,
             mlxpy=settings,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
+from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 from ._runs._status import Status
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
-from ._tracking._placement import was_joined_by_children, was_started_again
+from ._tracking._placement import RUN_DIRECTORY_VARIABLE, was_joined_by_children, was_started_again
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import Scheduler, SubmissionError
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
-    from ._runs._config import plain_config
+    from ._runs._config import fix_changing_values, plain_config
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
+    "RUN_DIRECTORY_VARIABLE",
+    "SWEEP_JOB_VARIABLE",
     "ArtifactType",
     "Attempt",
     "ConfigList",
@@ -82,6 +85,8 @@ __all__ = [
     "dump_yaml",
     "find_scheduler",
     "find_version_manager",
+    "first_argument",
+    "fix_changing_values",
     "frozen_configs",
     "get_logger",
     "hookimpl",
@@ -130,6 +135,7 @@ _LATER = {
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
     "find_scheduler": "_scheduling._find_scheduler",
+    "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
     "hookimpl": "_plugins._hooks",
     "keep_outcome": "_runs._outcome",

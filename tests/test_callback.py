@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import Project, tree_of
 
 CALLBACK = "hydra/callbacks=mlxp_logger"
 
@@ -541,3 +541,79 @@ def test_nothing_but_the_task_is_waited_for(app: Project, tmp_path: Path) -> Non
     app.run("twice.py", CALLBACK, "hydra/job_logging=disabled", "hydra/hydra_logging=disabled")
     assert app.statuses() == ["COMPLETE"] * 6
     assert os.getpid() != app.info(6)["process_id"]
+
+
+CHANGING = """
+import random
+import hydra, mlxpy, yaml
+from omegaconf import OmegaConf
+def draw(*_): return random.SystemRandom().random()
+OmegaConf.register_new_resolver("draw", draw)
+OmegaConf.register_new_resolver("kept", draw, use_cache=True)
+OmegaConf.register_new_resolver("double", lambda x: 2 * x)
+@hydra.main(version_base=None, config_path=".", config_name="config")
+def main(cfg):
+    logger = mlxpy.get_logger()
+    recorded = yaml.safe_load(open(f"{logger.log_dir}/metadata/config.yaml"))
+    assert recorded == OmegaConf.to_container(cfg, resolve=True), (recorded, cfg)
+    assert cfg.sub.token == cfg.seed and OmegaConf.is_struct(cfg)
+    written = OmegaConf.to_container(cfg)
+    assert (written["now"], written["twice"]) == ("at ${now:%S.%f}", "${double:${lr}}")
+    cfg.lr = 5
+    assert cfg.twice == 10
+main()
+"""
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    "arguments", [[CALLBACK], ["-m", CALLBACK, "lr=1,2"], ["-m", "hydra/launcher=mlxp_local", "lr=1,2"]]
+)
+def test_what_another_look_would_change_is_recorded_as_the_task_has_it(
+    project: Project, arguments: list[str]
+) -> None:
+    project.write(
+        "config.yaml",
+        """
+        early: 'x${seed}'
+        seed: ${draw:}
+        sub: {token: '${..seed}', list: ['${draw:1}', {deep: '${draw:${lr}}'}]}
+        name: ${draw:}_${sub.list[0]}
+        cached: ${kept:}
+        now: at ${now:%S.%f}
+        lr: 1
+        twice: ${double:${lr}}
+        """,
+    )
+    project.write("app.py", CHANGING)
+    project.run("app.py", *arguments)
+    assert set(project.statuses()) == {"COMPLETE"}
+
+
+@pytest.mark.parametrize(
+    "place", ["hydra.run.dir=mine", "hydra.callbacks.mlxp_logger.use_run_dir=false", "+unused=1"]
+)
+def test_a_refused_continuation_leaves_hydras_files_alone(project: Project, place: str) -> None:
+    project.write(
+        "app.py",
+        """
+        import logging, sys
+        import hydra
+        @hydra.main(version_base=None, config_path=None)
+        def main(cfg):
+            logging.info("in the task")
+            print("started", flush=True)
+            sys.stdin.read()
+        main()
+        """,
+    )
+    words = ["app.py", CALLBACK, "hydra.callbacks.mlxp_logger.forced_log_id=1", place]
+    with project.start(*words, stdin=subprocess.PIPE) as living:
+        assert living.stdout
+        assert "started\n" in iter(living.stdout.readline, "")
+        before = tree_of(project.path)
+        done = project.run(*words, "+other=1", exit_code=1)
+        assert "is still running on this machine" in done.stderr
+        assert tree_of(project.path) == before
+        living.communicate()
+    assert project.statuses() == ["COMPLETE"]

@@ -320,3 +320,25 @@ def test_configs_that_cannot_be_written_have_the_defaults(program: Project) -> N
     )
     assert program.run("settings.py").stdout == "True\n"
     assert not (program.path / "configs" / "mlxpy.yaml").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["+mlxpy.use_logger=false"]])
+def test_the_seeding_function_gets_the_seed_that_the_task_sees(
+    project: Project, options: list[str]
+) -> None:
+    project.write("configs/config.yaml", "seed: ${draw:}\n")
+    project.write(
+        "main.py",
+        """
+        import random
+        import mlxpy as expy
+        from omegaconf import OmegaConf
+        OmegaConf.register_new_resolver("draw", lambda: random.SystemRandom().random())
+        seeds = []
+        @expy.launch(seeding_function=seeds.append)
+        def main(ctx):
+            assert seeds == [ctx.config.seed] == [ctx.config.seed]
+        main()
+        """,
+    )
+    project.run("main.py", *options)

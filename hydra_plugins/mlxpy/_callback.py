@@ -20,6 +20,7 @@ from mlxpy_core import (
     ParentRun,
     Run,
     current_run,
+    fix_changing_values,
     keep_outcome,
     launch_of_this_process,
     load_class,
@@ -33,8 +34,8 @@ from mlxpy_core import (
     was_started_again,
 )
 
-from ._composing._sweep_configs import compose_once
-from ._hydra import register_resolver, report_exits, returned_or_raised
+from ._composing._sweep_configs import LAUNCHER, compose_once
+from ._hydra import config_of_the_task, register_resolver, report_exits, returned_or_raised
 from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -46,6 +47,7 @@ from ._outputs import (
 )
 from ._override_values import typed_overrides
 from ._rank_sweeper import follow_job, job_of_sweep
+from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
@@ -89,11 +91,16 @@ class MlxpLogger(Callback):
         self.__dict__.update({"_ranks_before": {}, **state})
         self._attach()
 
+    def keep_return_value(self) -> None:
+        """Has the jobs keep what the task returns, for the launcher that waits for it."""
+        self._keep_return_value = True
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
-        self._launch = launch_of_this_process()  # mlxp_git may have added to it since
+        self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
+        # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
+        self._taken = self._take()
         if self._use_run_dir and has_default_output(config.hydra.run):
-            self._taken = self._take()
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(self._taken.directory.path)
         write_run_where_typed(config, self._launch)
@@ -106,6 +113,7 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
+        job = sweep_job_of_this_process()
         if again := self._started_again():
             if again.job is None:
                 stop(
@@ -113,6 +121,8 @@ class MlxpLogger(Callback):
                     "that job are too long to be told: put them into a config file"
                 )
             follow_job(config, again.job)
+        elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
+            refuse_to_sweep()
         in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
         if in_run_directories:
             override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
@@ -143,10 +153,12 @@ class MlxpLogger(Callback):
     def _start_run(self, config: DictConfig) -> None:
         attempt, self._taken = self._taken or self._take(), None
         logger_class = find_logger_class(self._logger_name)
+        task = config_of_the_task() or task_config(config)
+        fix_changing_values(task)
         run = Run.start(
             attempt,
             launch=replace(self._launch, overrides=typed_overrides(config)),
-            config=plain_config(task_config(config)),
+            config=plain_config(task),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
         )

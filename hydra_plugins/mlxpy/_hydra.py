@@ -7,6 +7,7 @@ The smoke tests run all of it.
 
 import argparse
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, Node, OmegaConf
 
 try:
@@ -86,6 +88,41 @@ def returned_or_raised(job_return: JobReturn) -> Any:
     return job_return._return_value
 
 
+def config_of_the_task() -> DictConfig | None:
+    """Returns the very config that Hydra is about to call the task with, from within ``on_job_start``.
+
+    Callbacks get another one, of which the task's is a copy; it is a variable of the function that calls
+    both. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+
+    Returns:
+        The config; None where it is not found.
+    """
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+        if frame.f_globals.get("__name__") == hydra_utils.__name__ and "task_cfg" in frame.f_locals:
+            config = frame.f_locals["task_cfg"]
+            return config if isinstance(config, DictConfig) else None
+    return None
+
+
+def callbacks_of(context: HydraContext) -> list[Any]:
+    """Returns the list of the callbacks in use; what is added to it is called, too.
+
+    Seen with 1.3.2 and 1.3.8.
+    """
+    callbacks: list[Any] = context.callbacks.callbacks
+    return callbacks
+
+
+def basic_launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
+    """Returns Hydra's launcher that runs jobs in this process. Seen with 1.3.2 and 1.3.8."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    launcher = BasicLauncher()
+    launcher.setup(hydra_context=context, task_function=task_function, config=config)
+    return launcher
+
+
 _REPORTS = "_mlxpy_reports_to"
 
 
@@ -120,13 +157,6 @@ def report_exits(report: Callable[[BaseException], None]) -> None:
 # 1.4.0rc3.
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-
-
-def basic_launcher() -> Launcher:
-    """Makes Hydra's launcher that runs jobs in this process. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
-    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-
-    return BasicLauncher()
 
 
 class LoadSweepConfig(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -26,16 +27,17 @@ class RankSweeper(Sweeper):
         self._num = num
         self._replaced = replaced
         self._overrides = list(overrides)
-        self._launcher = basic_launcher()
+        self._launcher: Launcher | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         with read_write(config.hydra):
             config.hydra.sweeper = self._replaced  # Hydra 1.4 compares it with the job's
-        self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._launcher = basic_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
+        assert self._launcher
         return self._launcher.launch([self._overrides], initial_job_idx=self._num)
 
 

@@ -24,6 +24,7 @@ class MlxpLauncher(Launcher):
         from ._composing._sweep_configs import compose_once
 
         self._context = hydra_context
+        self._task_function = task_function
         self._config = config
         if self._options["dry_run"]:
             from ._outputs import divert_sweep_directory
@@ -34,6 +35,13 @@ class MlxpLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from ._launching._submit import submit_sweep
+        from ._launching._submit import run_own_job, submit_sweep
+        from ._sweep_job import sweep_job_of_this_process
 
+        if job := sweep_job_of_this_process():
+            index = job.index_in(job_overrides, initial_job_idx)
+            overrides = list(job_overrides[index])
+            return run_own_job(
+                self._context, self._config, self._options, self._task_function, job, overrides
+            )
         return submit_sweep(self._context, self._config, self._options, job_overrides, initial_job_idx)

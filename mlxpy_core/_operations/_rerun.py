@@ -14,6 +14,7 @@ import yaml
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import new_run_id, submitted_info
 from mlxpy_core._runs._info_file import read_info, write_info
@@ -49,6 +50,11 @@ def code_to_rerun(
         MlxpyError: the code is gone.
     """
     recorded = dict(job.environment) if job else _recorded_environment(run)
+    if overrides and '"overrides": [' in recorded.get(SWEEP_JOB_VARIABLE, ""):
+        raise MlxpyError(
+            f"the arguments of run {run.log_id} are set in its program, which overrides do not change: "
+            "change them there, or leave the overrides out"
+        )
     if job and isinstance(job.command, ShellLine):  # nothing is known of its words
         words = [" ".join([job.command, *map(shlex.quote, overrides)])]
     else:
@@ -130,22 +136,12 @@ def command_of_run(info: Mapping[str, Any]) -> list[str]:
     words = shlex.split(info["cmd"])
     if os.path.exists(info["executable"]):
         words[0] = info["executable"]
-    first = _first_argument(words)
+    first = first_argument(words)
     arguments, overrides = words[first:], info["overrides"]
     if not _SWEEPING.intersection(arguments) and set(overrides) <= set(arguments):
         return words
     kept = [word for word in arguments if word not in _SWEEPING and _is_kept(word)]
     return [*words[:first], *kept, *overrides, "hydra.mode=RUN"]
-
-
-def _first_argument(words: Sequence[str]) -> int:
-    """Finds what follows ``python main.py`` or ``python -m package.module``."""
-    index = 1
-    while index < len(words) and words[index].startswith("-"):
-        if words[index] == "-m":
-            return index + 2
-        index += 2 if words[index] in ("-X", "-W") else 1
-    return index + 1
 
 
 def _is_kept(word: str) -> bool:
@@ -156,7 +152,7 @@ def _is_kept(word: str) -> bool:
 
 def _with_overrides(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
     changed = {key for word in overrides if (key := _key(word))}
-    first = _first_argument(words)
+    first = first_argument(words)
     kept = [word for word in words[first:] if "=" not in word or _key(word) not in changed]
     replaced = {_key(word): word for word in words[first:] if word not in kept}
     return [*words[:first], *kept, *(_as_added(word, replaced) for word in overrides)]

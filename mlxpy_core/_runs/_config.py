@@ -1,12 +1,14 @@
 """A task's config as plain data: resolved, without what must not be written down."""
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf, flag_override
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,6 +27,92 @@ def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, 
     """
     with _environment_hidden():
         return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
+
+
+def fix_changing_values(config: DictConfig) -> None:
+    """Writes values into a config in place of interpolations that give another one each time.
+
+    Whoever reads them later then gets what is recorded now. Such an interpolation calls a resolver that
+    neither depends on the config nor keeps what it gave (``use_cache``). What is kept is asked for here,
+    so the config keeps it. All other interpolations stay.
+    """
+    values: list[tuple[DictConfig | ListConfig, Any, Any]] = []
+    with _environment_hidden(), _calls_noted() as changing:
+        for parent, key in _resolver_calls(config):
+            try:
+                value = parent[key]
+            except Exception:  # noqa: S112  # resolvers are the user's code and raise what they like
+                continue
+            values.append((parent, key, value))
+    for parent, key, value in values:
+        node = parent._get_node(key)
+        if not isinstance(node, Node) or id(node) not in changing:
+            continue
+        with (
+            contextlib.suppress(OmegaConfBaseException),  # no config can hold the value
+            flag_override(parent, ["readonly", "struct"], False),  # how it is called
+            flag_override(node, "readonly", None),
+        ):
+            parent[key] = value
+
+
+_RESOLVER_CALL = re.compile(r"\$\{\s*[\w.]+\s*:")
+# They give the same for the same config and process.
+_STEADY = re.compile(r"oc\.|(hydra|python_version)$")
+
+
+def _resolver_calls(config: DictConfig | ListConfig) -> Iterator[tuple[DictConfig | ListConfig, Any]]:
+    """Lists the places of a config's nodes that call a resolver."""
+    keys: list[Any] = list(config) if isinstance(config, DictConfig) else list(range(len(config)))
+    for key in keys:
+        node = config._get_node(key)
+        if not isinstance(node, Node):
+            continue
+        if node._is_interpolation():
+            if _RESOLVER_CALL.search(str(node._value())):
+                yield config, key
+        elif isinstance(node, (DictConfig, ListConfig)) and not (node._is_none() or node._is_missing()):
+            yield from _resolver_calls(node)
+
+
+@contextmanager
+def _calls_noted() -> Iterator[dict[int, Node]]:
+    """Notes the nodes that call a resolver which gives another value each time, by their id.
+
+    Meanwhile each call of a node gives the same value whenever it is reached.
+    """
+    changing: dict[int, Node] = {}
+    resolvers = BaseContainer._resolvers
+    earlier = dict(resolvers)
+    resolvers.update(
+        {
+            name: _noting(name, resolver, changing)
+            for name, resolver in earlier.items()
+            if not _STEADY.match(name)
+        }
+    )
+    try:
+        yield changing
+    finally:
+        resolvers.update(earlier)
+
+
+def _noting(name: str, resolver: Any, changing: dict[int, Node]) -> Any:
+    given: dict[tuple[int, str], tuple[Node, Any]] = {}
+
+    def resolve(root: Any, parent: Any, node: Node, args: Any, args_text: Any) -> Any:
+        call = id(node), repr(args)
+        if call not in given:
+            value = resolver(root, parent, node, args, args_text)
+            given[call] = node, value
+            kept = args_text in OmegaConf.get_cache(root).get(name, {})
+            # With arguments from elsewhere in the config it may be a plain function of these.
+            depends = any("${" in text for text in args_text)
+            if not kept and not (depends and resolver(root, parent, node, args, args_text) == value):
+                changing[id(node)] = node
+        return given[call][1]
+
+    return resolve
 
 
 def plain_mapping(config: Mapping[str, Any]) -> dict[str, Any]:

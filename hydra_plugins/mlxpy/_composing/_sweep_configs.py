@@ -39,9 +39,9 @@ from ._value_overrides import (
 )
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
-_OUR_LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
-_COMPOSE_HERE = (BASIC_LAUNCHER, _OUR_LAUNCHER)
-# How many configs that were validated are kept until they are submitted; each is some 100 kB.
+LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
+_COMPOSE_HERE = (BASIC_LAUNCHER, LAUNCHER)
+# So many configs that were validated wait to be submitted; each is some 100 kB.
 _MOST_READY = 1000
 
 
@@ -53,7 +53,7 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         config.hydra.sweeper._target_ == BASIC_SWEEPER
         and config.hydra.launcher._target_ in _COMPOSE_HERE
     ):
-        ours = config.hydra.launcher._target_ == _OUR_LAUNCHER
+        ours = config.hydra.launcher._target_ == LAUNCHER
         configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
         replace_load_sweep_config(loader, configs.load_sweep_config)
         if ours:

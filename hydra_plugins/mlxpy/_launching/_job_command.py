@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._hydra import parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
-from hydra_plugins.mlxpy._outputs import has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value
-from mlxpy_core import Launch, MlxpyError, RunDirectory, relative_to_launch
+from hydra_plugins.mlxpy._outputs import RUN_SUBDIR, has_default_output
+from hydra_plugins.mlxpy._override_values import as_override_value, typed_overrides
+from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
@@ -163,19 +164,63 @@ def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str
     return True
 
 
-def program_arguments(config_options: Sequence[str]) -> list[str]:
-    """Returns the command before a job's overrides: how this process was started.
+def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list[str]:
+    """Returns the words of the command before a job's overrides: how this process was started.
 
     Args:
         config_options: the options that name the config directories, if they are other ones.
+        by_launch: whether the program is one by ``mlxpy.launch``, which changes Hydra's arguments.
+
+    Raises:
+        MlxpyError: the command cannot be started again.
     """
-    typed = sys.argv[1:]
-    is_override = set(parse_arguments(typed).overrides)
-    sweeping = {"-m", "--multirun", "-r", "--run"}
-    options = [argument for argument in typed if argument not in is_override | sweeping]
-    return [*_program(), *_without_options(options, config_options[::2]), *config_options]
+    start = first_argument(sys.orig_argv)
+    typed = sys.orig_argv[start:]
+    given = sys.argv[1:]
+    ours = Counter([*parse_arguments(given).overrides, *(word for word in given if word in _SWEEPING)])
+    left = []
+    # Options of the program's own may be the same words; they come first.
+    for word in reversed(typed):
+        spelling = next(
+            (one for one in (word, f"+{word}") if ours[one] and (by_launch or one == word)), ""
+        )
+        if spelling:
+            ours[spelling] -= 1
+        elif not (by_launch and _SETTING.match(word)):
+            left.append(word)
+    words = _without_options(left[::-1], config_options[::2])
+    return [*sys.orig_argv[:start], *words, *config_options]
 
 
+def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
+    """Tells whether a sweep's arguments were typed in the command, and not set by the program's code.
+
+    Args:
+        config: the sweep's config.
+        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
+
+    Raises:
+        MlxpyError: the command cannot be started again.
+    """
+    typed = sys.orig_argv[first_argument(sys.orig_argv) :]
+    known = {*typed, *(f"+{word}" for word in typed)} if by_launch else set(typed)
+    # Said by -m, by the callback, or by `launch`.
+    added = {"hydra.mode=MULTIRUN", f"hydra.sweep.subdir='{RUN_SUBDIR}'"}
+    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(written, list)
+    words = [*typed_overrides(config), *map(str, written), *sys.argv[1:]]
+    sweeps = "hydra.mode=MULTIRUN" not in written or by_launch or bool({*typed} & _ALL_SWEEPING)
+    return sweeps and all(
+        word in known or word in added or (by_launch and _BY_LAUNCH.match(word)) for word in words
+    )
+
+
+_SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
+_ALL_SWEEPING = {*_SWEEPING, "hydra.mode=MULTIRUN"}
+_SETTING = re.compile(r"[+]*mlxpy\.")
+_BY_LAUNCH = re.compile(
+    r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
+)
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 
@@ -190,14 +235,3 @@ def _without_options(arguments: Sequence[str], names: Sequence[str]) -> list[str
         elif argument.partition("=")[0] not in spellings:
             kept.append(argument)
     return kept
-
-
-def _program() -> list[str]:
-    """Returns the command before its arguments: ``python main.py``, ``python -m package.module``."""
-    command = sys.orig_argv
-    if sys.argv[0] in command:
-        return command[: command.index(sys.argv[0]) + 1]
-    for index, argument in enumerate(command):
-        if argument.startswith("-m"):
-            return command[: index + (2 if argument == "-m" else 1)]
-    raise MlxpyError("cannot tell how this program was started: start it as python main.py")

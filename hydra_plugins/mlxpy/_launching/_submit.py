@@ -12,13 +12,16 @@ from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER
+from hydra_plugins.mlxpy._callback import MlxpLogger
+from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
+from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
 from mlxpy_core import (
+    RUN_DIRECTORY_VARIABLE,
     Grouping,
     Job,
     LocalScheduler,
@@ -41,7 +44,7 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import JobCommands, job_commands, program_arguments
+from ._job_command import JobCommands, are_typed, job_commands, program_arguments
 from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
 
@@ -87,6 +90,9 @@ def submit_sweep(
         grouping = Grouping(
             options["array"], options["array_parallelism"], runs_per_job=options["runs_per_job"]
         )
+        by_launch = options["settings_overrides"] is not None
+        typed = are_typed(config, by_launch=by_launch)
+        _check_arguments(config, typed)
         commands = job_commands(
             context.config_loader, config, options, launch_of_this_process(), waits=waits
         )
@@ -103,13 +109,13 @@ def submit_sweep(
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
-            jobs = _make_jobs(left, commands, config, options, _free_directories(commands))
+            jobs = _make_jobs(left, commands, config, options, _free_directories(commands), typed=typed)
             print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
         else:
             Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
-            jobs = _make_jobs(left, commands, config, options, _new_directories(commands))
+            jobs = _make_jobs(left, commands, config, options, _new_directories(commands), typed=typed)
             job_ids = submit_jobs(scheduler, jobs, grouping)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
@@ -231,30 +237,95 @@ def _make_jobs(
     config: DictConfig,
     options: Mapping[str, Any],
     directories: Iterator[RunDirectory],
+    *,
+    typed: bool,
 ) -> list[Job]:
     config_options: list[str] = []
-    if options["freeze_config"] and sweep:
+    if options["freeze_config"] and sweep and typed:
         config_options = frozen_config_options(
             config, commands.parent_log_dir, copy=not options["dry_run"]
         )
-    program = program_arguments(config_options)
-    return [_job(combination, commands, program, next(directories)) for combination in sweep]
+    by_launch = options["settings_overrides"] is not None
+    program = program_arguments(config_options, by_launch=by_launch) if typed else sys.orig_argv
+    return [
+        _job(combination, commands, program, next(directories), typed=typed) for combination in sweep
+    ]
 
 
 def _job(
-    combination: _Combination, commands: JobCommands, program: Sequence[str], directory: RunDirectory
+    combination: _Combination,
+    commands: JobCommands,
+    program: Sequence[str],
+    directory: RunDirectory,
+    *,
+    typed: bool,
 ) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = program[0] if combination.options.env_cmd else sys.executable
-    own = commands.run_overrides(directory, combination.number, combination.output)
+    command = [interpreter, *program[1:]]
+    job = SweepJob(
+        combination.number, None if typed else combination.overrides, commands.keeps_return_value
+    )
+    environment = {**job_environment(), **job.environment()}
+    if typed:
+        own = commands.run_overrides(directory, combination.number, combination.output)
+        command += [*commands.hydra_overrides, *combination.overrides, *own]
+    else:
+        environment[RUN_DIRECTORY_VARIABLE] = str(directory.path)
     return Job(
         directory,
         config=combination.config,
         launch=replace(commands.launch, overrides=combination.overrides),
-        command=[interpreter, *program[1:], *commands.hydra_overrides, *combination.overrides, *own],
+        command=command,
         options=combination.options,
-        environment=job_environment(),
+        environment=environment,
     )
+
+
+def _check_arguments(config: DictConfig, typed: bool) -> None:
+    """Refuses what the jobs of a program whose arguments are set in its code could not find again."""
+    global _sweeps
+    _sweeps += 1
+    if typed:
+        return
+    if _sweeps > 1:
+        raise MlxpyError(
+            "the program's code sets the arguments of several sweeps, which a job could not tell apart: "
+            "start one program for each sweep, or type the arguments in the command"
+        )
+    if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+        raise MlxpyError(
+            f"the program's code sets the arguments of a sweep by {config.hydra.sweeper._target_}, "
+            "whose jobs could not find themselves again: type the arguments in the command"
+        )
+
+
+_sweeps = 0  # of this process
+
+
+def run_own_job(
+    context: HydraContext,
+    config: DictConfig,
+    options: Mapping[str, Any],
+    task_function: TaskFunction,
+    job: SweepJob,
+    overrides: list[str],
+) -> list[JobReturn]:
+    """Runs the one job of a sweep that this process is, where the program sweeps in each of its jobs."""
+    global _sweeps
+    _sweeps += 1
+    if _sweeps > 1:
+        refuse_to_sweep()
+    callbacks = callbacks_of(context)
+    ours = [callback for callback in callbacks if isinstance(callback, MlxpLogger)]
+    if not ours:
+        ours = [MlxpLogger(parent_log_dir=options["parent_log_dir"])]
+        callbacks += ours
+        ours[0].on_multirun_start(config)
+    if job.keeps_return_value:
+        ours[0].keep_return_value()
+    launcher = basic_launcher(context, task_function, config)
+    return list(launcher.launch([overrides], initial_job_idx=job.number))
 
 
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
