@@ -170,7 +170,7 @@ def test_only_one_module_opens_info_yaml() -> None:
         for path in MODULES.values()
         if path != door
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and node.value == "info.yaml"
+        if isinstance(node, ast.Constant) and re.search(r"(^|/)info\.yaml$", str(node.value))
     }
     assert naming == set()
 
@@ -257,6 +257,18 @@ def test_one_file_has_the_private_names_of_hydra(path: Path) -> None:
         return
     allowed = {"os.environ._data"}  # Python's
     assert set(private_uses(path.read_text())) <= allowed
+
+
+PRIVATE_OF_OMEGACONF = re.compile(
+    r"\._(get_node|value|is_interpolation|is_none|is_missing|resolvers|metadata|parent|content|set_value)\b"
+)
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.name)
+def test_one_file_of_the_engine_has_the_private_names_of_omegaconf(path: Path) -> None:
+    text = path.read_text()
+    if path.name != "_omegaconf.py" and "omegaconf" in text:
+        assert not PRIVATE_OF_OMEGACONF.findall(text)
 
 
 def test_hydras_scan_imports_nothing_of_the_folders() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mlxpy_core._runs._directory import RunDirectory
 
-from ._table import clean, status_word
+from ._table import clean, colored_status
 from ._times import duration_text, start_and_duration, time_texts
 
 _LABEL = 11  # characters
@@ -27,7 +27,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
     }
     attempts = info.get("attempts") or []
     return [
-        f"run {directory.log_id}  {status_word(clean(info.get('status')))}",
+        f"run {directory.log_id}  {colored_status(clean(info.get('status')))}",
         *(f"{label:{_LABEL}}{clean(fact)}" for label, fact in named.items() if fact),
         *section("attempts", list(map(_attempt, attempts)) if len(attempts) > 1 else []),
         *section("exception", _exception(info.get("exception") or {})),

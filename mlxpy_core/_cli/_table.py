@@ -72,7 +72,7 @@ def clean_all(values: Sequence[Any]) -> list[str]:
 
 
 def clean(value: Any) -> str:
-    """Gives a value as one line without control characters; ``-`` for none."""
+    """Returns a value as one line without control characters; ``-`` for none."""
     if value is None:
         return "-"
     text = str(value)
@@ -82,12 +82,12 @@ def clean(value: Any) -> str:
     return text or "''"
 
 
-def status_word(word: str) -> str:
-    """Gives a status in its colour if standard output is a terminal that wants colours."""
+def colored_status(status: str) -> str:
+    """Returns a status in its colour if standard output is a terminal that wants colours."""
     # https://no-color.org
-    color = _COLORS.get(word)
+    color = _COLORS.get(status)
     wanted = color and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(word, fg=color) if wanted else word
+    return click.style(status, fg=color) if wanted else status
 
 
 def _rounded(value: Any) -> Any:
@@ -97,7 +97,7 @@ def _rounded(value: Any) -> Any:
 def _fitting(
     table: Mapping[str, Sequence[str]], kept: Sequence[str], wanted: Sequence[str], width: int
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Gives the widths and the heads of the columns that fit."""
+    """Returns the widths and the heads of the columns that fit."""
     from mlxpy_core._reading._column_widths import column_widths, shortened_heads, with_others
 
     def fits(widths: Mapping[str, int]) -> bool:
@@ -124,14 +124,14 @@ def _total(widths: Mapping[str, int]) -> int:
 
 
 def _drawn(name: str, cells: Sequence[str], width: int, *, numeric: bool) -> list[str]:
-    """Gives a column's cells of one width: numbers to the right, status words in colours."""
+    """Returns a column's cells of one width: numbers to the right, statuses in colours."""
     lengths = _lengths(cells)
     if max(lengths) > width:
         cells = _shortened(cells, width)
         lengths = _lengths(cells)
     if name in ("status", "info.status"):
-        words = {word: status_word(word) for word in set(cells[1:])}
-        cells = [cells[0], *(words[word] for word in cells[1:])]
+        colored = {cell: colored_status(cell) for cell in set(cells[1:])}
+        cells = [cells[0], *(colored[cell] for cell in cells[1:])]
     blanks = [" " * (width - length) for length in lengths]
     pairs = zip(blanks, cells, strict=True) if numeric else zip(cells, blanks, strict=True)
     return [left + right for left, right in pairs]

@@ -36,7 +36,7 @@ def time_texts(moments: Sequence[datetime | None]) -> list[str | None]:
 
 
 def zoned(one: datetime) -> str:
-    """Gives a moment with its zone, to the second."""
+    """Returns a moment with its zone, to the second."""
     return str(one.replace(microsecond=0))
 
 

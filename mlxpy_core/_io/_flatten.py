@@ -34,7 +34,7 @@ def flatten(tree: Mapping[Any, Any], prefix: str, leaves: dict[str, Any]) -> Non
 
 
 def with_text_keys(value: Any) -> Any:
-    """Gives plain data whose dicts have texts for keys, as in JSON, and lose none: 1 beside ``"1"``."""
+    """Returns plain data whose dicts have text keys, as in JSON, and lose none: 1 beside ``"1"``."""
     if isinstance(value, (list, tuple)):
         nested = any(isinstance(item, (dict, list, tuple)) for item in value)
         return [with_text_keys(item) for item in value] if nested else value
@@ -46,7 +46,7 @@ def with_text_keys(value: Any) -> Any:
 
 
 def key_text(key: Any) -> str:
-    """Gives a key as a part of a name, another one for every key."""
+    """Returns a key as a part of a name, another one for every key."""
     if isinstance(key, date):  # what is read from YAML has its text
         key = key.isoformat()
     if not isinstance(key, str):
@@ -65,7 +65,7 @@ def metric_name(log: str, key: str) -> str:
 
 
 def public_names(names: Collection[str]) -> dict[str, str]:
-    """Tells which names need no quotes among these, and what they are without.
+    """Returns which names need no quotes among these, and what they are without.
 
     What is left in quotes could be taken for another name, cannot be printed, or holds quotes itself.
     """
@@ -81,12 +81,12 @@ def public_names(names: Collection[str]) -> dict[str, str]:
 
 
 def has_quotes(name: str) -> bool:
-    """Tells whether a part of a name may be in quotes or brackets."""
+    """Returns whether a part of a name may be in quotes or brackets."""
     return '"' in name or ".[" in name
 
 
 def find_field(field: str, known: Container[str], aliases: Mapping[str, str]) -> str | None:
-    """Gives the name of the column that somebody typed, perhaps with quotes that it does not need."""
+    """Returns the name of the column that somebody typed, perhaps with quotes that it does not need."""
     if field in known:
         return field
     if not has_quotes(field) and field.isprintable():
@@ -117,7 +117,7 @@ def _meant(part: str) -> str:
 
 
 def _requoted(part: "re.Match[str]") -> str:
-    """Gives a part of a name without quotes that mean nothing."""
+    """Returns a part of a name without quotes that mean nothing."""
     meant = _meant(part[0])
     return key_text(meant) if part[0][0] == '"' and meant != part[0] else part[0]
 

@@ -13,7 +13,7 @@ _ELLIPSIS = "…"
 
 Widths = Mapping[str, int]
 Fits = Callable[[Widths], bool]
-"""Tells whether columns of these widths fit."""
+"""Returns whether columns of these widths fit."""
 
 
 def column_widths(
@@ -70,7 +70,7 @@ def with_others(
 
 
 def shortened_heads(widths: Widths, wanted: Sequence[str]) -> dict[str, str]:
-    """Gives what stands above each column: the end of its name, so much that it is no other's.
+    """Returns what stands above each column: the end of its name, so much that it is no other's.
 
     Args:
         widths: the widths of the columns.
@@ -120,7 +120,7 @@ def _ends(text: str, width: int) -> str:
 
 
 def _difference(cells: Sequence[str]) -> Callable[[str, int], str]:
-    """Gives what cuts away the beginning that all texts share."""
+    """Returns what cuts away the beginning that all texts share."""
     first, last = min(cells), max(cells)
     same = next((i for i, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), 0)
 
@@ -132,7 +132,7 @@ def _difference(cells: Sequence[str]) -> Callable[[str, int], str]:
 
 
 def _clear_tails(names: Sequence[str]) -> dict[str, str]:
-    """Gives the shortest end of each name that is no end of another."""
+    """Returns the shortest end of each name that is no end of another."""
     counts = Counter(tail for name in names for tail in (*_tails(name), name))
     return {
         name: next(tail for tail in (*_tails(name), name) if counts[tail] == 1 or tail == name)
@@ -141,6 +141,6 @@ def _clear_tails(names: Sequence[str]) -> dict[str, str]:
 
 
 def _tails(name: str) -> list[str]:
-    """Gives the ends of a name that begin after a dot, the shortest first."""
+    """Returns the ends of a name that begin after a dot, the shortest first."""
     parts = name.split(".")
     return [".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]

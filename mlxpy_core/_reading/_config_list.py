@@ -60,7 +60,7 @@ class ConfigList:
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice | str) -> "RunRow | ConfigList | list[Any]":
-        """Gives a run, some of the runs, or a column of all.
+        """Returns a run, some of the runs, or a column of all.
 
         Raises:
             MlxpyError: there is no such column.
@@ -80,7 +80,7 @@ class ConfigList:
         return render_html(self._rows, self.diff())
 
     def last(self, field: str) -> list[Any]:
-        """Gives the last value of a metric in each run, None where there is none.
+        """Returns the last value of a metric in each run, None where there is none.
 
         Of a metrics file only the end is read. Of a column that is no metric, these are its values.
 
@@ -107,7 +107,7 @@ class ConfigList:
         return self.diff("config")
 
     def select(self, fields: str | Sequence[str]) -> "ConfigList":
-        """Gives the same runs with these columns only.
+        """Returns the same runs with these columns only.
 
         Raises:
             MlxpyError: there is no such column.
@@ -116,7 +116,7 @@ class ConfigList:
         return ConfigList(self._rows.select(names))
 
     def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
-        """Gives the runs for which a function says so.
+        """Returns the runs for which a function says so.
 
         Args:
             filter_map: ``(function, columns)``: the function is called once, with one list for each
@@ -261,15 +261,15 @@ class GroupedConfigList:
         return self.ungroup()._repr_html_()
 
     def keys(self) -> KeysView[GroupKey]:
-        """Gives the values of the groups."""
+        """Returns the values of the groups."""
         return self._groups.keys()
 
     def items(self) -> ItemsView[GroupKey, ConfigList]:
-        """Gives the groups with their values."""
+        """Returns the groups with their values."""
         return self._groups.items()
 
     def select(self, key_list: Iterable[GroupKey]) -> "GroupedConfigList":
-        """Gives the groups of these values."""
+        """Returns the groups of these values."""
         chosen = set(key_list)
         return self._with({key: group for key, group in self.items() if key in chosen})
 
@@ -314,7 +314,7 @@ class GroupedConfigList:
         return self._with({key: group.sort(by, ascending) for key, group in self.items()})
 
     def ungroup(self) -> ConfigList:
-        """Gives the rows of all groups as one list, with the columns of the groups."""
+        """Returns the rows of all groups as one list, with the columns of the groups."""
         parts = [group._rows for group in self._groups.values()]
         if all(isinstance(part, CatalogRows) for part in parts):
             return ConfigList(joined(cast("list[CatalogRows]", parts)))
@@ -355,7 +355,7 @@ def _hashable(value: Any) -> Any:
 
 
 def sort_values(rows: Rows, field: str) -> list[Any]:
-    """Gives what a column is ordered by: its values, or the moments that its dates or times say."""
+    """Returns what a column is ordered by: its values, or the moments that its dates or times say."""
     if field in MOMENTS:
         moments = microseconds(*map(rows.column, MOMENTS[field]))
         if any(one is not None for one in moments):
@@ -383,7 +383,7 @@ _NO_ORDER = (9,)
 
 
 def _rank(value: Any) -> tuple[Any, ...] | None:
-    """Gives what orders a value: numbers, then texts, then lists; None for no value."""
+    """Returns what orders a value: numbers, then texts, then lists; None for no value."""
     if value is MISSING or value is None or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, (int, float)):

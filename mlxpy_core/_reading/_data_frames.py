@@ -21,7 +21,7 @@ def data_frame(columns: Mapping[Any, Sequence[Any]], length: int) -> "pandas.Dat
 
 
 def nullable(values: Sequence[Any]) -> Any:
-    """Gives integers or booleans of which some are missing a type that has nulls; others as they are."""
+    """Returns values, some of which are missing, with a type that has nulls if there is one."""
     types = set(map(type, values))
     if type(None) not in types or len(types) != 2:
         return values

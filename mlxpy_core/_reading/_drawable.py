@@ -11,7 +11,7 @@ class Drawable(Protocol):
     """Rows by place, columns by name."""
 
     def __len__(self) -> int:
-        """Tells how many rows there are."""
+        """Returns how many rows there are."""
 
     @property
     def fields(self) -> list[str]:
@@ -22,10 +22,10 @@ class Drawable(Protocol):
         """Those that are loaded on demand."""
 
     def take(self, places: Sequence[int]) -> "Drawable":
-        """Gives some of the rows."""
+        """Returns some of the rows."""
 
     def column(self, field: str) -> list[Any]:
-        """Gives a column's values, `MISSING` for a row without it; metrics as arrays of shape (n,)."""
+        """Returns a column's values, `MISSING` for a row without it; metrics as arrays of shape (n,)."""
 
     def varies(self, field: str) -> bool:
-        """Tells whether a column that is not lazy differs between rows."""
+        """Returns whether a column that is not lazy differs between rows."""

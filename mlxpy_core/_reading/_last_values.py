@@ -27,7 +27,7 @@ _MOST_BRACKETS = 100
 
 
 def last_values(catalog: Catalog, cache: CachePlace, log: str, key: str, positions: Ints) -> list[Any]:
-    """Gives the last value that each of some runs logged under a key, `MISSING` where there is none.
+    """Returns the last value that each of some runs logged under a key, `MISSING` where there is none.
 
     Args:
         catalog: the runs.
@@ -66,7 +66,7 @@ class _LastValues:
         return values
 
     def _cached(self, positions: Ints) -> Iterator[tuple[Ints, list[Any]]]:
-        """Gives places among `positions`, and the values there."""
+        """Returns places among `positions`, and the values there."""
         catalog = self._catalog
         place_of = np.full(len(catalog), -1)
         place_of[positions] = np.arange(len(positions))

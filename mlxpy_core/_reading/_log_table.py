@@ -51,7 +51,7 @@ class LogTable:
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice | str) -> "Row | LogTable | list[Any]":
-        """Gives a row, some of the rows, or a column.
+        """Returns a row, some of the rows, or a column.
 
         Raises:
             MlxpyError: no row has this key.

@@ -18,7 +18,7 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 
 def moment(date: Any, clock: Any) -> datetime | None:
-    """Gives the moment that a date and a time of day say; without a zone, in that of this machine.
+    """Returns the moment that a date and a time of day say; without a zone, in that of this machine.
 
     Returns:
         A datetime with a zone; None if they say none.
@@ -34,7 +34,7 @@ def moment(date: Any, clock: Any) -> datetime | None:
 
 
 def moment_of_text(text: Any) -> datetime | None:
-    """Gives the moment that a text such as ``2026-11-01T12:00+01:00`` says; None for a date alone."""
+    """Returns the moment that a text such as ``2026-11-01T12:00+01:00`` says; None for a date alone."""
     if not isinstance(text, str) or not _DATE_AND_TIME.match(text):
         return None
     try:
@@ -44,13 +44,13 @@ def moment_of_text(text: Any) -> datetime | None:
 
 
 def microseconds(dates: Sequence[Any], clocks: Sequence[Any]) -> list[int | None]:
-    """Gives what orders moments, whatever their zones."""
+    """Returns what orders moments, whatever their zones."""
     found = map(moment, dates, clocks)
     return [None if one is None else since_epoch(one) for one in found]
 
 
 def since_epoch(one: datetime) -> int:
-    """Gives a moment in microseconds, exactly."""
+    """Returns a moment in microseconds, exactly."""
     return (one - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -91,7 +91,7 @@ def _points(rows: Rows, x: str | None, y: str) -> list[Points]:
 
 
 def _paired(x_series: Series | None, y_series: Series, x: str | None, y: str) -> Points:
-    """Gives the values that were logged in the same rows."""
+    """Returns the values that were logged in the same rows."""
     ys = _numbers(y_series.values, y)
     y_rows = np.arange(len(ys)) if y_series.rows is None else y_series.rows
     if x_series is None:

@@ -31,8 +31,8 @@ class Reader:
     """Finds runs by what their config and info say.
 
     Opening it reads the metadata of all runs, from a cache what has not changed. What it shows stays as
-    it was then, until `refresh`. Of runs that have no last word it finds out what became of them, from
-    the process table or from their scheduler, which is asked once, and writes it where it may.
+    it was then, until `refresh`. Runs without a final status are reconciled with the process table or
+    with their scheduler, which is asked once; what that comes to is written where it may be.
 
     Args:
         parent_log_dir: the directory of runs.
@@ -132,25 +132,28 @@ class Reader:
         place = cache_place(self._logs, self._dst_dir)
         self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
         self.troubles: list[str] = []
-        if refresh and (words := self._settle()):
-            self._catalog = open_catalog(self._logs, place.below("runs"), refresh=True, words=words)
+        if refresh and (statuses := self._reconcile()):
+            self._catalog = open_catalog(
+                self._logs, place.below("runs"), refresh=True, statuses=statuses
+            )
         self._metrics = MetricColumns(self._catalog, place.below("metrics"))
         for cached in ("_kinds", "_lazy_fields"):
             self.__dict__.pop(cached, None)
 
-    def _settle(self) -> dict[int, str]:
-        """Finds out what became of runs without a last word; gives the words that are others now."""
+    def _reconcile(self) -> dict[int, str]:
+        """Reconciles runs without a final status; returns the statuses that have changed."""
         open_ones = np.flatnonzero(~self._catalog.ended)
         if not len(open_ones):
             return {}
         from mlxpy_core._operations import reconcile_runs  # of no use to most readers
 
-        words = self._catalog.values("info.status", open_ones)
+        statuses = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
         findings = reconcile_runs(runs, timeout_s=_PATIENCE_S)
         self.troubles = findings.troubles
         found = (
-            (run.log_id, findings.statuses.get(run), old) for run, old in zip(runs, words, strict=True)
+            (run.log_id, findings.statuses.get(run), old)
+            for run, old in zip(runs, statuses, strict=True)
         )
         return {log_id: new.value for log_id, new, old in found if new and new != old}
 

@@ -96,7 +96,7 @@ class RunRow(Mapping[str, Any]):
         return field in self._values or field in self._lazy
 
     def log(self, log_name: str) -> LogTable:
-        """Gives one log as a table: its rows as they were logged, with None for what a row has not.
+        """Returns one log as a table: its rows as they were logged, with None for what a row has not.
 
         Args:
             log_name: the log; ``rank1/train`` for that of another rank.
@@ -120,22 +120,22 @@ class Rows(Drawable, Protocol):
         """The names of the columns by other names that they go by."""
 
     def take(self, places: Sequence[int]) -> "Rows":
-        """Gives some of the rows."""
+        """Returns some of the rows."""
 
     def select(self, fields: Sequence[str]) -> "Rows":
-        """Gives some of the columns."""
+        """Returns some of the columns."""
 
     def rows(self) -> Iterator[RunRow]:
-        """Gives the rows one by one."""
+        """Returns the rows one by one."""
 
     def last(self, field: str) -> list[Any]:
-        """Gives the last values of a metric; of another column its values, as `column`."""
+        """Returns the last values of a metric; of another column its values, as `column`."""
 
     def series(self, field: str) -> list[Series] | None:
-        """Gives a metric of each row; None for a field that is no metric."""
+        """Returns a metric of each row; None for a field that is no metric."""
 
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
-        """Gives a column for an Arrow table."""
+        """Returns a column for an Arrow table."""
 
 
 class CatalogRows:
@@ -366,7 +366,7 @@ def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[s
 
 
 def identity(value: Any) -> Any:
-    """Gives what is equal for values that are the same: 1 and True are not, 1 and 1.0 are."""
+    """Returns what is equal for values that are the same: 1 and True are not, 1 and 1.0 are."""
     if value is MISSING or value is None or isinstance(value, (bool, str)):
         return (type(value).__name__, value if value is not MISSING else None)
     if isinstance(value, (int, float)):
@@ -401,7 +401,7 @@ def missing_as_none(values: Sequence[Any]) -> list[Any]:
 
 
 def need_fields(fields: Iterable[str], rows: Rows) -> list[str]:
-    """Gives the names of columns that somebody typed.
+    """Returns the names of columns that somebody typed.
 
     Raises:
         MlxpyError: for the first of them that is not there.

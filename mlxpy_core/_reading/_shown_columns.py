@@ -72,7 +72,7 @@ def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:
 
 
 def is_seed(field: str) -> bool:
-    """Tells whether a column holds seeds: runs that differ only in these repeat each other."""
+    """Returns whether a column holds seeds: runs that differ only in these repeat each other."""
     return "seed" in field.rsplit(".", 1)[-1].lower()
 
 

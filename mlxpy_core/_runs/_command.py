@@ -1,4 +1,4 @@
-"""The command that started a Python program: which words are Python's, and which are the program's."""
+"""The command that started a Python program: which arguments are Python's, which the program's."""
 
 import re
 from collections.abc import Sequence
@@ -10,37 +10,37 @@ from mlxpy_core._errors import MlxpyError
 SWEEP_JOB_VARIABLE = "MLXPY_SWEEP_JOB"
 # https://docs.python.org/3/using/cmdline.html
 _WITH_VALUE = frozenset({"-X", "-W", "--check-hash-based-pycs"})
-# Letters of options that may share a word with -c or -m.
+# Letters of options that may stand together with -c or -m.
 _CODE_OR_MODULE = re.compile(r"-[bBdEhiIOPqRsSuvVx]*([cm])(.*)", re.DOTALL)
 _NOTEBOOKS = ("ipykernel_launcher", "ipykernel", "IPython", "ipython", "ipython3", "jupyter")
 _TESTS = ("pytest", "py.test", "unittest")
 
 
-def first_argument(words: Sequence[str]) -> int:
+def first_argument(command: Sequence[str]) -> int:
     """Returns the index of the first argument of the program that a command has Python run.
 
     Raises:
         MlxpyError: the command cannot be started again, for the reason that the message gives.
     """
     index = 1
-    while index < len(words):
-        word = words[index]
-        found = _CODE_OR_MODULE.fullmatch(word)
-        if found and not word.startswith("--"):
+    while index < len(command):
+        argument = command[index]
+        found = _CODE_OR_MODULE.fullmatch(argument)
+        if found and not argument.startswith("--"):
             kind, rest = found.groups()
             index += 1 if rest else 2
             if kind == "m":
-                _check(rest or words[index - 1])
+                _check(rest or command[index - 1])
             return index
-        if word == "-":
+        if argument == "-":
             raise MlxpyError(
                 "the program was read from standard input, which a job does not have: write it to a "
                 "file, and start python main.py"
             )
-        if not word.startswith("-"):
-            _check(PurePath(word).name)
+        if not argument.startswith("-"):
+            _check(PurePath(argument).name)
             return index + 1
-        index += 2 if word in _WITH_VALUE else 1
+        index += 2 if argument in _WITH_VALUE else 1
     raise MlxpyError(
         "cannot tell which program this is, as at Python's prompt: write it to a file, and start "
         "python main.py"

@@ -9,10 +9,11 @@ from pathlib import PurePath
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf, flag_override
-from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from mlxpy_core._errors import MlxpyError
+
+from ._omegaconf import is_absent, is_interpolation, node_at, resolver_functions, value_as_written
 
 
 def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
@@ -45,8 +46,8 @@ def fix_changing_values(config: DictConfig) -> None:
                 continue
             values.append((parent, key, value))
     for parent, key, value in values:
-        node = parent._get_node(key)
-        if not isinstance(node, Node) or id(node) not in changing:
+        node = node_at(parent, key)
+        if node is None or id(node) not in changing:
             continue
         with (
             contextlib.suppress(OmegaConfBaseException),  # no config can hold the value
@@ -65,13 +66,13 @@ def _resolver_calls(config: DictConfig | ListConfig) -> Iterator[tuple[DictConfi
     """Lists the places of a config's nodes that call a resolver."""
     keys: list[Any] = list(config) if isinstance(config, DictConfig) else list(range(len(config)))
     for key in keys:
-        node = config._get_node(key)
-        if not isinstance(node, Node):
+        node = node_at(config, key)
+        if node is None:
             continue
-        if node._is_interpolation():
-            if _RESOLVER_CALL.search(str(node._value())):
+        if is_interpolation(node):
+            if _RESOLVER_CALL.search(str(value_as_written(node))):
                 yield config, key
-        elif isinstance(node, (DictConfig, ListConfig)) and not (node._is_none() or node._is_missing()):
+        elif isinstance(node, (DictConfig, ListConfig)) and not is_absent(node):
             yield from _resolver_calls(node)
 
 
@@ -82,7 +83,7 @@ def _calls_noted() -> Iterator[dict[int, Node]]:
     Meanwhile each call of a node gives the same value whenever it is reached.
     """
     changing: dict[int, Node] = {}
-    resolvers = BaseContainer._resolvers
+    resolvers = resolver_functions()
     earlier = dict(resolvers)
     resolvers.update(
         {
@@ -128,9 +129,9 @@ def plain_mapping(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain_item(config: DictConfig, key: Any) -> Any:
-    node = config._get_node(key)
-    assert isinstance(node, Node)
-    written = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node._value()
+    node = node_at(config, key)
+    assert node is not None
+    written = OmegaConf.to_container(node) if OmegaConf.is_config(node) else value_as_written(node)
     try:
         return _item(config, key, written)
     except RecursionError:  # an interpolation that contains itself
@@ -139,8 +140,7 @@ def _plain_item(config: DictConfig, key: Any) -> Any:
 
 @contextmanager
 def _environment_hidden() -> Iterator[None]:
-    # OmegaConf has no public way to hide a resolver and give back the same, maybe a user's own.
-    resolvers = BaseContainer._resolvers
+    resolvers = resolver_functions()  # the hidden one may be a user's own
     hidden = resolvers.pop("oc.env", None)
     try:
         yield

@@ -49,7 +49,7 @@ def note_process(directory: RunDirectory, pid: int) -> None:
 
 
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
-    """Gives the description that `note_process` wrote; None if there is none."""
+    """Returns the description that `note_process` wrote; None if there is none."""
     try:
         noted = load_yaml((directory.state / _NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -129,7 +129,7 @@ def _process_namespace() -> str | None:
 
 
 def is_same_process(process: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tells whether two descriptions are of one process."""
+    """Returns whether two descriptions are of one process."""
     return all(process.get(key) == other.get(key) for key in _IDENTITY)
 
 

@@ -134,7 +134,7 @@ class ParentRun:
 
 
 def ranks_count(option: str = "auto") -> bool:
-    """Tells whether ranks are told apart at all.
+    """Returns whether ranks are told apart at all.
 
     Args:
         option: what the settings say: ``auto`` or ``off``.
@@ -169,7 +169,7 @@ def claim_of_this_process() -> Claim | None:
 
 
 def processes_of_this_run() -> int:
-    """Tells how many processes were started together with this one; 1 if none was."""
+    """Returns how many processes were started together with this one; 1 if none was."""
     claim = claim_of_this_process()
     return max(claim.size, 2) if claim else 1
 
@@ -309,7 +309,7 @@ def launcher_of_this_process(claim: Claim) -> tuple[dict[str, Any], dict[str, An
 
 
 def is_whole_task(claim: Claim) -> bool:
-    """Tells whether this process is for certain all that the launcher has started as this rank."""
+    """Returns whether this process is for certain all that the launcher has started as this rank."""
     if claim.launcher == "srun":
         return _environment().get("SLURM_TASK_PID") == str(os.getpid())
     launcher = launcher_of_this_process(claim)
@@ -440,7 +440,7 @@ def run_to_join() -> tuple[ParentRun, int] | None:
 
 
 def _is_start_of_arguments(command: Sequence[Any]) -> bool:
-    """Tells whether this process has these arguments and, after them, only what launchers add."""
+    """Returns whether this process has these arguments and, after them, only what launchers add."""
     count, wanted = command
     added = _ARGUMENTS[count:]
     return digest(_ARGUMENTS[:count]) == wanted and all(map(_ADDED.fullmatch, added))

@@ -114,7 +114,7 @@ class _Member:
 
 
 def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Place:
-    """Gives the directory of the run that this process starts now, and makes it.
+    """Returns the directory of the run that this process starts now, and makes it.
 
     Args:
         parent_log_dir: the directory of all runs.
@@ -169,7 +169,7 @@ def was_started_again(ranks: str = "auto") -> ParentRun | None:
 
 
 def was_joined_by_children(parent_log_dir: Path) -> bool:
-    """Tells whether this process has started its program again for other ranks, which have joined."""
+    """Returns whether this process has started its program again for other ranks, which have joined."""
     return _meeting(parent_log_dir, _family(describe_process())).is_dir()
 
 
@@ -383,7 +383,7 @@ def _may_be_of_this_launch(member: _Member, said: Mapping[str, Any]) -> bool:
 
 
 def _is_certain(member: _Member, said: Mapping[str, Any]) -> bool:
-    """Tells whether a run of rank 0's was started by this very launch."""
+    """Returns whether a run of rank 0's was started by this very launch."""
     if "PMI_RANK" in member.claim.variables:
         return _has_launcher_of(member, said)
     return member.claim.launch_has_name
@@ -396,7 +396,7 @@ def _has_launcher_of(member: _Member, said: Mapping[str, Any]) -> bool:
 
 
 def _is_over(parent_log_dir: Path, said: Mapping[str, Any]) -> bool:
-    """Tells whether a run of rank 0's ended before this process started, or its process has died."""
+    """Returns whether a run of rank 0's ended before this process started, or its process has died."""
     last = _last_attempt(RunDirectory(parent_log_dir / str(said["log_id"])))
     if last and not is_same_process(last, said["process"]):
         # What an earlier attempt, or somebody later, has left.

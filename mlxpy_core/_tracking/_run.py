@@ -40,7 +40,7 @@ _current: "Run | None" = None
 
 
 def current_run() -> "Run | None":
-    """Gives the run that is active in this process, or None."""
+    """Returns the run that is active in this process, or None."""
     return _current
 
 
@@ -298,7 +298,7 @@ os.register_at_fork(
 
 
 def _is_begun(info: dict[str, Any]) -> bool:
-    """Tells whether rank 0 has begun its attempt already, for all that can be seen from here."""
+    """Returns whether rank 0 has begun its attempt already, for all that can be seen from here."""
     last = info["attempts"][-1] if info.get("attempts") else {}
     return last.get("status") == Status.RUNNING.value and not died_here(last)
 

@@ -53,7 +53,7 @@ class SignalWatch:
         self._program.install()
 
     def stop(self) -> None:
-        """Gives the place back."""
+        """Returns the place back."""
         self._program.remove()
 
     # A fork of the program (a data loader's worker, say) is no run: it has the program's handlers from

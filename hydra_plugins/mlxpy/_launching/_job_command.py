@@ -193,7 +193,7 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
 
 
 def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
-    """Tells whether a sweep's arguments were typed in the command, and not set by the program's code.
+    """Returns whether a sweep's arguments were typed in the command, and not set by the program's code.
 
     Args:
         config: the sweep's config.

@@ -114,7 +114,7 @@ def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[A
 
 
 def _column(found: "ConfigList", name: str) -> list[Any]:
-    """Gives a value for each run."""
+    """Returns a value for each run."""
     if name in _COMPUTED:
         return [times[_COMPUTED.index(name)] for times in _times(found)]
     field = find_field(_SHORT.get(name, name), found.keys(), found._rows.aliases)
@@ -133,5 +133,5 @@ def _times(found: "ConfigList") -> list[tuple[datetime | None, float | None]]:
 
 
 def _one_value(value: Any) -> Any:
-    """Gives the names of artifacts, and others as they are."""
+    """Returns the names of artifacts, and others as they are."""
     return list(value) if isinstance(value, dict) and value else value

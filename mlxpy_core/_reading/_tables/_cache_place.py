@@ -26,7 +26,7 @@ class CachePlace:
     writable: Path | None
 
     def below(self, name: str) -> "CachePlace":
-        """Gives the place of one part of the cache; its directory is made if possible."""
+        """Returns the place of one part of the cache; its directory is made if possible."""
         writable = _make(self.writable / name) if self.writable else None
         return CachePlace([directory / name for directory in self.readable], writable)
 

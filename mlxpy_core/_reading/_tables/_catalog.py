@@ -90,11 +90,11 @@ class Catalog:
         return len(self.log_ids)
 
     def run_path(self, position: int) -> Path:
-        """Gives the directory of a run."""
+        """Returns the directory of a run."""
         return self.logs / str(self.log_ids[position])
 
     def matching(self, predicate: Predicate) -> Ints:
-        """Gives the positions of the runs that answer a query."""
+        """Returns the positions of the runs that answer a query."""
         answer = np.zeros(len(self), dtype=bool)
         for index, table in enumerate(self._tables):
             here = self._tables_of == index
@@ -102,7 +102,7 @@ class Catalog:
         return np.flatnonzero(answer)
 
     def values(self, field: str, positions: Ints) -> list[Any]:
-        """Gives a field of some runs, `MISSING` where a run does not have it."""
+        """Returns a field of some runs, `MISSING` where a run does not have it."""
         values: list[Any] = [None] * len(positions)
         for index, places in self._by_table(positions):
             found = self._tables[index].values(field, self._rows[positions[places]])
@@ -113,7 +113,7 @@ class Catalog:
         return values
 
     def kinds(self, positions: Ints | None = None) -> dict[str, set[str]]:
-        """Tells which fields some runs (or all) have, and of which kinds of values."""
+        """Returns which fields some runs (or all) have, and of which kinds of values."""
         positions = np.arange(len(self)) if positions is None else positions
         kinds: dict[str, set[str]] = {}
         for index, places in self._by_table(positions):
@@ -124,7 +124,7 @@ class Catalog:
         return kinds
 
     def varies(self, field: str, positions: Ints) -> bool:
-        """Tells whether a field is not the same in these runs; one that some do not have is not."""
+        """Returns whether a field is not the same in these runs; one that some do not have is not."""
         seen: set[tuple[str, Any]] = set()
         for index, places in self._by_table(positions):
             seen.update(self._tables[index].distinct(field, self._rows[positions[places]]))
@@ -149,7 +149,7 @@ class Catalog:
         return public_names(names)
 
     def lazy_columns(self, names: LazyNames) -> dict[str, LazyColumn]:
-        """Gives what `lazy_names` names as columns: what each holds, by its name."""
+        """Returns what `lazy_names` names as columns: what each holds, by its name."""
         aliases = self.lazy_aliases
         return {aliases.get(name, name): column for name, column in lazy_columns(names).items()}
 
@@ -180,7 +180,7 @@ class Catalog:
 
 
 def open_catalog(
-    logs: Path, cache: CachePlace, *, refresh: bool, words: Mapping[int, str] = MappingProxyType({})
+    logs: Path, cache: CachePlace, *, refresh: bool, statuses: Mapping[int, str] = MappingProxyType({})
 ) -> Catalog:
     """Reads the runs of a directory, from the cache what has not changed.
 
@@ -188,7 +188,7 @@ def open_catalog(
         logs: the directory of runs.
         cache: where the cache lies.
         refresh: whether to look for changes in runs that are cached.
-        words: what became of runs that say that they have not ended, by number.
+        statuses: those of runs whose info.yaml holds no final one, by number.
 
     Raises:
         MlxpyError: the directory cannot be listed.
@@ -212,7 +212,7 @@ def open_catalog(
     stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     unreadable = _without_info(logs, log_ids[~covered & ~there].tolist())
-    records = _with_words(_read_all(logs, todo, unreadable), words)
+    records = _with_statuses(_read_all(logs, todo, unreadable), statuses)
     with _collections_paused():
         for table, ended in _tables_of(records):
             segments.append(Segment.of(table))
@@ -225,7 +225,7 @@ def open_catalog(
 
 
 def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) -> Ints:
-    """Tells for each row of a segment which of the runs it describes as it is now; -1 for none.
+    """Returns for each row of a segment which of the runs it describes as it is now; -1 for none.
 
     Args:
         segment: the rows.
@@ -253,7 +253,7 @@ def _run_names(logs: Path) -> list[str]:
 
 
 def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints, Ints]:
-    """Gives the stamp of each run's info.yaml, from the trusted segments if they have it."""
+    """Returns the stamp of each run's info.yaml, from the trusted segments if they have it."""
     changed, sizes = np.full((2, len(log_ids)), _NO_STAMP[0], dtype=np.int64)
     for segment in trusted:
         rows = np.flatnonzero(np.isin(segment.log_ids, log_ids))
@@ -266,7 +266,7 @@ def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints
 
 
 def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Gives the halves of the stamps; the time that opening a cached directory takes passes here."""
+    """Returns the halves of the stamps; the time that opening a cached directory takes passes here."""
     changed, sizes = [], []
     directory = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -324,11 +324,11 @@ def _read_all(
             unreadable[log_id] = str(error)
 
 
-def _with_words(records: Iterator[RunRecord], words: Mapping[int, str]) -> Iterator[RunRecord]:
+def _with_statuses(records: Iterator[RunRecord], statuses: Mapping[int, str]) -> Iterator[RunRecord]:
     for record in records:
         # One that has ended says so itself; what another says is not to be cached.
-        if not record.ended and record.log_id in words:
-            record.fields["info.status"] = words[record.log_id]
+        if not record.ended and record.log_id in statuses:
+            record.fields["info.status"] = statuses[record.log_id]
         yield record
 
 

@@ -59,7 +59,7 @@ MISSING = Missing()
 
 
 def kind_of(value: Any) -> str:
-    """Gives the kind of column that holds a plain value."""
+    """Returns the kind of column that holds a plain value."""
     if value is None:
         return "n"
     if value == {}:
@@ -114,7 +114,7 @@ class TypedColumns:
         self.kinds = {names.get(field, field): columns for field, columns in self.kinds.items()}
 
     def values(self, field: str, rows: Any) -> list[Any]:
-        """Gives the field's values in the rows of these indices, `MISSING` where there is none."""
+        """Returns the field's values in the rows of these indices, `MISSING` where there is none."""
         values: list[Any] = [MISSING] * len(rows)
         rows = arrow_integers(rows)
         for kind, column in self.kinds.get(field, {}).items():
@@ -136,7 +136,7 @@ class TypedColumns:
         }
 
     def distinct(self, field: str, rows: Any) -> set[tuple[str, Any]]:
-        """Gives one of the field's values in these rows, with its kind; more of them if it varies."""
+        """Returns one of the field's values in these rows, with its kind; more of them if it varies."""
         distinct: set[tuple[str, Any]] = set()
         present = 0
         rows = arrow_integers(rows)

@@ -73,11 +73,11 @@ class MetricColumns:
         self._logs: dict[str, _Log] = {}
 
     def values(self, log: str, key: str, positions: Ints) -> list[Values]:
-        """Gives what each run logged under a key: arrays of shape (n,)."""
+        """Returns what each run logged under a key: arrays of shape (n,)."""
         return _values(self._located(log, positions), key, len(positions))
 
     def series(self, log: str, key: str, positions: Ints) -> list[Series]:
-        """Gives the same with the numbers of the rows."""
+        """Returns the same with the numbers of the rows."""
         located = list(self._located(log, positions))  # once: a run may go on between two readings
         found = list(map(Series, _values(located, key, len(positions))))
         for segment, places, rows in located:
@@ -87,7 +87,7 @@ class MetricColumns:
         return found
 
     def one(self, log: str, key: str, position: int) -> Series:
-        """Gives what one run logged under a key, as `series`; keeps nothing for other runs."""
+        """Returns what one run logged under a key, as `series`; keeps nothing for other runs."""
         at = np.array([position])
         if self._log(log).covers(at):
             return self.series(log, key, at)[0]
@@ -97,7 +97,7 @@ class MetricColumns:
         return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
 
     def arrow(self, log: str, key: str, positions: Ints) -> pa.ChunkedArray:
-        """Gives the same as one Arrow column of lists.
+        """Returns the same as one Arrow column of lists.
 
         Values that are not all numbers, all strings or all booleans are given as JSON text.
         """
@@ -149,7 +149,7 @@ class _Log:
         self._store.tidy(segments, valid)
 
     def covers(self, positions: Ints) -> bool:
-        """Tells whether no file of these runs needs to be parsed."""
+        """Returns whether no file of these runs needs to be parsed."""
         return bool((self._segment_of[positions] >= 0).all())
 
     def located(self, positions: Ints) -> Iterator[Located]:
@@ -247,7 +247,7 @@ class _Batch:
 
 
 def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
-    """Gives the halves of the files' stamps; 0 where there is none."""
+    """Returns the halves of the files' stamps; 0 where there is none."""
     stamps = np.zeros((2, len(paths)), dtype=np.int64)
     for position, path in enumerate(paths):
         with contextlib.suppress(OSError):
@@ -291,7 +291,7 @@ def _row(line: bytes, path: Path, number: int, damaged: list[str]) -> list[Row]:
 
 
 def _nests(value: Any, depth: int) -> bool:
-    """Tells whether containers nest deeper than `depth`."""
+    """Returns whether containers nest deeper than `depth`."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -349,7 +349,7 @@ def _take(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
 
 
 def _lists(table: pa.Table, key: str, kind: str, rows: Ints) -> tuple[Ints, list[Values]]:
-    """Gives the lists of a column in some rows: the places of those that have one, and the lists."""
+    """Returns the lists of a column in some rows: the places of those that have one, and the lists."""
     name = f"{key}:{kind}"
     if name not in table.schema.names:
         return np.zeros(0, dtype=np.int64), []
@@ -387,5 +387,5 @@ def _from_python(lists: list[list[Any]]) -> pa.ChunkedArray:
 
 
 def file_name(name: str) -> str:
-    """Gives a name as that of a file."""
+    """Returns a name as that of a file."""
     return quote(name, safe="")

@@ -109,7 +109,7 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def noted_job_id(run: str) -> str | None:
-    """Gives what the submitter learned after the queue had taken the run."""
+    """Returns what the submitter learned after the queue had taken the run."""
     try:
         job_id = load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
@@ -161,7 +161,7 @@ def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any
 
 
 def _undated(value: Any) -> Any:
-    """Gives a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
+    """Returns a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
     if isinstance(value, dict):
         return {_undated(key): _undated(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -170,7 +170,7 @@ def _undated(value: Any) -> Any:
 
 
 def _iso(key: str, value: Any) -> Any:
-    """Gives a date or time of MLXP as mlxpy writes it, so that those of both have one order."""
+    """Returns a date or time of MLXP as mlxpy writes it, so that those of both have one order."""
     if key.endswith("_time") and isinstance(value, int):
         return f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
     if key.endswith("_date") and isinstance(value, str):

@@ -93,14 +93,14 @@ def _parsed(text: str) -> "Any":
 
 
 def _below(path: str, folder: str) -> str | None:
-    """Gives the path relative to a folder that it lies in; empty for the folder itself."""
+    """Returns the path relative to a folder that it lies in; empty for the folder itself."""
     if path == folder:
         return ""
     return path[len(folder) + 1 :] if path.startswith(folder + os.sep) else None
 
 
 def moved(path: str, copy: SafeCopy) -> str | None:
-    """Gives the place in the copy of a path inside the development tree, which need not exist any more.
+    """Returns the place in the copy of a path in the development tree, which may be gone.
 
     Returns:
         None for any other path: outside the repository, relative, in the copy already, or of a Python
@@ -160,7 +160,7 @@ class SafeCopyFinder:
         return path if here == entries else here
 
     def moved_spec(self, spec: ModuleSpec) -> ModuleSpec | None:
-        """Gives the module's spec in the copy; the same for a module outside the development tree."""
+        """Returns the module's spec in the copy; the same for a module outside the development tree."""
         folders = spec.submodule_search_locations
         here = None if folders is None else [self._folder(folder) for folder in folders]
         if spec.has_location and spec.origin:
