@@ -1,7 +1,10 @@
 """What `mlxpy clean` takes for superfluous."""
 
+import re
 import sys
 from pathlib import Path
+
+import pytest
 
 from mlxpy_core import Launch, RunDirectory, Status, take_run_directory
 from mlxpy_core._operations import plan_resubmission, reconcile
@@ -45,6 +48,20 @@ def test_an_array_goes_when_all_its_runs_have_ended(tmp_path: Path) -> None:
     remove(find_leftovers(tmp_path))
     assert sorted(path.name for path in runs[0].path.iterdir()) == [".keys", "metadata", "script.sh"]
     assert not find_leftovers(tmp_path)
+
+
+def test_an_array_whose_script_the_scheduler_finds_by_its_path_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Queue, "copies_script", False)
+    runs = submit(tmp_path, 2)
+    array = runs[0].path / "array"
+    assert sorted(re.sub("r[0-9a-f]{16}", "r", path.name) for path in array.glob("*sh")) == [
+        ".script-r.sh",
+        "script.sh",
+    ]
+    end(runs)
+    assert find_leftovers(tmp_path).arrays == [array]
 
 
 def test_what_a_scheduler_wrote_stays(tmp_path: Path) -> None:
