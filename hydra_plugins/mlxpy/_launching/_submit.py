@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hydra_plugins.mlxpy._callback import MlxpLogger
 from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
-from hydra_plugins.mlxpy._override_values import typed_overrides
+from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
 from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
 from mlxpy_core import (
     RUN_DIRECTORY_VARIABLE,
@@ -54,7 +54,8 @@ class _Combination:
     """One job of the sweep, before it has a run directory."""
 
     number: int
-    overrides: list[str]
+    overrides: list[str]  # as they were typed
+    overrides_for_hydra: list[str]
     task_name: str
     config: dict[str, Any]
     options: ScriptOptions
@@ -188,6 +189,7 @@ def _combination(
         return _Combination(
             number,
             overrides=typed_overrides(job_config),
+            overrides_for_hydra=overrides_for_hydra(job_config),
             task_name=job_config.hydra.job.name,
             config=plain_config(job_config, leave_out="hydra"),
             options=script.of(job_config),
@@ -264,7 +266,9 @@ def _job(
     interpreter = program[0] if combination.options.env_cmd else sys.executable
     command = [interpreter, *program[1:]]
     job = SweepJob(
-        combination.number, None if typed else combination.overrides, commands.keeps_return_value
+        combination.number,
+        None if typed else combination.overrides_for_hydra,
+        commands.keeps_return_value,
     )
     environment = {**job_environment(), **job.environment()}
     if typed:
@@ -331,7 +335,7 @@ def run_own_job(
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
     """Makes the result of a job as it stands before the job has run, or of a run that did the same."""
     result = JobReturn(
-        overrides=list(combination.overrides),
+        overrides=list(combination.overrides_for_hydra),
         working_dir=str(directory.path),
         task_name=combination.task_name,
         status=JobStatus.COMPLETED,  # with any other status Hydra raises the value
