@@ -59,14 +59,17 @@ class CommandLine:
             first = min(first, len(arguments))
             if not _is_setting(override):
                 sweeps = sweeps or override.is_sweep_override()
-                group = override.package or "/" in override.key_or_group
-                group = group or override.key_or_group in config_groups
-                forced = override.is_add() and not group
-                arguments.append(f"+{argument}" if forced else argument)
+                doubled = _is_doubled(override, config_groups)
+                arguments.append(f"+{argument}" if doubled else argument)
         arguments[first:first] = plugins
         if sweeps and self.runs and not self.chooses_mode:
             arguments.insert(0, "--multirun")
         return arguments
+
+    def doubled_keys(self, config_groups: Container[str]) -> list[str]:
+        """Returns the keys that were typed with ``+`` and that `hydra_arguments` gives with ``++``."""
+        overrides = self.overrides.values()
+        return [one.key_or_group for one in overrides if _is_doubled(one, config_groups)]
 
 
 def parse_command_line(arguments: list[str]) -> CommandLine:
@@ -102,6 +105,12 @@ def parse_command_line(arguments: list[str]) -> CommandLine:
         runs=parses and not asks,
         chooses_mode=bool(options.run or options.multirun or hydra_mode),
     )
+
+
+def _is_doubled(override: Override, config_groups: Container[str]) -> bool:
+    group = override.package or "/" in override.key_or_group
+    group = group or override.key_or_group in config_groups
+    return override.is_add() and not group and not _is_setting(override)
 
 
 def _is_setting(override: Override) -> bool:

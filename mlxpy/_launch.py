@@ -75,12 +75,14 @@ def _launch(
     config_path = command_line.config_path or config_path
     if config_path and not config_path.startswith("pkg://"):
         config_path = _directory_beside(function, config_path)
+    groups = config_groups(config_path, command_line.config_dir)
     settings, plugins = OmegaConf.create(), []
     if command_line.runs:
         settings, of_launch = settings_of_launch(config_path)
         settings = _check(change_settings(settings, command_line.settings, "the command line"))
-        plugins = _select_plugins(settings, [*of_launch, *command_line.settings_overrides])
-    groups = config_groups(config_path, command_line.config_dir)
+        settings_overrides = [*of_launch, *command_line.settings_overrides]
+        doubled_keys = command_line.doubled_keys(groups)
+        plugins = _select_plugins(settings, settings_overrides, doubled_keys)
     # Hydra asks launchers in sweeps only; one job is a sweep, too.
     submits = bool(settings.get("use_scheduler"))
     arguments = command_line.hydra_arguments(groups, plugins, sweeps=submits)
@@ -131,13 +133,20 @@ def _check(settings: DictConfig) -> DictConfig:
     return settings
 
 
-def _select_plugins(settings: DictConfig, settings_overrides: list[str]) -> list[str]:
+def _select_plugins(
+    settings: DictConfig, settings_overrides: list[str], doubled_keys: list[str]
+) -> list[str]:
     plain = OmegaConf.to_container(settings)
     assert isinstance(plain, dict)
     nodes = {}
     if settings.use_logger:
         logger = plain.pop("logger")
-        nodes["mlxp_logger"] = {"_target_": _LOGGER, **logger, "settings": plain}
+        nodes["mlxp_logger"] = {
+            "_target_": _LOGGER,
+            **logger,
+            "settings": plain,
+            "doubled_keys": doubled_keys,
+        }
     if settings.use_version_manager:
         options = {**plain["version_manager"], "interactive_mode": settings.interactive_mode}
         nodes["mlxp_git"] = {"_target_": _VERSION_MANAGER, **options}

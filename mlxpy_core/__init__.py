@@ -35,12 +35,12 @@ from ._versioning import (
 
 if TYPE_CHECKING:
     from ._operations import reconcile, wait_for_runs
-    from ._operations._completed import completed_runs, config_key
+    from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import Scheduler, SubmissionError
     from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
-    from ._runs._config import fix_changing_values, plain_config
+    from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
@@ -82,6 +82,7 @@ __all__ = [
     "config_key",
     "current_copy",
     "current_run",
+    "different_fields",
     "dump_yaml",
     "find_scheduler",
     "find_version_manager",
@@ -100,6 +101,7 @@ __all__ = [
     "next_run_directory",
     "original_place",
     "plain_config",
+    "plain_config_at_another_time",
     "print_plan",
     "ranks_set",
     "reconcile",
@@ -134,6 +136,7 @@ _LATER = {
     "SubmissionError": "_plugins._scheduler",
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
+    "different_fields": "_operations._completed",
     "find_scheduler": "_scheduling._find_scheduler",
     "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
@@ -142,6 +145,7 @@ _LATER = {
     "kept_outcome": "_runs._outcome",
     "load_class": "_plugins._dotted",
     "plain_config": "_runs._config",
+    "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
     "reconcile": "_operations",
     "run_names": "_scheduling._submission",

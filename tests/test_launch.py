@@ -342,3 +342,38 @@ def test_the_seeding_function_gets_the_seed_that_the_task_sees(
         """,
     )
     project.run("main.py", *options)
+
+
+def test_overrides_are_recorded_and_shown_as_they_were_typed(program: Project) -> None:
+    program.run("main.py", "+optimizer.lr=0.01", "+db=mysql", "++seed=4", "+new='a b'")
+    typed = ["+optimizer.lr=0.01", "+db=mysql", "++seed=4", "+new='a b'"]
+    assert program.yaml(1, "info")["overrides"] == typed
+    program.run("main.py", "+optimizer.lr=0.02,0.03", "seed=1")
+    local = ["+mlxpy.use_scheduler=true", "+mlxpy.scheduler.name=LocalScheduler"]
+    program.run("main.py", "+optimizer.lr=0.04,0.05", "seed=1", *local)
+    program.run("main.py", "+optimizer.lr=0.06,0.07", "hydra/launcher=joblib")
+    program.mlxpy("rerun", "1")
+    program.mlxpy("rerun", "2")
+    program.mlxpy("rerun", "5")
+    recorded = {log_id: program.yaml(log_id, "info")["overrides"] for log_id in program.run_ids()}
+    assert [recorded[log_id] for log_id in (2, 3, 4, 5, 8, 9, 10)] == [
+        ["+optimizer.lr=0.02", "seed=1"],
+        ["+optimizer.lr=0.03", "seed=1"],
+        ["+optimizer.lr=0.04", "seed=1"],
+        ["+optimizer.lr=0.05", "seed=1"],
+        typed,
+        ["+optimizer.lr=0.02", "seed=1"],
+        ["+optimizer.lr=0.05", "seed=1"],
+    ]
+    assert sorted([recorded[6], recorded[7]]) == [["+optimizer.lr=0.06"], ["+optimizer.lr=0.07"]]
+    assert program.statuses() == ["COMPLETE"] * 10
+    rates = [program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in (2, 4, 5, 8, 9, 10)]
+    assert rates == [0.02, 0.04, 0.05, 0.01, 0.02, 0.05]
+    assert "+optimizer.lr" in program.file(4, "script.sh").read_text()
+    assert "++optimizer.lr" not in program.file(4, "script.sh").read_text()
+    dry = program.run("main.py", "+optimizer.lr=0.1,0.2", *local, "hydra.launcher.dry_run=true")
+    assert "+optimizer.lr=0.2" in dry.stdout
+    assert "++optimizer.lr" not in dry.stdout
+    shown, _ = program.mlxpy("show", "1")
+    assert "+optimizer.lr=0.01" in shown
+    assert "++optimizer.lr" not in shown

@@ -203,6 +203,7 @@ def test_a_dry_run_of_a_sweeper_that_needs_results(app: Project) -> None:
 
 
 def test_what_is_complete_is_left_out(app: Project) -> None:
+    app.write("conf/config.yaml", CONFIG.replace("'${hydra:job.num}'", "0"))
     app.run("main.py", *LOCAL, "lr=1,2", "hydra.launcher.n_jobs=2")
     app.run("main.py", *LOCAL, "lr=3", "fail=true", exit_code=1)
     again = ["lr=1,2,3", "hydra.launcher.skip_completed=true"]
@@ -220,8 +221,59 @@ def test_what_is_complete_is_left_out(app: Project) -> None:
     assert len(app.run_ids()) == 4
 
 
+OF_EACH_RUN = """
+lr: 0.1
+text: x
+seconds: 0
+fail: false
+num: ${hydra:job.num}
+name: a_${now:%Y%m%d}
+paths:
+  output: ${hydra:runtime.output_dir}
+  results: ${paths.output}/results
+  cwd: ${hydra:runtime.cwd}
+  run: ${hydra:run.dir}
+same: ${hydra:job.name}
+twice: ${twice:${lr}}
+draw: ${draw:}
+whole: ${hydra:sweep}
+"""
+
+RESOLVERS = """
+import random
+from omegaconf import OmegaConf
+OmegaConf.register_new_resolver("draw", lambda: random.random())
+OmegaConf.register_new_resolver("twice", lambda value: 2 * value)
+"""
+
+
+def test_what_each_run_has_anew_is_not_compared_and_said_once(app: Project) -> None:
+    app.write("conf/config.yaml", OF_EACH_RUN)
+    app.write("main.py", RESOLVERS + app.path.joinpath("main.py").read_text())
+    app.run("main.py", *LOCAL, "lr=1,2", "hydra.launcher.n_jobs=2")
+    again = ["hydra.launcher.skip_completed=true", "hydra.launcher.n_jobs=2"]
+    done = app.run("main.py", *LOCAL, "lr=3,2,1", *again)
+    said = (
+        "skip_completed does not compare what each run has anew: draw, name, num, paths.output, "
+        "paths.results, paths.run, whole.dir, whole.subdir."
+    )
+    assert done.stdout.splitlines() == [
+        said,
+        "Left out 2 of 3 jobs: runs 1 to 2 did the same.",
+        "Ran 1 job on this machine: run 3.",
+    ]
+    # What the command says is compared, and so is what depends on the rest of the config.
+    done = app.run("main.py", *LOCAL, "lr=1", "name=a,b", "twice=2", "draw=1", *again)
+    assert done.stdout.splitlines()[-1] == "Ran 2 jobs on this machine: runs 4 to 5."
+    assert "Left out" not in done.stdout
+    assert "anew: num," in done.stdout
+    # Jobs that would not be the same are not skipped for the sake of each other.
+    done = app.run("main.py", *LOCAL, "lr=1", "twice=2,5", *again)
+    assert "Left out 1 of 2 jobs" in done.stdout
+    assert app.yaml(6, "config")["twice"] == 5
+
+
 def test_a_sweeper_gets_the_results_of_what_is_left_out(app: Project) -> None:
-    app.write("conf/config.yaml", CONFIG.replace("'${hydra:job.num}'", "0"))
     grid = [
         "hydra/sweeper=optuna",
         "lr=range(0,4)",
@@ -232,6 +284,7 @@ def test_a_sweeper_gets_the_results_of_what_is_left_out(app: Project) -> None:
     app.file(2, ".keys/outcome.pkl").unlink()  # as a run of a launcher that did not wait
     done = app.run("main.py", *LOCAL, *grid, "hydra.launcher.skip_completed=true")
     assert done.stdout.count("Left out 1 of") == 1
+    assert done.stdout.count("does not compare what each run has anew: num.") == 1
     assert "Best parameters: {'lr': 2}" in done.stdout
     assert len(app.run_ids()) == 5
 

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -56,7 +56,8 @@ class MlxpLogger(Callback):
     """Starts a run before each job and ends it after.
 
     One instance serves all jobs of a process; launchers pickle it to others. The options are those of
-    `_nodes.MlxpLoggerNode`, and `settings`: what a run's mlxpy.yaml holds besides the logger's settings.
+    `_nodes.MlxpLoggerNode`, `settings`: what a run's mlxpy.yaml holds besides the logger's settings, and
+    `doubled_keys`, which `typed_overrides` reads from the config.
     """
 
     # Of what version 0.1 has pickled for jobs of submitit.
@@ -72,6 +73,7 @@ class MlxpLogger(Callback):
         ranks: str | bool = MlxpLoggerNode.ranks,
         keep_return_value: bool = MlxpLoggerNode.keep_return_value,
         settings: Mapping[str, Any] | None = None,
+        doubled_keys: Sequence[str] = (),
     ) -> None:
         # Made in the process of the command: a job may run elsewhere, from another directory.
         self._launch = launch_of_this_process()

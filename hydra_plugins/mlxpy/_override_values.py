@@ -8,9 +8,23 @@ from omegaconf import DictConfig, OmegaConf
 
 def typed_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
+    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    doubled = set(callback.get("doubled_keys") or ())  # by `launch`
+    return [
+        override[1:] if override.startswith("++") and _key(override) in doubled else override
+        for override in overrides_for_hydra(config)
+    ]
+
+
+def overrides_for_hydra(config: DictConfig) -> list[str]:
+    """Returns the task's overrides as Hydra was given them: `launch` makes ``++`` of some ``+``."""
     written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     assert isinstance(written, list)
     return [str(override) for override in written]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
 
 
 def as_override_value(value: Any) -> str:

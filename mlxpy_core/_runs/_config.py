@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -28,6 +29,24 @@ def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, 
     """
     with _environment_hidden():
         return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
+
+
+def plain_config_at_another_time(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
+    """Does as `plain_config` does, with all values that resolvers give another time.
+
+    What differs from what `plain_config` gave says nothing of the task. What resolvers gave to this
+    config before is forgotten.
+    """
+    OmegaConf.clear_cache(config)
+    resolvers = BaseContainer._resolvers
+    now = resolvers.get("now")
+    if now:  # the same within a second, or a day
+        resolvers["now"] = lambda *_: secrets.token_hex()
+    try:
+        return plain_config(config, leave_out)
+    finally:
+        if now:
+            resolvers["now"] = now
 
 
 def fix_changing_values(config: DictConfig) -> None:

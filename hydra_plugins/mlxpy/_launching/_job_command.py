@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.mlxpy._hydra import parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import RUN_SUBDIR, has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value, typed_overrides
+from hydra_plugins.mlxpy._override_values import as_override_value, overrides_for_hydra
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
@@ -208,7 +208,7 @@ def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
     added = {"hydra.mode=MULTIRUN", f"hydra.sweep.subdir='{RUN_SUBDIR}'"}
     written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(written, list)
-    words = [*typed_overrides(config), *map(str, written), *sys.argv[1:]]
+    words = [*overrides_for_hydra(config), *map(str, written), *sys.argv[1:]]
     sweeps = "hydra.mode=MULTIRUN" not in written or by_launch or bool({*typed} & _ALL_SWEEPING)
     return sweeps and all(
         word in known or word in added or (by_launch and _BY_LAUNCH.match(word)) for word in words

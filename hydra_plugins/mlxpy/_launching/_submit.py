@@ -13,12 +13,12 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.mlxpy._callback import MlxpLogger
 from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
-from hydra_plugins.mlxpy._override_values import typed_overrides
+from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
 from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
 from mlxpy_core import (
     RUN_DIRECTORY_VARIABLE,
@@ -31,12 +31,14 @@ from mlxpy_core import (
     ScriptOptions,
     completed_runs,
     config_key,
+    different_fields,
     find_scheduler,
     job_environment,
     kept_outcome,
     launch_of_this_process,
     next_run_directory,
     plain_config,
+    plain_config_at_another_time,
     print_plan,
     run_names,
     submit_jobs,
@@ -54,9 +56,11 @@ class _Combination:
     """One job of the sweep, before it has a run directory."""
 
     number: int
-    overrides: list[str]
+    overrides: list[str]  # as they were typed
+    overrides_for_hydra: list[str]
     task_name: str
     config: dict[str, Any]
+    of_the_run: frozenset[str]  # fields of the config that another run of the same would have otherwise
     options: ScriptOptions
     output: Path | None
 
@@ -98,10 +102,12 @@ def submit_sweep(
         )
         script = JobOptions()
         sweep = [
-            _combination(context, config, commands, script, *job)
+            _combination(context, config, commands, script, *job, compares=options["skip_completed"])
             for job in enumerate(job_overrides, first_job)
         ]
         gc.enable()
+        if options["skip_completed"] and first_job == 0:  # of a sweeper's batches, the first
+            _say_what_is_not_compared(sweep)
         covered = _covered(sweep, commands, waits) if options["skip_completed"] else {}
         left = [combination for combination in sweep if combination.number not in covered]
         if covered:
@@ -180,19 +186,38 @@ def _combination(
     script: JobOptions,
     number: int,
     overrides: Sequence[str],
+    *,
+    compares: bool,
 ) -> _Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
     with _current(job_config):
-        return _Combination(
+        combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
+            overrides_for_hydra=overrides_for_hydra(job_config),
             task_name=job_config.hydra.job.name,
             config=plain_config(job_config, leave_out="hydra"),
+            of_the_run=frozenset(),
             options=script.of(job_config),
             output=commands.output(job_config),
         )
+        if compares:
+            _make_another_run(job_config.hydra)
+            other = plain_config_at_another_time(job_config, leave_out="hydra")
+            combination = replace(combination, of_the_run=different_fields(combination.config, other))
+    return combination
+
+
+def _make_another_run(hydra: DictConfig) -> None:
+    """Changes what Hydra says of a job to what no run has."""
+    with read_write(hydra), open_dict(hydra):
+        hydra.job.num, hydra.job.id = -1, "another"
+        hydra.run.dir = hydra.sweep.dir = hydra.sweep.subdir = hydra.runtime.output_dir = "/another"
+        hydra.mode = None
+        if callback := (hydra.callbacks or {}).get("mlxp_logger"):
+            callback.forced_log_id, callback.parent_log_dir = -2, "/another"
 
 
 @contextmanager
@@ -207,14 +232,23 @@ def _current(config: DictConfig) -> Iterator[None]:
         holder.cfg = sweeps
 
 
+def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
+    fields = sorted(frozenset[str]().union(*(one.of_the_run for one in sweep)))
+    if fields:
+        names = ", ".join(name.removeprefix("config.") for name in fields)
+        print(f"skip_completed does not compare what each run has anew: {names}.", flush=True)
+
+
 def _covered(
     sweep: Sequence[_Combination], commands: JobCommands, waits: bool
 ) -> dict[int, RunDirectory]:
     """Finds the runs that did the same before; if results are wanted, those that have theirs."""
-    complete = completed_runs(commands.parent_log_dir)
+    parent = commands.parent_log_dir
+    complete = {fields: completed_runs(parent, fields) for fields in {one.of_the_run for one in sweep}}
     found = {}
     for combination in sweep:
-        directory = complete.get(config_key(combination.config))
+        fields = combination.of_the_run
+        directory = complete[fields].get(config_key(combination.config, fields))
         if directory and not (waits and kept_outcome(directory) is None):
             found[combination.number] = directory
     return found
@@ -264,7 +298,9 @@ def _job(
     interpreter = program[0] if combination.options.env_cmd else sys.executable
     command = [interpreter, *program[1:]]
     job = SweepJob(
-        combination.number, None if typed else combination.overrides, commands.keeps_return_value
+        combination.number,
+        None if typed else combination.overrides_for_hydra,
+        commands.keeps_return_value,
     )
     environment = {**job_environment(), **job.environment()}
     if typed:
@@ -331,7 +367,7 @@ def run_own_job(
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
     """Makes the result of a job as it stands before the job has run, or of a run that did the same."""
     result = JobReturn(
-        overrides=list(combination.overrides),
+        overrides=list(combination.overrides_for_hydra),
         working_dir=str(directory.path),
         task_name=combination.task_name,
         status=JobStatus.COMPLETED,  # with any other status Hydra raises the value
