@@ -38,7 +38,7 @@ def plain_config_at_another_time(config: DictConfig, leave_out: str | None = Non
     config before is forgotten.
     """
     OmegaConf.clear_cache(config)
-    resolvers = BaseContainer._resolvers
+    resolvers = resolver_functions()
     now = resolvers.get("now")
     if now:  # the same within a second, or a day
         resolvers["now"] = lambda *_: secrets.token_hex()
