@@ -37,13 +37,18 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
 
 def note_process(directory: RunDirectory, pid: int) -> None:
     """Notes which process a run's script is."""
-    write_whole(directory.state / _NOTE, dump_yaml(describe_process(pid)))
+    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)))
+
+
+def noted_process_path(directory: RunDirectory) -> Path:
+    """Returns where `note_process` writes."""
+    return directory.state / _NOTE
 
 
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Gives the description that `note_process` wrote; None if there is none."""
     try:
-        noted = load_yaml((directory.state / _NOTE).read_text(encoding="utf-8"))
+        noted = load_yaml(noted_process_path(directory).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return noted if isinstance(noted, dict) else None
