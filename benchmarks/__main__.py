@@ -5,6 +5,7 @@ import sys
 
 from . import (
     app_start,
+    frozen_configs,
     job_overhead,
     list_runs,
     log_metrics,
@@ -23,6 +24,7 @@ _BENCHMARKS = {
     "app_start": app_start.measure,
     "slurm_sweep": slurm_sweep.measure,
     "oar_submission": oar_submission.measure,
+    "frozen_configs": frozen_configs.measure,
     "safe_copy_first": safe_copy.first,
     "safe_copy_later": safe_copy.later,
     "safe_copy_later_work": safe_copy.later_work,

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,7 +173,7 @@ def _names(settings: DictConfig) -> str:
 
 def _write_defaults(path: Path, settings: DictConfig) -> None:
     text = dump_yaml(OmegaConf.to_container(settings))
-    temporary = path.with_name(f".{FILE_NAME}-{os.getpid()}")
+    temporary = path.with_name(f".{FILE_NAME}-{secrets.token_hex(8)}")
     try:
         temporary.write_text(text, encoding="utf-8")
         # Linked, not renamed: a file that somebody else wrote meanwhile stays.

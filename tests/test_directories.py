@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlxpy_core import MlxpyError, StorageError, is_run_name, take_run_directory
+from mlxpy_core._runs._directory import remove_temporary_files
 
 
 def take(parent: Path, forced_log_id: int = -1) -> int:
@@ -105,3 +106,18 @@ def test_64_processes_at_once_get_different_ids_from_one(tmp_path: Path) -> None
         process.stdin.flush()
     taken = [int(line) for process in processes for line in process.communicate()[0].split()]
     assert sorted(taken) == list(range(1, 641))
+
+
+def test_of_temporary_files_only_ones_own_are_removed(tmp_path: Path) -> None:
+    run = take_run_directory(tmp_path)
+    own = ".mlxpy-tmp-0123456789abcdef-train.json"
+    places = ("metadata", "metrics/.aside", ".keys", "artifacts/text/deep")
+    theirs = [f"{place}/{name}" for place in places for name in (".tmp-x", ".mlxpy-tmp-x", f"a{own}")]
+    theirs += [own, f"mine/{own}", f"../{own}"]  # not where a run writes
+    for name in [*theirs, *(f"{place}/{own}" for place in places)]:
+        path = run.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    remove_temporary_files(run)
+    assert all((run.path / name).exists() for name in theirs)
+    assert not any((run.path / place / own).exists() for place in places)

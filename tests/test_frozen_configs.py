@@ -33,7 +33,7 @@ def test_what_hydra_reads_is_copied(project: Project) -> None:
     frozen = frozen_configs(project.path / "conf", logs)
     assert files_below(frozen) == expected
     assert frozen.parent == logs / ".configs"
-    assert not list(frozen.parent.glob(".tmp-*"))
+    assert not list(frozen.parent.glob(".mlxpy-tmp-*"))
 
 
 def test_the_same_content_has_one_copy(project: Project) -> None:
@@ -56,3 +56,44 @@ def test_a_copy_that_cannot_be_made(project: Project) -> None:
     project.write("logs/.configs", "in the way")
     with pytest.raises(StorageError, match=r"cannot keep a copy of the configs in .*conf"):
         frozen_configs(project.path / "conf", project.path / "logs")
+
+
+def test_what_is_no_file_is_not_waited_for(project: Project) -> None:
+    project.write("conf/config.yaml", "a: 1\n")
+    os.symlink("ada@host.1234", project.path / "conf/.#config.yaml")  # an editor's lock
+    os.mkfifo(project.path / "conf/pipe.yaml")
+    frozen = frozen_configs(project.path / "conf", project.path / "logs")
+    assert files_below(frozen) == {"config.yaml": "a: 1\n"}
+
+
+def test_all_is_on_the_disk_before_the_copy_has_its_name(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("conf/config.yaml", "a: 1\n")
+    project.write("conf/model/deep/x.yaml", "b: 2\n")
+    events: list[str] = []
+    rename, fsync = Path.rename, os.fsync
+    monkeypatch.setattr(Path, "rename", lambda path, to: (events.append("named"), rename(path, to))[1])
+
+    def note(descriptor: int) -> None:
+        events.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    frozen = frozen_configs(project.path / "conf", project.path / "logs")
+    before, after = events[: events.index("named")], events[events.index("named") + 1 :]
+    assert {"config.yaml", "x.yaml", "model", "deep"} < set(before)
+    assert any(name.startswith(".mlxpy-tmp-") for name in before)
+    assert after == [frozen.parent.name]
+
+
+def test_another_users_copy_is_not_believed(project: Project) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files to another user")
+    project.write("conf/config.yaml", "a: 1\n")
+    theirs = frozen_configs(project.path / "conf", project.path / "logs")
+    (theirs / "config.yaml").write_text("a: 2\n")
+    os.chown(theirs, 65534, 65534)
+    mine = frozen_configs(project.path / "conf", project.path / "logs")
+    assert mine == theirs.with_name(f"{theirs.name}_0")
+    assert files_below(mine) == {"config.yaml": "a: 1\n"}

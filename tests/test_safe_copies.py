@@ -11,6 +11,7 @@ import pytest
 from conftest import GitProject, tree_of, wait_until
 
 from mlxpy_core import MlxpyError, StorageError
+from mlxpy_core._versioning import written_into
 from mlxpy_core._versioning._copy import link_into, safe_copy
 from mlxpy_core._versioning._repository import Repository, find_repository
 
@@ -69,7 +70,7 @@ def test_a_copy_that_was_killed_is_not_there_and_the_next_is_whole(
     commit = fill(repository, 50)
     parent = tmp_path / "copies"
     process = start_copy(repository, commit, parent)
-    wait_until(lambda: list(parent.glob("project/.tmp-*/*")))
+    wait_until(lambda: list(parent.glob("project/.mlxpy-tmp-*/*")))
     process.send_signal(number)
     process.wait(timeout=60)
     (tmp_path / "fifo").open("w").close()  # lets the filter go
@@ -80,6 +81,24 @@ def test_a_copy_that_was_killed_is_not_there_and_the_next_is_whole(
     place = safe_copy(found(repository), commit, parent)
     assert tree_of(place) == tree_of(repository.path)
     assert sorted(path.name for path in place.parent.iterdir()) == sorted([".lock", commit])
+
+
+def test_what_another_machine_makes_is_left_alone_while_it_may_live(
+    repository: GitProject, tmp_path: Path
+) -> None:
+    commit = fill(repository, 1)
+    of_this_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    folder = tmp_path / "copies/project"
+    old, young, dead = (
+        folder / f".mlxpy-tmp-{number:016x}-{mark}"
+        for number, mark in enumerate(("another", "another", of_this_boot))
+    )
+    for path in (old, young, dead, folder / ".tmp-mine"):
+        path.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    safe_copy(found(repository), commit, tmp_path / "copies")
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == sorted([".lock", commit, young.name, ".tmp-mine"])
 
 
 @pytest.fixture
@@ -197,11 +216,38 @@ def test_what_git_ignores_can_be_linked(repository: GitProject, tmp_path: Path) 
     assert (place / "a" / "data" / "y.csv").read_text() == "2"
 
 
-@pytest.mark.parametrize("path", ["nothing", "../project/data", "/tmp"])
-def test_a_link_to_nothing_in_the_repository(repository: GitProject, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nothing", "link: there is no nothing in .*; give a path below it"),
+        ("lost", "link: there is no lost in .*: it leads to nowhere; give a path below it"),
+        ("../project/data", "link: ../project/data is no path below .*: give a relative one"),
+        ("/tmp", "link: /tmp is no path below .*: give a relative one"),
+    ],
+)
+def test_a_link_to_nothing_in_the_repository(
+    repository: GitProject, tmp_path: Path, path: str, reason: str
+) -> None:
     place = safe_copy(found(repository), fill(repository, 1), tmp_path)
-    with pytest.raises(MlxpyError, match=f"link: there is no {path} in .*; give a path below it"):
+    (repository.path / "lost").symlink_to("nowhere")
+    with pytest.raises(MlxpyError, match=reason):
         link_into(place, repository.path, [path])
+
+
+def test_of_a_folder_that_is_in_the_commit_the_rest_is_linked(
+    repository: GitProject, tmp_path: Path
+) -> None:
+    repository.write(".gitignore", "data/*\n!data/.gitkeep\n!data/sub\ndata/sub/*\n!data/sub/.gitkeep\n")
+    for name in ("data/.gitkeep", "data/x.csv", "data/sub/.gitkeep", "data/sub/y.csv", "data/raw/z.csv"):
+        repository.write(name, name)
+    place = safe_copy(found(repository), repository.commit(), tmp_path)
+    for _ in range(2):
+        link_into(place, repository.path, ["data", "data/raw"])
+    assert (place / "data/raw").readlink() == repository.path / "data/raw"
+    assert (place / "data/sub/y.csv").readlink() == repository.path / "data/sub/y.csv"
+    assert (place / "data/x.csv").read_text() == "data/x.csv"
+    assert not (place / "data/.gitkeep").is_symlink()
+    assert written_into(place) == []
 
 
 def test_a_link_to_what_is_committed(repository: GitProject, tmp_path: Path) -> None:

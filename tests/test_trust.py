@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from mlxpy_core import (
     dump_yaml,
     load_yaml,
 )
+from mlxpy_core._operations import cancel, plan_cancellation
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._runs._outcome import Outcome, keep_outcome, kept_outcome
+from mlxpy_core._runs._process import describe_process, note_process
 
 NOBODY = 65534
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI-K7MDENG", "HF_TOKEN": "hf_xyzzyplughplover"}
@@ -176,6 +178,67 @@ def test_a_cache_that_another_user_wrote_is_not_believed(tmp_path: Path) -> None
     os.chown(cached, NOBODY, NOBODY)
     assert Reader(logs).search()["config.lr"] == [1]
     assert cached.exists()
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[str]"]:
+    """A process of this user's that no run may have ended; it has a process group of its own."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True, text=True) as process:
+        yield process
+        process.kill()
+
+
+def run_that_names(logs: Path, process_id: int, *, waits: bool = False) -> RunDirectory:
+    """Makes a run that says that it is a process, or that its script is."""
+    with Logger(logs) as logger:
+        run = RunDirectory(Path(logger.log_dir))
+    info = load_yaml((run.metadata / "info.yaml").read_text())
+    info["attempts"] = [] if waits else [{**info["attempts"][0], **describe_process(process_id)}]
+    status = "SUBMITTED" if waits else "RUNNING"
+    for place in (info, *info["attempts"]):
+        place["status"] = status
+    (run.metadata / "info.yaml").write_text(dump_yaml(info))
+    if waits:
+        note_process(run, process_id)
+    return run
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("theirs", ["file", "folder", "run", "link"])
+def test_no_signal_goes_where_another_users_file_says(
+    tmp_path: Path, sleeper: "subprocess.Popen[str]", waits: bool, theirs: str
+) -> None:
+    need_root()
+    run = run_that_names(tmp_path, sleeper.pid, waits=waits)
+    file = run.state / "process.yaml" if waits else run.metadata / "info.yaml"
+    if theirs == "link":
+        file.rename(tmp_path / "target")
+        file.symlink_to(tmp_path / "target")
+    place = {"folder": file.parent, "run": run.path}.get(theirs, file)
+    os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    plan = plan_cancellation([run])
+    assert plan.left == ["run 1 is another user's: no process that it names is sent a signal"]
+    assert not plan.runs
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_no_signal_goes_to_a_process_that_does_another_run(
+    tmp_path: Path, sleeper: "subprocess.Popen[str]", waits: bool
+) -> None:
+    copied = run_that_names(tmp_path, sleeper.pid, waits=waits)
+    plan = plan_cancellation([copied])
+    assert not plan.runs
+    assert f"process {sleeper.pid} does not write to run 1 (any more)" in plan.left[0]
+
+
+def test_no_signal_goes_to_a_process_whose_run_ended_while_somebody_thought(tmp_path: Path) -> None:
+    logger = Logger(tmp_path)
+    run = RunDirectory(Path(logger.log_dir))
+    plan = plan_cancellation([run])
+    assert plan.processes == {run: os.getpid()}
+    logger.close()
+    cancel(plan)  # or this test would be ended
+    assert load_yaml((run.metadata / "info.yaml").read_text())["status"] == "COMPLETE"
 
 
 def submitted_run(logs: Path, scheduler: str, job_id: str) -> Path:

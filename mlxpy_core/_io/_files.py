@@ -12,6 +12,9 @@ from mlxpy_core._errors import StorageError
 TEMPORARY = ".mlxpy-tmp-"
 """How the names of half-written files start; no two processes anywhere make the same."""
 
+TEMPORARY_PATTERN = f"{TEMPORARY}{'[0-9a-f]' * 16}-*"
+"""Matches these names and no others, for `Path.glob`."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -23,8 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the file system refused.
     """
-    # The suffix stays last: np.save and its like add their own where it is missing.
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+    temporary = temporary_path(path)
     try:
         if not os.path.isdir(path.parent):  # mostly it is there
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +38,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # gone, or never there
             temporary.unlink()
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns a path beside `path` that no other process of any host or container makes."""
+    # The suffix stays last: np.save and its like add their own where it is missing.
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
 def write_whole(path: Path, text: str) -> None:

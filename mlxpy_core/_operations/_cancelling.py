@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import read_info
-from mlxpy_core._runs._process import lives_here, noted_process
+from mlxpy_core._runs._info_file import info_path, read_info
+from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._local import LOCAL
 
@@ -50,7 +52,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
             plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
             continue
         status, scheduler = Status(info["status"]), info["scheduler"]
-        attempt = info["attempts"][-1] if info["attempts"] else {}
+        attempt = _attempt(info)
         job_id = job_id_of(run, info)
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
@@ -62,11 +64,17 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
         elif status is Status.SUBMITTED:
             script = noted_process(run)
             if script and lives_here(script):
-                plan.scripts[run] = script["process_id"]
+                if reason := _reason_against(run, script, run.state, noted_process_path(run)):
+                    plan.left.append(reason)
+                else:
+                    plan.scripts[run] = script["process_id"]
             else:
                 plan.waiting.append(run)
         elif lives_here(attempt):
-            plan.processes[run] = attempt["process_id"]
+            if reason := _reason_against(run, attempt, run.metadata, info_path(run.path)):
+                plan.left.append(reason)
+            else:
+                plan.processes[run] = attempt["process_id"]
         else:
             plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
     return plan
@@ -78,12 +86,16 @@ def cancel(plan: Cancellation) -> None:
     Raises:
         MlxpyError: a scheduler refused, or there is none here; other runs were stopped.
     """
-    for process_id in plan.processes.values():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
-    for process_id in plan.scripts.values():
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
+    for run, process_id in plan.processes.items():
+        info = read_info(run)
+        # It may have ended, or its process may do another run, since the plan was shown.
+        if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
+    for run, process_id in plan.scripts.items():
+        if _is_still(run, noted_process(run) or {}, process_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
     for run in (*plan.scripts, *plan.waiting):
         reconcile(run, Status.INTERRUPTED)
     refusals = []
@@ -100,3 +112,60 @@ def cancel(plan: Cancellation) -> None:
             refusals.append(str(error))
     if refusals:
         raise MlxpyError("; ".join(refusals))
+
+
+def _attempt(info: Mapping[str, Any]) -> dict[str, Any]:
+    attempts: Sequence[dict[str, Any]] = info["attempts"]
+    return attempts[-1] if attempts else {}
+
+
+def _is_still(run: RunDirectory, process: dict[str, Any], process_id: int) -> bool:
+    is_same = process.get("process_id") == process_id
+    return is_same and lives_here(process) and _works_for(process_id, run) is not False
+
+
+def _reason_against(run: RunDirectory, process: dict[str, Any], *places: Path) -> str | None:
+    """Tells why a process that a run names as its own gets no signal; None if it may.
+
+    Args:
+        run: the run.
+        process: the process, which lives on this machine.
+        places: the directory and the file in it that name the process.
+    """
+    process_id = process["process_id"]
+    # What another user's file names may be any process of ours, and 1 and below are no process of a run.
+    if not all(_is_mine(place) for place in (run.path, *places)):
+        return f"run {run.log_id} is another user's: no process that it names is sent a signal"
+    if type(process_id) is not int or process_id <= 1:
+        return f"run {run.log_id} names {process_id!r} as its process"
+    if _works_for(process_id, run) is False:
+        return (
+            f"process {process_id} does not write to run {run.log_id} (any more), which may be a copy: "
+            "mlxpy status tells what goes on"
+        )
+    return None
+
+
+def _is_mine(place: Path) -> bool:
+    """Tells whether a file or directory is this user's, and the link that leads to it, too."""
+    try:
+        return place.lstat().st_uid == place.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def _works_for(process_id: int, run: RunDirectory) -> bool | None:
+    """Tells whether a process holds a run's directory open, or a file in it; None if unknown."""
+    try:
+        directory = os.stat(run.path)
+        held = os.listdir(f"/proc/{process_id}/fd")
+    except OSError:
+        return None
+    for descriptor in held:
+        link = f"/proc/{process_id}/fd/{descriptor}"
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(link), directory):
+                return True
+            if os.path.samestat(os.stat(os.path.dirname(os.readlink(link))), directory):
+                return True
+    return False

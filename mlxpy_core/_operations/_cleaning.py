@@ -1,16 +1,20 @@
 """Finds what no run needs: copies of code, frozen configs, directories of arrays and of no runs."""
 
+import contextlib
+import errno
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
+from mlxpy_core._io._files import temporary_path
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
-from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
 
 # Of an array, also under the name by which a scheduler finds it that keeps no copy.
@@ -32,7 +36,8 @@ class Leftovers:
         configs: frozen configs that no run's script names.
         arrays: directories of arrays, which hold links to the output of runs that have all ended.
         empty: directories of runs that hold nothing.
-        kept: why other copies are kept, a sentence each.
+        kept: why others are kept, a sentence each.
+        used: when copies and configs were asked for last, as it was seen.
     """
 
     copies: list[Path] = field(default_factory=list)
@@ -40,6 +45,7 @@ class Leftovers:
     arrays: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    used: dict[Path, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.copies or self.configs or self.arrays or self.empty)
@@ -59,32 +65,59 @@ def find_leftovers(logs: Path) -> Leftovers:
     found.empty = sorted(run.path for run in runs if _is_empty(run.path))
     found.arrays = [path for run in runs for path in _arrays(run) if _is_over(path)]
     _add_copies(found, runs)
-    named = {name for run in runs for name in _frozen_configs(run)}
-    for path in sorted((logs / ".configs").glob("*")):
-        if path.is_dir() and path.name not in named and _age_s(path) > _SETTLED_S:
-            found.configs.append(path)
+    _add_configs(found, logs, runs)
+    for path in (*found.copies, *found.configs):
+        with contextlib.suppress(OSError):
+            found.used[path] = path.stat().st_mtime_ns
     return found
 
 
-def remove(leftovers: Leftovers) -> None:
-    """Removes what was found.
+def remove(leftovers: Leftovers) -> int:
+    """Removes what was found, but for what somebody has asked for since; returns how many.
 
     Raises:
         StorageError: the file system refused.
     """
+    removed = 0
     for path in (*leftovers.copies, *leftovers.configs, *leftovers.arrays):
         # Under another name first: half a copy must not be taken for a whole one.
-        doomed = path.with_name(f".tmp-removed-{os.getpid()}-{path.name}")
+        doomed = temporary_path(path)
         try:
             path.rename(doomed)
-            shutil.rmtree(doomed)
+            # Whoever asks for a copy gives it a new time of change, or makes it again.
+            if path in leftovers.used and doomed.stat().st_mtime_ns != leftovers.used[path]:
+                _put_back(doomed, path)
+            else:
+                removed += 1
+            if doomed.exists():
+                shutil.rmtree(doomed)
         except OSError as error:
             raise StorageError(f"cannot remove {path}", error) from error
     for path in leftovers.empty:
         try:
             path.rmdir()
-        except OSError as error:  # noqa: PERF203  # as above
+        except OSError as error:
             raise StorageError(f"cannot remove {path}", error) from error
+        removed += 1
+    return removed
+
+
+def _put_back(doomed: Path, path: Path) -> None:
+    with contextlib.suppress(OSError):  # made again meanwhile
+        doomed.rename(path)
+
+
+def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> None:
+    configs = sorted(path for path in (logs / ".configs").glob("*") if path.is_dir())
+    try:
+        named = {name for run in runs for name in _named_configs(run)} if configs else set()
+    except OSError as error:
+        found.kept.append(
+            f"frozen configs are kept, since {error.filename} cannot be read and may name one "
+            f"({error.strerror})"
+        )
+        return
+    found.configs += [path for path in configs if path.name not in named and _age_s(path) > _SETTLED_S]
 
 
 def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
@@ -127,12 +160,33 @@ def _written_into(copy: Path) -> list[str]:
     return written_into(copy)
 
 
-def _frozen_configs(run: RunDirectory) -> list[str]:
+def _named_configs(run: RunDirectory) -> list[str]:
+    """Lists the frozen configs that the scripts of a run name, or what it is submitted again by.
+
+    Raises:
+        OSError: one of these files is there and cannot be read; it says which.
+    """
     try:
-        text = (run.path / "script.sh").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        with os.scandir(run.path) as entries:
+            arrays = [entry.name for entry in entries if _ARRAY.fullmatch(entry.name)]
+    except NotADirectoryError:
         return []
-    return _FROZEN.findall(text)
+    scripts = [run.path / "script.sh", *(run.path / name / "script.sh" for name in arrays)]
+    recorded = [run.state / "job.yaml", info_path(run.path)]
+    return [name for path in (*scripts, *recorded) for name in _FROZEN.findall(_text(path))]
+
+
+def _text(path: Path) -> str:
+    """Reads a file that may not be there; one that is no file is an error, and not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    with open(descriptor, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def _arrays(run: RunDirectory) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY
+from mlxpy_core._io._files import TEMPORARY_PATTERN
 
 _HINT_WIDTH = 20
 
@@ -124,7 +124,7 @@ def make_results_directory(path: Path) -> None:
 def remove_temporary_files(directory: RunDirectory) -> None:
     """Removes what a killed process of mlxpy left half written in its own places of a run."""
     places = (directory.metadata, directory.state, directory.metrics, directory.artifacts)
-    for leftover in itertools.chain(*(place.rglob(f"{TEMPORARY}*") for place in places)):
+    for leftover in itertools.chain(*(place.rglob(TEMPORARY_PATTERN) for place in places)):
         with contextlib.suppress(OSError):  # gone, or no file of ours
             leftover.unlink()
 

@@ -45,13 +45,18 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
 
 def note_process(directory: RunDirectory, pid: int) -> None:
     """Notes which process a run's script is."""
-    write_whole(directory.state / _NOTE, dump_yaml(describe_process(pid)))
+    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)))
+
+
+def noted_process_path(directory: RunDirectory) -> Path:
+    """Returns where `note_process` writes."""
+    return directory.state / _NOTE
 
 
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
     try:
-        noted = load_yaml((directory.state / _NOTE).read_text(encoding="utf-8"))
+        noted = load_yaml(noted_process_path(directory).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return noted if isinstance(noted, dict) else None
@@ -73,10 +78,14 @@ def died_here(process: dict[str, Any]) -> bool:
 def _is_alive(process: dict[str, Any]) -> bool | None:
     """Returns whether a process of this boot and this process namespace is alive; None if unknown.
 
-    Boot and namespace tell machines and containers apart: names and machine ids need not.
+    Boot and namespace tell machines and containers apart: names and machine ids alone need not.
     """
     pid, start = process.get("process_id"), process.get("process_start")
-    own = {"boot_id": _boot_id(), "process_namespace": _process_namespace()}
+    own = {
+        "host": socket.gethostname(),  # machines that were copied while they ran share the rest
+        "boot_id": _boot_id(),
+        "process_namespace": _process_namespace(),
+    }
     if not _is_process_id(pid) or start is None or not _same(process, **own):
         return None
     if _proc_is_of_this_namespace() and (seen := _read_stat(pid)):

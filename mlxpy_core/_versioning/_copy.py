@@ -1,26 +1,28 @@
 """Copies of commits, in which programs run: made once, and there whole or not at all."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import re
 import shutil
-import socket
-import uuid
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import TEMPORARY_PATTERN, temporary_path, write_whole
 from mlxpy_core._runs._directory import make_results_directory
+from mlxpy_core._runs._process import describe_process
 
 from ._git import GitError
 from ._repository import Repository, find_repository
 
-_TEMPORARY = ".tmp-"
 _SUBMODULE = "160000"
 _INCOMPLETE = "mlxpy-without-submodules"
+# No checkout takes longer than a day.
+_ABANDONED_S = 86_400
 
 
 def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
@@ -40,10 +42,10 @@ def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
     place = parent / repository.root.name / commit
     repository.keep(commit)
     try:
-        if not place.is_dir():
-            with one_at_a_time(parent, repository):
-                if not place.is_dir():
-                    _remove_leftovers(place.parent)
+        if not _take(place):
+            with one_at_a_time(parent, repository) as alone:
+                if not _take(place):
+                    _remove_leftovers(place.parent, alone=alone)
                     _make(repository, commit, place)
         if (place / ".git" / _INCOMPLETE).exists():
             with one_at_a_time(parent, repository):
@@ -53,30 +55,45 @@ def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
     return place
 
 
+def _take(place: Path) -> bool:
+    """Tells whether a copy is there, and has it count as asked for now, for `mlxpy clean`."""
+    try:
+        os.utime(place)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 @contextmanager
-def one_at_a_time(parent: Path, repository: Repository) -> Iterator[None]:
+def one_at_a_time(parent: Path, repository: Repository) -> Iterator[bool]:
     """Keeps others of this machine from doing the same for a repository with copies below `parent`.
 
     It only spares work: where the file system has no locks, several do the work and the first to end
-    is right. The kernel gives the lock back when its holder dies.
+    is right, and what is given is False. The kernel gives the lock back when its holder dies.
     """
     make_results_directory(parent)
     directory = parent / repository.root.name
     directory.mkdir(exist_ok=True)
     descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
+        alone = True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise
-        yield
+            alone = False
+        yield alone
     finally:
         os.close(descriptor)
 
 
 def link_into(copy: Path, repository: Path, paths: list[str]) -> None:
     """Links files or folders that git ignores into a copy.
+
+    Of a folder that the commit has files of, what the copy lacks is linked.
 
     Args:
         copy: the copy.
@@ -88,28 +105,61 @@ def link_into(copy: Path, repository: Path, paths: list[str]) -> None:
         StorageError: the file system refused.
     """
     for path in paths:
+        if os.path.isabs(path) or ".." in Path(path).parts:
+            raise MlxpyError(f"link: {path} is no path below {repository}: give a relative one")
         source, place = repository / path, copy / path
-        if os.path.isabs(path) or ".." in Path(path).parts or not source.exists():
-            raise MlxpyError(f"link: there is no {path} in {repository}; give a path below it")
+        if not source.exists():
+            lost = f": it leads to {source.readlink()}" if source.is_symlink() else ""
+            raise MlxpyError(f"link: there is no {path} in {repository}{lost}; give a path below it")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(source)
-        except FileExistsError as error:
-            if not place.is_symlink():
-                raise MlxpyError(
-                    f"link: {path} is in the commit, so the copy has it already: leave it out of link"
-                ) from error
-            if place.readlink() != source:
-                raise MlxpyError(
-                    f"link: {place} leads to {place.readlink()} already, for another working tree of "
-                    "this commit: set parent_work_dir to another directory"
-                ) from error
+            linked = _through_link(copy, place.parent)
+            if linked and not os.path.samefile(linked, repository / linked.relative_to(copy)):
+                raise _linked_elsewhere(linked)
+            if not linked:  # otherwise it is there by the link
+                _link(copy, repository, Path(path))
         except OSError as error:
             raise StorageError(f"cannot link {path} into {copy}", error) from error
 
 
+def _through_link(copy: Path, folder: Path) -> Path | None:
+    """Finds the link in a copy that a folder of it lies behind."""
+    inside = (one for one in (folder, *folder.parents) if one != copy and one.is_relative_to(copy))
+    return next((one for one in inside if one.is_symlink()), None)
+
+
+def _link(copy: Path, repository: Path, path: Path) -> None:
+    source, place = repository / path, copy / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.symlink_to(source)
+    except FileExistsError as error:
+        if place.is_symlink():
+            if place.readlink() == source or os.path.samefile(place, source):
+                return
+            raise _linked_elsewhere(place) from error
+        if not place.is_dir():
+            raise MlxpyError(
+                f"link: {path} is in the commit, so the copy has it already: leave it out of link"
+            ) from error
+        if not source.is_dir():
+            raise MlxpyError(
+                f"link: {path} is a folder in the commit and a file in {repository}: leave it out"
+            ) from error
+        for name in sorted(os.listdir(source)):
+            inner = place / name
+            if not os.path.lexists(inner) or inner.is_dir() or inner.is_symlink():
+                _link(copy, repository, path / name)
+
+
+def _linked_elsewhere(place: Path) -> MlxpyError:
+    return MlxpyError(
+        f"link: {place} leads to {place.readlink()} already, for another working tree of this commit: "
+        "set parent_work_dir to another directory"
+    )
+
+
 def _make(repository: Repository, commit: str, place: Path) -> None:
-    temporary = place.with_name(f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}")
+    temporary = temporary_path(place.with_name(_boot_mark()))
     try:
         _check_out(repository, commit, temporary)
         temporary.rename(place)
@@ -124,11 +174,27 @@ def _make(repository: Repository, commit: str, place: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _remove_leftovers(directory: Path) -> None:
-    """Removes what was being made here by processes of this machine that are no more."""
-    # Whoever holds the lock is the only one of this machine that makes a copy.
-    for leftover in directory.glob(f"{_TEMPORARY}{socket.gethostname()}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _remove_leftovers(directory: Path, *, alone: bool) -> None:
+    """Removes what was being made here by processes of this machine that are no more, and what is old.
+
+    Args:
+        directory: where copies lie.
+        alone: whether no other process of this machine, of no container on it either, makes a copy.
+    """
+    mark = f"-{_boot_mark()}"
+    for leftover in directory.glob(TEMPORARY_PATTERN):
+        with contextlib.suppress(OSError):
+            if (alone and leftover.name.endswith(mark)) or _age_s(leftover) > _ABANDONED_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _boot_mark() -> str:
+    # Names of hosts are not unique; the boot is, and its containers share the kernel that locks.
+    return str(describe_process()["boot_id"] or "unknown")
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def _check_out(repository: Repository, commit: str, target: Path) -> None:
@@ -194,7 +260,7 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
                 f"the submodule {path} of {repository.root} lacks its commit {inner_commit[:12]}: run "
                 "git submodule update --init"
             ) from error
-        temporary = target / ".git" / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        temporary = temporary_path(target / ".git" / "submodule")
         _check_out(inner, inner_commit, temporary)
         temporary.rename(place)
     note = target / ".git" / _INCOMPLETE

@@ -3,22 +3,26 @@
 import hashlib
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import fsync_path
+from mlxpy_core._io._files import fsync_path, read_bytes, temporary_path
 from mlxpy_core._runs._directory import make_results_directory
 
+# Hydra reads the second one with a `version_base` below 1.2 only.
 _SUFFIXES = (".yaml", ".yml")
+# One fsync after the other waits for the disk each time; those that wait together are written together.
+_FSYNCS_AT_ONCE = 16
 
 
 def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) -> Path:
     """Gives a copy of the config files below a directory; the same files have the same copy.
 
     Only YAML files are copied, which is all that Hydra reads. Directories that are hidden or hold runs
-    are no configs.
+    are no configs. The copy is whole on the disk before it has its name, and its time of change says
+    when it was asked for last: `mlxpy clean` leaves alone what was asked for a short time ago.
 
     Args:
         directory: the config directory.
@@ -30,15 +34,15 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
     """
     try:
         files = {
-            path.relative_to(directory): path.read_bytes()
+            os.path.relpath(path, directory): read_bytes(path)
             for path in _config_files(directory, parent_log_dir)
         }
         digest = hashlib.sha256()
         for name, content in sorted(files.items()):
             # The lengths keep one file's end apart from the next one's start.
             digest.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
-        frozen = parent_log_dir / ".configs" / digest.hexdigest()[:16]
-        if copy and not frozen.is_dir():
+        frozen = _place(parent_log_dir / ".configs" / digest.hexdigest()[:16])
+        if copy and not _take(frozen):
             make_results_directory(parent_log_dir)
             _write(files, frozen)
         return frozen
@@ -46,11 +50,13 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
         raise StorageError(f"cannot keep a copy of the configs in {directory}", error) from error
 
 
-def _config_files(directory: Path, parent_log_dir: Path) -> Iterator[Path]:
+def _config_files(directory: Path, parent_log_dir: Path) -> Iterator[str]:
     for folder, subfolders, names in os.walk(directory, followlinks=True):
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if _holds_configs(here, name, parent_log_dir)]
-        yield from (here / name for name in names if name.endswith(_SUFFIXES))
+        paths = (f"{folder}/{name}" for name in names if name.endswith(_SUFFIXES))
+        # No pipes, and no links to nowhere, as an editor's lock is.
+        yield from (path for path in paths if os.path.isfile(path))
 
 
 def _holds_configs(here: Path, name: str, parent_log_dir: Path) -> bool:
@@ -61,18 +67,47 @@ def _holds_configs(here: Path, name: str, parent_log_dir: Path) -> bool:
     return not (folder.is_symlink() and here.resolve().is_relative_to(folder.resolve()))
 
 
-def _write(files: dict[Path, bytes], frozen: Path) -> None:
-    temporary = frozen.with_name(f".tmp-{uuid.uuid4().hex}")
+def _place(shared: Path) -> Path:
+    """Returns the place of a copy: one's own where another user has made the usual one."""
+    # Theirs may hold anything, and cannot be kept from being cleaned.
     try:
-        temporary.mkdir(parents=True)
+        is_mine = shared.stat().st_uid == os.getuid()
+    except FileNotFoundError:
+        is_mine = True
+    return shared if is_mine else shared.with_name(f"{shared.name}_{os.getuid()}")
+
+
+def _take(frozen: Path) -> bool:
+    """Has a copy count as asked for now; tells whether it is there."""
+    try:
+        os.utime(frozen)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write(files: dict[str, bytes], frozen: Path) -> None:
+    temporary = temporary_path(frozen)
+    try:
+        folders = {temporary, *(path.parent for path in (temporary / name for name in files))}
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            path = temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            fsync_path(path)
+            with open(temporary / name, "xb") as file:
+                file.write(content)
+        inner = {parent for folder in folders for parent in (folder, *folder.parents)}
+        inner = {folder for folder in inner if folder.is_relative_to(temporary)}
+        _fsync([*(temporary / name for name in files), *inner])
         temporary.rename(frozen)
+        fsync_path(frozen.parent)
     except OSError:
-        if not frozen.is_dir():  # made by another process meanwhile
+        if not _take(frozen):  # made by another process meanwhile
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fsync(paths: Iterable[Path]) -> None:
+    with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as pool:
+        for _ in pool.map(fsync_path, paths):
+            pass

@@ -42,5 +42,4 @@ def command(logs: Path, yes: bool) -> None:
         for path in paths:
             click.echo(f"{path} ({what})")
     if agreed("Remove?", yes=yes):
-        remove(found)
-        click.echo(f"Removed {sum(len(paths) for _, paths in kinds)}.")
+        click.echo(f"Removed {remove(found)}.")

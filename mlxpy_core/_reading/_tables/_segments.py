@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import TEMPORARY, whole_file
+from mlxpy_core._io._files import TEMPORARY_PATTERN, whole_file
 
 from ._arrays import arrow_integers, numpy_array
 
@@ -148,7 +148,7 @@ class SegmentStore:
         """Removes what killed processes left half written."""
         if self._writable is None:
             return
-        for leftover in self._writable.glob(f"{TEMPORARY}*"):
+        for leftover in self._writable.glob(TEMPORARY_PATTERN):
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
                     leftover.unlink()
