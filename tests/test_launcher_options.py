@@ -191,7 +191,10 @@ def test_a_dry_run_makes_nothing(app: Project, cluster: Cluster) -> None:
     ]
     app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1")
     written = app.file(1, "script.sh").read_text()
-    assert "\n".join(lines[1 : written.count("\n") + 1]) + "\n" == written
+    shown = "\n".join(lines[1 : written.count("\n") + 1]) + "\n"
+    assert re.findall("MLXPY_RUN_ID=(.*)", written) == [app.info(1)["run_id"]]
+    new, made = (re.sub(r"\br[0-9a-f]{16}\b", "r", text) for text in (shown, written))
+    assert new == made  # but for the identity of a run, which is new each time
     wait_until(lambda: ended(app))
 
 

@@ -185,13 +185,16 @@ def test_a_program_without_hydra(ddp: Project, when: str) -> None:
     ddp.write(
         "own.py",
         """
-        import os, sys, mlxpy
+        import glob, os, sys, time, mlxpy
         from again import start_again, train, wait_for
         children = start_again() if sys.argv[1] == "before its run" else []
         for x in (0, 1):
             logger = mlxpy.Logger("logs")
             children += start_again()
             train(logger, x)
+            # As by the barrier of a real one: the ranks have joined before the run ends.
+            while len(glob.glob(logger.log_dir + "/metrics/.ranks/*")) < 2 and children:
+                time.sleep(0.01)
             if x:
                 wait_for(children)
         """,
