@@ -14,7 +14,7 @@ from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
 
 from ._held_directory import temporary_directory
-from ._placement import Place, given_directory, place_run
+from ._placement import RUN_DIRECTORY_VARIABLE, Place, given_directory, place_run
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto")
     run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
     given = given_directory(parent_log_dir, forced_log_id)
     if run_id and given and not _is_run(given, run_id):
+        os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
         return open_attempt(Place(_without_its_directory(given)))
     return open_attempt(place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None)
 
