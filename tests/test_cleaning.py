@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Project
 
 from mlxpy_core import Launch, RunDirectory, Status, take_run_directory
 from mlxpy_core._operations import plan_resubmission, reconcile
@@ -137,14 +138,17 @@ def test_the_script_of_another_user_may_name_any_frozen_config(tmp_path: Path, u
     run = tmp_path / "logs/1"
     run.mkdir()
     (run / "script.sh").write_text("")
+    Project(tmp_path).open_to_all()
     run.chmod(0)
     child = os.fork()
     if not child:
-        if os.getuid() == 0:
-            for path in (tmp_path, *tmp_path.parents[:2]):
-                path.chmod(0o755)
-            os.setuid(65534)
-        found = find_leftovers(tmp_path / "logs")
-        os._exit(int(bool(found.configs) or "Permission denied" not in found.kept[0]))
+        exit_code = 1
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            found = find_leftovers(tmp_path / "logs")
+            exit_code = int(bool(found.configs) or "Permission denied" not in found.kept[0])
+        finally:
+            os._exit(exit_code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     run.chmod(0o700)
