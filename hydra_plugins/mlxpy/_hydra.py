@@ -172,6 +172,7 @@ def replace_load_sweep_config(loader: ConfigLoader, load_sweep_config: LoadSweep
     Another loader would not do: the sweeper and the launcher hold this one already, and Hydra 1.4 checks
     its type. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
     """
+    # Replaced on purpose, which mypy refuses: Hydra has no public place for it.
     loader.load_sweep_config = load_sweep_config  # type: ignore[method-assign]
 
 
@@ -209,6 +210,7 @@ class Composition:
             noted.append(note(config))
             return config
 
+        # Replaced on purpose, which mypy refuses: Hydra has no public place for it.
         self._loader._compose_config_from_defaults_list = merge_and_note  # type: ignore[method-assign]
         try:
             yield noted
