@@ -29,6 +29,11 @@ class RunDirectory:
         return int(self.path.name) if self.number is None else self.number
 
     @property
+    def logs(self) -> Path:
+        """The directory of all runs, below which no link of another user is followed."""
+        return self.path.parent
+
+    @property
     def metadata(self) -> Path:
         return self.path / "metadata"
 
