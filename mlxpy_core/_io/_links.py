@@ -65,6 +65,17 @@ def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) ->
         os.close(folder)
 
 
+def check_named(path: StrPath) -> None:
+    """Refuses a directory that the user has named if it is another user's link to what is not theirs.
+
+    Raises:
+        OSError: it is, or it cannot be looked at; its errno is ELOOP in the first case.
+    """
+    link = os.lstat(path)
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (os.getuid(), 0, os.stat(path).st_uid):
+        raise _refusal(os.fspath(path), link)
+
+
 def make_folder(path: StrPath, within: StrPath) -> None:
     """Makes a directory, and those between `within` and it; one that is there is left as it is.
 
@@ -76,19 +87,24 @@ def make_folder(path: StrPath, within: StrPath) -> None:
 
 
 def _open_folder(path: StrPath, within: StrPath, *, make: bool, to_read: bool) -> int:
-    parts = os.path.relpath(path, within).split(os.sep)
-    if ".." in parts:
-        raise ValueError(f"{path} is not below {within}")
     folder = os.open(within, _FOLDER | os.O_CLOEXEC)
-    for name in parts:
-        if name == os.curdir:
-            continue
+    for name in _names_below(os.fspath(path), os.fspath(within)):
         try:
             inner = _open_or_make(folder, name, make=make, to_read=to_read)
         finally:
             os.close(folder)
         folder = inner
     return folder
+
+
+def _names_below(path: str, within: str) -> list[str]:
+    if path == within:
+        return []
+    start = "" if within in ("", os.curdir) else within.rstrip("/") + "/"
+    names = path.removeprefix(start).split("/")
+    if not path.startswith(start) or {"", os.pardir} & set(names):
+        raise ValueError(f"{path} is not below {within}")
+    return names
 
 
 def _open_or_make(folder: int, name: str, *, make: bool, to_read: bool) -> int:

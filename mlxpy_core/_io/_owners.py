@@ -14,7 +14,7 @@ def owner_name(user_id: int) -> str:
 
 
 def foreign_owner(*paths: str | os.PathLike[str]) -> int | None:
-    """Returns the other user who owns one of some files, or the link to it; None if there is none such."""
+    """Returns the other user who owns one of some files or a link to it; None if there is none."""
     for path in paths:
         for look in (os.lstat, os.stat):
             try:
