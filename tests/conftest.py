@@ -57,6 +57,14 @@ if os.getuid() == 0:
     os.setuid(65534)
 """
 
+NOBODY = 65534
+"""The other user, to whom root gives files."""
+
+
+def need_root() -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files to another user")
+
 
 class Project:
     """A user's directory with programs in it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._text import printable
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory, next_run_directory, take_run_directory
 from mlxpy_core._scheduling._find_scheduler import find_scheduler, known_schedulers
@@ -37,7 +38,7 @@ def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None
     try:
         _submit(script, logs, scheduler, dry_run=dry_run)
     except MlxpyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> None:

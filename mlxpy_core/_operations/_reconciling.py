@@ -197,7 +197,7 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
 
 def note_cancelled(directory: RunDirectory) -> None:
     """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
-    write_whole(directory.state / CANCELLED, "")
+    write_whole(directory.state / CANCELLED, "", directory.logs)
 
 
 def was_cancelled(directory: RunDirectory) -> bool:

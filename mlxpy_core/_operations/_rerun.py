@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_text, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from mlxpy_core._runs._directory import RunDirectory
@@ -87,7 +87,7 @@ def write_first_metadata(info: Mapping[str, Any], code: CodeOfRun, new: RunDirec
     """Writes what is known of a run before its program starts, which itself is not told its code."""
     launch = replace(launch_of_info(info), version_manager=code.version_manager)
     info = submitted_info(new, new_run_id(), launch, "", "")
-    write_whole(new.config, dump_yaml({}))
+    write_whole(new.config, dump_yaml({}), new.logs)
     write_info(new, {**info, "scheduler": None, "submitter": describe_process()})
 
 
@@ -179,7 +179,7 @@ def _renumbered(words: Sequence[str], old: RunDirectory, new: RunDirectory) -> l
 
 def _recorded_environment(run: RunDirectory) -> dict[str, str]:
     try:
-        recorded = load_yaml(run.environment.read_text(encoding="utf-8"))
+        recorded = load_yaml(read_text(run.environment, run.logs))
         return {str(name): str(value) for name, value in recorded.items()}
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._text import printable
 from mlxpy_core._reading._query._parser import check_fields, parse_query
 from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._catalog import open_catalog
@@ -175,6 +176,8 @@ class Reader:
 def _type_table(types: dict[str, str]) -> "pandas.DataFrame":
     import pandas
 
-    table: pandas.DataFrame = pandas.DataFrame({"Type": types}, dtype=object).sort_index()
+    # A table of pandas prints its labels as they are.
+    shown = {printable(field): kind for field, kind in types.items()}
+    table: pandas.DataFrame = pandas.DataFrame({"Type": shown}, dtype=object).sort_index()
     table.index.name = "Fields"
     return table

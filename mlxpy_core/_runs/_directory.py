@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN
+from mlxpy_core._io._files import TEMPORARY_PATTERN, open_in_place, open_regular, write_unsynced
+from mlxpy_core._io._links import check_named
 
 _HINT_WIDTH = 20
 
@@ -27,6 +28,11 @@ class RunDirectory:
     @property
     def log_id(self) -> int:
         return int(self.path.name) if self.number is None else self.number
+
+    @property
+    def logs(self) -> Path:
+        """The directory of all runs, below which no link of another user is followed."""
+        return self.path.parent
 
     @property
     def metadata(self) -> Path:
@@ -74,6 +80,8 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
             "runs are numbered from 1, and -1 takes a new number"
         )
     try:
+        with contextlib.suppress(FileNotFoundError):
+            check_named(parent_log_dir)
         if forced_log_id == -1:
             return RunDirectory(_take_next_id(parent_log_dir))
         return make_run_directory(parent_log_dir / str(forced_log_id))
@@ -118,7 +126,7 @@ def make_results_directory(path: Path) -> None:
         if not path.is_dir():
             raise
         return
-    (path / ".gitignore").write_text("*\n", encoding="utf-8")
+    write_unsynced(path / ".gitignore", "*\n", path)
 
 
 def remove_temporary_files(directory: RunDirectory) -> None:
@@ -171,17 +179,15 @@ def is_run_name(name: str) -> bool:
 
 def _open_hint(parent: Path) -> int | None:
     path = f"{parent}/.mlxpy/last_id"
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o666)
+        return open_in_place(path, parent, os.O_RDWR)
     except FileNotFoundError:
         make_results_directory(parent)
         with contextlib.suppress(OSError):
-            os.makedirs(f"{parent}/.mlxpy", exist_ok=True)
-            return os.open(path, flags, 0o666)
+            return open_in_place(path, parent, os.O_RDWR)
     except OSError:  # another user's hint, which may still be read
         with contextlib.suppress(OSError):
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(path, parent)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, read_bytes, stamp_of, write_whole
+from mlxpy_core._io._files import Stamp, read_text, stamp_of, write_unsynced, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
@@ -22,6 +22,25 @@ from ._status import Status
 
 INFO_FILE = "metadata/info.yaml"
 """Where the file lies in a run's directory."""
+
+# What the fields hold where they hold anything; those that are not named hold no dict and no list.
+_KINDS: dict[str, type] = {
+    "status": str,
+    "attempts": list,
+    "exception": dict,
+    "logger": dict,  # MLXP's
+    "overrides": list,
+    "scheduler": dict,
+    "submitter": dict,
+    "version_manager": dict,
+}
+_PLAIN = frozenset(
+    (
+        *("cmd", "current_file_path", "executable", "hostname", "log_dir", "log_id", "process_id"),
+        *("run_id", "signal", "user", "work_dir"),
+        *(f"{event}_{part}" for event in ("submit", "start", "end") for part in ("date", "time")),
+    )
+)
 
 # A claim is held from the look at info.yaml until the attempt stands there. One that a dead process of
 # another host has left is passed over after this time.
@@ -50,13 +69,36 @@ def read_info_text(run: str) -> str:
         OSError: there is none, or it may not be read.
         UnicodeDecodeError: it is no text.
     """
-    return read_bytes(f"{run}/{INFO_FILE}").decode()
+    return read_text(f"{run}/{INFO_FILE}", os.path.dirname(run))
+
+
+def check_kinds(info: Mapping[Any, Any]) -> None:
+    """Checks that the fields of an info.yaml hold what mlxpy would write: it may be anybody's.
+
+    Raises:
+        ValueError: one does not; it says which.
+    """
+    for name, value in info.items():
+        kind = _KINDS.get(name)
+        if value is None or (kind is None and name not in _PLAIN):
+            continue
+        if not isinstance(value, kind) if kind else isinstance(value, (dict, list)):
+            raise ValueError(f"{name} is a {type(value).__name__}")
+    for attempt in info.get("attempts") or ():
+        if not isinstance(attempt, dict) or any(
+            isinstance(one, (dict, list)) for one in attempt.values()
+        ):
+            raise ValueError("attempts are no list of attempts")
+    scheduler = info.get("scheduler") or {}
+    if any(isinstance(one, (dict, list)) for name, one in scheduler.items() if name != "submitter"):
+        raise ValueError("scheduler holds what no scheduler is")
 
 
 def read_info(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads info.yaml; None if it cannot be read now, or is not what mlxpy wrote."""
     try:
         info = load_yaml(read_info_text(str(directory.path)))
+        check_kinds(info)
         Status(info["status"])
         attempts, scheduler = info["attempts"], info.setdefault("scheduler", None)
         known = all(isinstance(attempt["status"], str) for attempt in attempts)
@@ -76,11 +118,12 @@ def read_info_to_continue(directory: RunDirectory) -> dict[str, Any]:
     path = info_path(directory.path)
     try:
         info = load_yaml(read_info_text(str(directory.path)))
+        check_kinds(info)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StorageError(f"cannot read {path}", error) from error
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, AttributeError, yaml.YAMLError):
         info = None
     if not isinstance(info, dict) or not isinstance(info.get("attempts"), list):
         raise MlxpyError(
@@ -101,7 +144,7 @@ def write_info(directory: RunDirectory, info: Mapping[str, Any]) -> Stamp:
     Raises:
         StorageError: the file system refused.
     """
-    write_whole(info_path(directory.path), dump_yaml(dict(info)))
+    write_whole(info_path(directory.path), dump_yaml(dict(info)), directory.logs)
     return info_stamp(directory)
 
 
@@ -114,7 +157,7 @@ def touch_info(directory: RunDirectory) -> None:
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
     try:
-        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+        config = load_yaml(read_text(directory.config, directory.logs))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
@@ -125,7 +168,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
     job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
     if job_id is None:
         try:
-            noted = load_yaml((directory.state / "job.yaml").read_text(encoding="utf-8"))
+            noted = load_yaml(read_text(directory.state / "job.yaml", directory.logs))
             job_id = noted["scheduler_job_id"]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
             return None
@@ -163,8 +206,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     attempt = len(info.get("attempts", [])) + 1
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
-        mine.mkdir(parents=True)
-        (mine / "process.yaml").write_text(dump_yaml(describe_process()), encoding="utf-8")
+        write_unsynced(mine / "process.yaml", dump_yaml(describe_process()), directory.logs)
         place = _take(directory, mine, attempt)
     except OSError as error:
         shutil.rmtree(mine, ignore_errors=True)
@@ -205,7 +247,7 @@ def _take(directory: RunDirectory, mine: Path, attempt: int) -> Path:
 
 def _holder(place: Path) -> dict[str, Any]:
     try:
-        holder = load_yaml((place / "process.yaml").read_text(encoding="utf-8"))
+        holder = load_yaml(read_text(place / "process.yaml"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return holder if isinstance(holder, dict) else {}

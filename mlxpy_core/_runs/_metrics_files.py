@@ -8,12 +8,15 @@ from pathlib import Path
 
 import yaml
 
+from mlxpy_core._io._files import open_regular, read_text
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import load_yaml
 
 from ._directory import is_run_name
 
 _SUFFIX = ".json"
+LONGEST_ROW = 2**26
+"""So many bytes of a line are read; another user's may be larger than memory."""
 
 
 _RANKS = ".ranks"
@@ -90,17 +93,18 @@ def keys_of_all_ranks(metrics: Path, state: Path) -> dict[str, set[str]]:
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
     """Reads which keys each log holds, from the list or, where it is lost, from the rows."""
     try:
-        listed = load_yaml(keys_file.read_text(encoding="utf-8"))
+        listed = load_yaml(read_text(keys_file, keys_file.parent.parent.parent))
         return {str(name): set(map(str, keys)) for name, keys in listed.items()}
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
-        return {name: known_keys(path) for name, path in metrics_files(directory).items()}
+        logs = keys_file.parent.parent.parent
+        return {name: known_keys(path, logs) for name, path in metrics_files(directory).items()}
 
 
-def known_keys(path: Path) -> set[str]:
-    """Collects the keys of all rows of a metrics file."""
+def known_keys(path: Path, logs: Path) -> set[str]:
+    """Collects the keys of all rows of a metrics file of a run in a directory of runs."""
     keys: set[str] = set()
-    with open(path, "rb") as file:
-        for line in file:
+    with os.fdopen(open_regular(path, logs), "rb") as file:
+        while line := file.readline(LONGEST_ROW):
             with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
                 row = json.loads(line) if line.endswith(b"\n") else None
                 if isinstance(row, dict):

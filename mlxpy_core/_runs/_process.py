@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_text, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
@@ -45,7 +45,7 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
 
 def note_process(directory: RunDirectory, pid: int) -> None:
     """Notes which process a run's script is."""
-    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)))
+    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)), directory.logs)
 
 
 def noted_process_path(directory: RunDirectory) -> Path:
@@ -56,7 +56,7 @@ def noted_process_path(directory: RunDirectory) -> Path:
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
     try:
-        noted = load_yaml(noted_process_path(directory).read_text(encoding="utf-8"))
+        noted = load_yaml(read_text(noted_process_path(directory), directory.logs))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return noted if isinstance(noted, dict) else None

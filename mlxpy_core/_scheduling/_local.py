@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import open_in_place
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
@@ -73,8 +74,12 @@ class LocalScheduler(Scheduler):
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
             return 128 + signal.SIGTERM
         environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
-        stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
-        with open(stdout, "ab") as out, open(stderr, "ab") as err:
+        flags = os.O_WRONLY | os.O_APPEND
+        stdout, stderr = (
+            open_in_place(script.parent / f"log.{end}", script.parent, flags)
+            for end in ("stdout", "stderr")
+        )
+        with os.fdopen(stdout, "ab") as out, os.fdopen(stderr, "ab") as err:
             process = subprocess.Popen(
                 [script],
                 stdin=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import whole_stream, write_whole
+from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory
@@ -137,7 +137,7 @@ def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
     try:
         os.link(script, path)
     except OSError:  # a file system without hard links
-        shutil.copy2(script, path)
+        _write_script(path, script.read_text(encoding="utf-8", errors="surrogateescape"), path.parent)
     return path
 
 
@@ -145,8 +145,8 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
     if not job.earlier:
-        write_whole(directory.config, dump_yaml(job.config))
-    directory.state.mkdir(exist_ok=True)
+        write_whole(directory.config, dump_yaml(job.config), directory.logs)
+    make_folder(directory.state, directory.logs)
     (directory.state / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
     note_job(job)
@@ -161,7 +161,7 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
         StorageError: it cannot be written.
     """
     path = job.directory.path / "script.sh"
-    _write_script(path, job.script(scheduler))
+    _write_script(path, job.script(scheduler), job.directory.logs)
     return path
 
 
@@ -184,7 +184,8 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
         parallelism=grouping.array_parallelism,
         directory=directory,
     )
-    directory.mkdir(exist_ok=True)
+    logs = jobs[0].directory.logs
+    make_folder(directory, logs)
     if grouping.runs_per_job > 1:
         for run in runs:
             note_bundle(run, directory)
@@ -193,7 +194,7 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
             for end in ("stdout", "stderr"):
                 _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))
     path = directory / "script.sh"
-    _write_script(path, text)
+    _write_script(path, text, logs)
     return path
 
 
@@ -208,10 +209,11 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
-def _write_script(path: Path, text: str) -> None:
-    write_whole(path, text)
-    mode = path.stat().st_mode
-    path.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+def _write_script(path: Path, text: str, logs: Path) -> None:
+    with whole_stream(path, logs) as file:
+        file.write(text.encode(errors="surrogateescape"))
+        mode = os.fstat(file.fileno()).st_mode
+        os.fchmod(file.fileno(), mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
 def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, RunEndedError, UnstorableValueError
-from mlxpy_core._io._files import whole_file
+from mlxpy_core._io._files import whole_stream
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
@@ -206,9 +206,9 @@ class Logger:
         path = self._checkpoint_path(log_name, run.rank)
         mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
         newest = newest_checkpoint(checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank))
-        with whole_file(path) as temporary:
+        with whole_stream(path, run.directory.logs) as file:
             try:
-                write_checkpoint(obj, mark, temporary, newest)
+                write_checkpoint(obj, mark, file, newest)
             except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
                 raise UnstorableValueError(
                     f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"

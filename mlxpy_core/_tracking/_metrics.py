@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import open_in_place, write_whole
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._metrics_files import _SUFFIX, cut_torn_line, listed_keys
@@ -125,11 +125,9 @@ class MetricsWriter:
                 f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
             )
         path = self._directory / (log_name + _SUFFIX)
-        check_unlinked(path, self._keys_file.parent.parent, f"log_name {log_name!r}")
+        check_unlinked(path, self._run, f"log_name {log_name!r}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o666)
+            descriptor = open_in_place(path, self._run.parent, os.O_RDWR | os.O_APPEND)
             cut_torn_line(descriptor)
         except OSError as error:
             raise StorageError(f"cannot log metrics {log_name!r}", error) from error
@@ -137,12 +135,16 @@ class MetricsWriter:
         self._logs[log_name] = log
         return log
 
+    @property
+    def _run(self) -> Path:
+        return self._keys_file.parent.parent
+
     def _list_keys(self, log: _Log, row: Mapping[str, Any], log_name: str) -> None:
         # Listed before the row is written: the list may name a key too many, never one too few.
         new = [key for key in row if key not in log.keys]
         listed = {**self._keys, log_name: log.keys.union(new)}
         content = {name: sorted(keys) for name, keys in listed.items() if keys}
-        write_whole(self._keys_file, dump_yaml(content))
+        write_whole(self._keys_file, dump_yaml(content), self._run.parent)
         log.keys.update(new)
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_bytes, write_whole
 from mlxpy_core._runs._directory import RunDirectory, is_run_name, make_run_directory, take_run_directory
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._process import describe_process, died_here, is_same_process, start_time
@@ -195,6 +195,11 @@ def _family(process: Mapping[str, Any]) -> tuple[str, ...]:
     return ("started again", *(f"{key}={process.get(key)}" for key in sorted(process)))
 
 
+def _logs(meeting: Path) -> Path:
+    """Returns the directory of all runs that a meeting belongs to."""
+    return meeting.parent.parent.parent
+
+
 # Rank 0.
 
 
@@ -214,7 +219,7 @@ def _take_for_all(
     directory = take_run_directory(parent_log_dir, forced_log_id)
     if taken and member.launcher:
         noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
-        write_whole(taken, json.dumps(noted))
+        write_whole(taken, json.dumps(noted), parent_log_dir)
     _publish(member.folders[0], member, directory, number)
     return directory
 
@@ -242,7 +247,8 @@ def _publish(folder: Path, member: _Member, directory: RunDirectory, number: int
         "whole_task": is_whole_task(member.claim),
         "time": time.time(),
     }
-    write_whole(folder / "0" / f"{time.time_ns()}-{secrets.token_hex(4)}.json", json.dumps(said))
+    path = folder / "0" / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+    write_whole(path, json.dumps(said), _logs(folder))
     _tidy(folder.parent)
 
 
@@ -421,7 +427,8 @@ def _note(member: _Member, joined: str | None) -> None:
     """Notes for later processes of this rank what has become of this one."""
     said = {"main": member.main, "program": member.program, "joined": joined, "time": time.time()}
     folder = member.folders[-1] / str(member.claim.rank)
-    write_whole(folder / f"{time.time_ns()}-{secrets.token_hex(4)}.json", json.dumps(said))
+    path = folder / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+    write_whole(path, json.dumps(said), _logs(member.folders[-1]))
 
 
 def _said(folder: Path) -> dict[str, dict[str, Any]]:
@@ -435,7 +442,7 @@ def _said(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, write_whole
+from mlxpy_core._io._files import Stamp, read_text, write_whole
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
@@ -83,7 +83,7 @@ class Run:
         self.settings = settings
         self.standalone = standalone
         metrics = metrics_of_rank(directory.metrics, rank)
-        self.history = History(metrics, self.attempt, contested=attempt.contested)
+        self.history = History(metrics, directory.logs, self.attempt, contested=attempt.contested)
         self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank), locate=self.locate)
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
@@ -140,7 +140,7 @@ class Run:
             _current = run
             run._exit.start()
             if log_streams_to_file:
-                run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
+                run._streams = StreamCopies(directory)
                 run._streams.start()
             call_plugins("mlxpy_run_started", run=run)
         except BaseException as error:
@@ -153,10 +153,11 @@ class Run:
         self._signals.start()  # before the status RUNNING, which others wait for to send one
         try:
             if self.rank == 0:
-                write_whole(self._directory.config, dump_yaml(self.config))
-                write_whole(self._directory.settings, dump_yaml(self.settings))
+                logs = self._directory.logs
+                write_whole(self._directory.config, dump_yaml(self.config), logs)
+                write_whole(self._directory.settings, dump_yaml(self.settings), logs)
                 if environment := job_environment():  # what makes the run again needs them
-                    write_whole(self._directory.environment, dump_yaml(environment))
+                    write_whole(self._directory.environment, dump_yaml(environment), logs)
             self._list_requirements()
             self._write_info()
         except BaseException:
@@ -179,7 +180,7 @@ class Run:
         self._info_stamp = None
         self.info["log_dir"] = str(directory.path)
         metrics = metrics_of_rank(directory.metrics, self.rank)
-        self.history.move_to(metrics)
+        self.history.move_to(metrics, directory.logs)
         self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
     @property
@@ -307,8 +308,8 @@ def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt:
     if not attempt:
         return  # what was submitted; its ${now:} was another moment
     try:
-        text = directory.config.read_text(encoding="utf-8")
+        text = read_text(directory.config, directory.logs)
     except FileNotFoundError:
         return
     if text != dump_yaml(config):
-        write_whole(directory.metadata / f"config.{attempt}.yaml", text)
+        write_whole(directory.metadata / f"config.{attempt}.yaml", text, directory.logs)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
-from mlxpy_core._cli._asking import print_left
+from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option
+from mlxpy_core._cli._asking import believed, print_left
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -15,11 +15,13 @@ from mlxpy_core._runs._directory import RunDirectory
 @runs_argument(required=True)
 @logs_option
 @click.option("--complete", is_flag=True, help="Submit runs that are COMPLETE, too.")
-def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
+@trust_option
+def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str]) -> None:
     """Has runs that have ended go on, under their numbers, from their checkpoints.
 
     What was submitted to a scheduler is submitted to it again, with the same script; what was started on
-    this machine is started here again, one run after the other.
+    this machine is started here again, one run after the other. Before it does what the files of another
+    user say, it asks.
 
     \b
     Examples:
@@ -34,6 +36,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
 
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    chosen = believed(chosen, trust, "which command runs")
     plan = plan_resubmission(chosen, complete=complete)
     print_left(plan.left)
     for name, jobs in plan.jobs.items():

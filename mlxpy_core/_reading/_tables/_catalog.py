@@ -195,7 +195,7 @@ def open_catalog(
     """
     names = _run_names(logs)
     log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
-    store = SegmentStore(cache.readable, cache.writable)
+    store = SegmentStore(cache)
     segments = store.load()
     changed, sizes = _stamps(logs, log_ids, () if refresh else segments)
     covered = np.zeros(len(log_ids), dtype=bool)

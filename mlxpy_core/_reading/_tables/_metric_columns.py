@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlxpy_core._io._files import stamp_of
+from mlxpy_core._io._files import read_bytes, stamp_of
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
@@ -31,6 +31,7 @@ from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
 _DEEPEST = 100  # levels
+_LARGEST = 2**31  # bytes of a metrics file; a sparse one of another user could exceed memory
 _EXACT = 2**53  # integers up to here are floats without rounding
 _KINDS = "fibsj"
 _PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
@@ -91,7 +92,8 @@ class MetricColumns:
         at = np.array([position])
         if self._log(log).covers(at):
             return self.series(log, key, at)[0]
-        rows = read_rows(file_of_log(self._catalog.run_path(position) / "metrics", log), [])
+        path = file_of_log(self._catalog.run_path(position) / "metrics", log)
+        rows = read_rows(path, [], self._catalog.logs)
         numbers = [number for number, row in enumerate(rows) if key in row]
         values = _objects([rows[number][key] for number in numbers])
         return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
@@ -135,7 +137,7 @@ class _Log:
     def __init__(self, name: str, catalog: Catalog, cache: CachePlace) -> None:
         self._name = name
         self._catalog = catalog
-        self._store = SegmentStore(cache.readable, cache.writable)
+        self._store = SegmentStore(cache)
         self._segments: list[Segment] = []
         self._stamps = (catalog.changed, catalog.sizes)
         if is_of_other_rank(name):
@@ -190,7 +192,7 @@ class _Log:
         batch = _Batch()
         damaged: list[str] = []
         for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
-            batch.add(position, read_rows(self._path(position), damaged))
+            batch.add(position, read_rows(self._path(position), damaged, self._catalog.logs))
             if batch.full:
                 yield batch.table(self._catalog.log_ids, *self._stamps)
                 batch = _Batch()
@@ -255,15 +257,16 @@ def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
     return stamps[0], stamps[1]
 
 
-def read_rows(path: Path, damaged: list[str]) -> list[Row]:
+def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
     """Reads a metrics file; a torn last line is no row yet.
 
     Args:
         path: the file; one that does not exist holds no rows.
         damaged: gets a note on each line that is no row.
+        logs: the directory of all runs.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, logs, limit=_LARGEST)
     except FileNotFoundError:
         return []
     except OSError as error:
