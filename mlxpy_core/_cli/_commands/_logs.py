@@ -96,7 +96,7 @@ def _followed(directory: RunDirectory, path: Path, lines: int | None) -> Iterato
 
     if read_status(directory) is None and os.path.lexists(info_path(directory.path)):
         raise MlxpyError(
-            f"the info.yaml of run {directory.log_id} cannot be read, which would say when it has ended: "
+            f"the info.yaml of run {directory.log_id} cannot be read, which would tell its end: "
             "leave out --follow"
         )
     if not path.exists():
