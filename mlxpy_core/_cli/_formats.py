@@ -1,7 +1,6 @@
 """The files that a table can be written to."""
 
 import csv
-import io
 import json
 import os
 import re
@@ -15,6 +14,8 @@ from ._json import strict_json
 
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  # some spreadsheets take the wide signs, too
+# Otherwise a cell that holds a carriage return would be two.
+_ENDS = "\r\n"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", flags=re.ASCII)
 
 
@@ -25,13 +26,20 @@ def csv_text(table: pa.Table, *, spreadsheet: bool) -> str:
         table: the table.
         spreadsheet: whether texts that a spreadsheet would take for formulas get an apostrophe.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator=_ENDS)
     cell = _inert if spreadsheet else _plain
     writer.writerow(map(cell, table.column_names))
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
         writer.writerow(map(cell, row))
-    return text.getvalue()
+    return "".join(lines)
+
+
+class _Lines(list[str]):
+    """What csv writes, a line each. It quotes only what is in the ends of its lines; ours are short."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix(_ENDS) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -15,8 +16,7 @@ from mlxpy_core._io._yaml import load_yaml
 from ._directory import is_run_name
 
 _SUFFIX = ".json"
-LONGEST_ROW = 2**26
-"""So many bytes of a line are read; another user's may be larger than memory."""
+_LONGEST_ROW = 2**26  # bytes; a line in another user's file may be larger than memory
 
 
 _RANKS = ".ranks"
@@ -103,13 +103,23 @@ def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
 def known_keys(path: Path, logs: Path) -> set[str]:
     """Collects the keys of all rows of a metrics file of a run in a directory of runs."""
     keys: set[str] = set()
-    with os.fdopen(open_regular(path, logs), "rb") as file:
-        while line := file.readline(LONGEST_ROW):
-            with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
-                row = json.loads(line) if line.endswith(b"\n") else None
-                if isinstance(row, dict):
-                    keys.update(key for key in row if is_unicode(key))
+    for line in whole_lines(path, logs):
+        with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
+            row = json.loads(line)
+            if isinstance(row, dict):
+                keys.update(key for key in row if is_unicode(key))
     return keys
+
+
+def whole_lines(path: Path, logs: Path) -> Iterator[bytes]:
+    """Yields the lines of a metrics file that are whole, up to one that is too long to be a row.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_regular(path, logs), "rb") as file:
+        while (line := file.readline(_LONGEST_ROW)).endswith(b"\n"):
+            yield line
 
 
 def cut_torn_line(descriptor: int) -> None:

@@ -56,7 +56,7 @@ def noted_process_path(directory: RunDirectory) -> Path:
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
     try:
-        noted = load_yaml(read_text(noted_process_path(directory), directory.logs))
+        noted = load_yaml(read_text(noted_process_path(directory)))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return noted if isinstance(noted, dict) else None

@@ -81,7 +81,7 @@ def _print_parts(parts: Iterable[bytes]) -> None:
 def _followed(directory: RunDirectory, path: Path, lines: int | None) -> Iterator[bytes]:
     from mlxpy_core._cli._follow import follow
     from mlxpy_core._operations import reconcile_runs
-    from mlxpy_core._runs._info_file import read_status
+    from mlxpy_core._runs._info_file import info_path, read_status
     from mlxpy_core._runs._status import ENDED
 
     asked = time.monotonic()
@@ -94,6 +94,11 @@ def _followed(directory: RunDirectory, path: Path, lines: int | None) -> Iterato
             asked = time.monotonic()
         return read_status(directory) in ENDED
 
+    if read_status(directory) is None and os.path.lexists(info_path(directory.path)):
+        raise MlxpyError(
+            f"the info.yaml of run {directory.log_id} cannot be read, which would tell its end: "
+            "leave out --follow"
+        )
     if not path.exists():
         missing = _no_file(directory, path)
         if read_status(directory) in ENDED:

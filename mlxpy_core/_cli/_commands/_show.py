@@ -1,7 +1,6 @@
 """``mlxpy show``."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ from mlxpy_core._cli._arguments import json_option, logs_option, run_argument
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._artifact_files import list_artifacts
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._metrics_files import LONGEST_ROW, files_of_all_ranks
+from mlxpy_core._runs._metrics_files import files_of_all_ranks, whole_lines
 
 
 @click.command()
@@ -73,16 +71,10 @@ def _summary(path: Path, logs: Path) -> dict[str, Any]:
     """Returns the number of rows of a metrics file and the last one."""
     rows, last = 0, b""
     try:
-        file = os.fdopen(open_regular(path, logs), "rb")
-    except OSError:  # what other commands name
-        return {"rows": 0, "last": None}
-    with file:
-        while line := file.readline(LONGEST_ROW):
-            if line.endswith(b"\n"):  # otherwise it is not whole yet
-                rows, last = rows + 1, line
-    try:
+        for line in whole_lines(path, logs):
+            rows, last = rows + 1, line
         return {"rows": rows, "last": json.loads(last)}
-    except ValueError:
+    except (OSError, RecursionError, ValueError):
         return {"rows": rows, "last": None}
 
 
