@@ -139,10 +139,12 @@ class AttemptClaim:
     Attributes:
         info: what info.yaml holds of the earlier attempts; empty for a new run.
         place: the directory that is the claim.
+        since_ns: when it was made, by the clock of the file system, in nanoseconds since 1970.
     """
 
     info: dict[str, Any]
     place: Path
+    since_ns: int
 
     def release(self) -> None:
         """Releases the claim: the attempt stands in info.yaml, or will not be made."""
@@ -165,6 +167,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     try:
         mine.mkdir(parents=True)
         (mine / "process.yaml").write_text(dump_yaml(describe_process()), encoding="utf-8")
+        since_ns = mine.stat().st_mtime_ns
         place = _take(directory, mine, attempt)
     except OSError as error:
         shutil.rmtree(mine, ignore_errors=True)
@@ -174,7 +177,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     except MlxpyError:
         shutil.rmtree(mine, ignore_errors=True)
         raise
-    claim = AttemptClaim(read_info_to_continue(directory), place)
+    claim = AttemptClaim(read_info_to_continue(directory), place, since_ns)
     if len(claim.info.get("attempts", [])) + 1 != attempt:
         claim.release()
         raise _started_elsewhere(directory)
