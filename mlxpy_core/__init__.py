@@ -15,6 +15,7 @@ from ._runs._directory import RunDirectory, is_run_name, next_run_directory, tak
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 from ._runs._status import Status
+from ._runs._sweep_directory import take_sweep_directory
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
 from ._tracking._placement import RUN_DIRECTORY_VARIABLE, was_joined_by_children, was_started_again
@@ -115,6 +116,7 @@ __all__ = [
     "submit_jobs",
     "take_run",
     "take_run_directory",
+    "take_sweep_directory",
     "tell_children",
     "wait_for_runs",
     "was_joined_by_children",

@@ -38,7 +38,9 @@ def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> N
     assert "Best parameters: {'lr': 2}" in done.stdout
     assert "Best value: 0.0" in done.stdout
     assert app.statuses() == ["COMPLETE"] * len(app.run_ids())
-    assert len(list(app.path.glob("multirun/*/*/optimization_results.yaml"))) == 1
+    [sweep] = app.path.glob("logs/sweeps/*")
+    assert (sweep / "optimization_results.yaml").exists()
+    assert not (app.path / "multirun").exists()
 
 
 def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> None:

@@ -39,10 +39,11 @@ from ._hydra import config_of_the_task, register_resolver, report_exits, returne
 from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
-    RUN_SUBDIR,
     has_default_output,
-    override_everywhere,
+    new_sweep_directory,
+    passing_sweep_directory,
     write_run_where_typed,
+    write_sweep_among_runs,
     write_sweep_where_typed,
 )
 from ._override_values import typed_overrides
@@ -125,10 +126,12 @@ class MlxpLogger(Callback):
             follow_job(config, again.job)
         elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
             refuse_to_sweep()
-        in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
-        if in_run_directories:
-            override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
-        write_sweep_where_typed(config, self._launch, in_run_directories=in_run_directories)
+        if self._use_run_dir and has_default_output(config.hydra.sweep):
+            of_parent = again and again.job and again.job["sweep_dir"]
+            lasts = not (job or config.hydra.launcher.get("dry_run"))
+            write_sweep_among_runs(config, of_parent or self._sweep_directory(lasts=lasts))
+        else:
+            write_sweep_where_typed(config, self._launch)
         compose_once(GlobalHydra.instance().config_loader(), config)
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
@@ -183,6 +186,12 @@ class MlxpLogger(Callback):
     def _take(self) -> Attempt:
         try:
             return take_run(self._parent_log_dir, self._forced_log_id, self._ranks)
+        except MlxpyError as error:
+            stop(str(error))
+
+    def _sweep_directory(self, *, lasts: bool) -> str:
+        try:
+            return new_sweep_directory(self._parent_log_dir) if lasts else passing_sweep_directory()
         except MlxpyError as error:
             stop(str(error))
 

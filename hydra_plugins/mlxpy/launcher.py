@@ -22,14 +22,12 @@ class MlxpLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         from ._composing._sweep_configs import compose_once
+        from ._launching._submit import place_sweep
 
         self._context = hydra_context
         self._task_function = task_function
         self._config = config
-        if self._options["dry_run"]:
-            from ._outputs import divert_sweep_directory
-
-            divert_sweep_directory(config)
+        place_sweep(config, self._options)
         compose_once(hydra_context.config_loader, config)
 
     def launch(

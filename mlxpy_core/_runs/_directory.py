@@ -1,6 +1,7 @@
 """The tree of runs: where each file of a run lies, and how a run gets its number."""
 
 import contextlib
+import errno
 import itertools
 import os
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def make_results_directory(path: Path) -> None:
         path.mkdir(parents=True)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
     write_unsynced(path / ".gitignore", "*\n", path)
 

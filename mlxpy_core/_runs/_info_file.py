@@ -182,10 +182,12 @@ class AttemptClaim:
     Attributes:
         info: what info.yaml holds of the earlier attempts; empty for a new run.
         place: the directory that is the claim.
+        since_ns: when it was made, by the clock of the file system, in nanoseconds since 1970.
     """
 
     info: dict[str, Any]
     place: Path
+    since_ns: int
 
     def release(self) -> None:
         """Releases the claim: the attempt stands in info.yaml, or will not be made."""
@@ -207,6 +209,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
         write_unsynced(mine / "process.yaml", dump_yaml(describe_process()), directory.logs)
+        since_ns = mine.stat().st_mtime_ns
         place = _take(directory, mine, attempt)
     except OSError as error:
         shutil.rmtree(mine, ignore_errors=True)
@@ -216,7 +219,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     except MlxpyError:
         shutil.rmtree(mine, ignore_errors=True)
         raise
-    claim = AttemptClaim(read_info_to_continue(directory), place)
+    claim = AttemptClaim(read_info_to_continue(directory), place, since_ns)
     if len(claim.info.get("attempts", [])) + 1 != attempt:
         claim.release()
         raise _started_elsewhere(directory)

@@ -85,6 +85,7 @@ class Run:
         metrics = metrics_of_rank(directory.metrics, rank)
         self.history = History(metrics, directory.logs, self.attempt, contested=attempt.contested)
         self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank), locate=self.locate)
+        self._since_ns = attempt.claim.since_ns if attempt.claim else 0
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
         self.stopping = Stopping(self._try_status)
@@ -246,12 +247,21 @@ class Run:
         stop_telling_children()
         if error and not self.standalone and (sentence := missing_in_copy(error)):
             print(f"mlxpy: {sentence}", file=sys.stderr)
+        self._tell_what_lies_in_copy()
         call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
         self._held.close()
         if _current is self:
             _current = None
+
+    def _tell_what_lies_in_copy(self) -> None:
+        if self.rank or not self.info["version_manager"]:
+            return
+        from mlxpy_core._versioning._left_in_copy import new_in_copy  # most programs do not need it
+
+        if sentence := new_in_copy(self._since_ns):
+            print(f"mlxpy: {sentence}", file=sys.stderr)
 
     def _try_status(self, status: Status) -> None:
         if self._ended:

@@ -262,7 +262,7 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
     when the copy is used again.
     """
     missing = []
-    for path, inner_commit in _submodules(repository, commit):
+    for path, inner_commit in submodules(repository, commit):
         place = target / path
         if (place / ".git").exists():
             continue
@@ -287,7 +287,7 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
         note.unlink(missing_ok=True)
 
 
-def _submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
+def submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
     """Gives the submodules of a commit: their paths and the commits that belong to them."""
     for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"):
         if entry.startswith(_SUBMODULE):

@@ -18,8 +18,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from hydra_plugins.mlxpy._callback import MlxpLogger
 from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy._outputs import (
+    has_default_output,
+    new_sweep_directory,
+    passing_sweep_directory,
+    set_sweep_directory,
+    write_sweep_among_runs,
+)
 from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
-from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
+from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep, sweep_job_of_this_process
 from mlxpy_core import (
     RUN_DIRECTORY_VARIABLE,
     Grouping,
@@ -46,7 +53,14 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import JobCommands, are_typed, job_commands, program_arguments
+from ._job_command import (
+    JobCommands,
+    are_typed,
+    job_commands,
+    log_directory,
+    program_arguments,
+    uses_run_dir,
+)
 from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
 
@@ -135,6 +149,25 @@ def submit_sweep(
                 names = run_names([directory.log_id for directory in running])
                 print(f"Ran {count_jobs(running)} on this machine: {names}.")
     return list(results.values())
+
+
+def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
+    """Places what the sweeper writes, where no callback has done so.
+
+    Args:
+        config: the sweep's config.
+        options: the launcher's options.
+    """
+    with _errors_end_the_program():
+        if options["dry_run"]:
+            set_sweep_directory(config, passing_sweep_directory())
+        elif not (has_default_output(config.hydra.sweep) and uses_run_dir(config)):
+            return
+        elif sweep_job_of_this_process():  # which Hydra runs as a sweep of one job
+            write_sweep_among_runs(config, passing_sweep_directory())
+        else:
+            parent = log_directory(config, options, launch_of_this_process())
+            set_sweep_directory(config, new_sweep_directory(parent))
 
 
 @contextmanager
