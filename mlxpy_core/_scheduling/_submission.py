@@ -154,10 +154,11 @@ def _break_off(
         names = run_names([directory.log_id for directory in unknown])
         parts.append(f"it is not known whether the queue has {names}: mlxpy status says more")
     if not nothing and left:
-        became = "as before" if left[0].earlier else "INTERRUPTED"
         command = run_command("resubmit", [job.directory for job in left])
         names = run_names([job.directory.log_id for job in left])
-        parts.append(f"{names} {became} (to submit them: {command})")
+        are = "is" if len(left) == 1 else "are"
+        status = "as before" if left[0].earlier else "INTERRUPTED"
+        parts.append(f"{names} {are} {status} (to submit: {command})")
     return f"interrupted: {'; '.join(parts)}"
 
 
