@@ -109,7 +109,9 @@ def test_jobs_on_this_machine_end_with_their_launcher(
 
 def test_another_ctrl_c_kills_jobs_that_do_not_end(app: Project) -> None:
     deaf = "hydra.launcher.env_cmd=\"trap '' TERM\""
-    with app.start("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", "seconds=60", deaf) as waiting:
+    with app.start(
+        "main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", "seconds=60", deaf
+    ) as waiting:
         wait_until(lambda: app.statuses() == ["RUNNING", "SUBMITTED"])
         waiting.send_signal(signal.SIGINT)
         assert waiting.stderr

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import do_at_once, write_whole
 from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
 from mlxpy_core._runs._info_file import write_info
 from mlxpy_core._runs._status import Status
@@ -30,11 +30,7 @@ CANCELLED = "cancelled"
 
 
 class SubmissionInterruptedError(SubmissionError):
-    """A signal has broken a submission off; the message says what is left of it.
-
-    Attributes:
-        exit_code: the exit code of the program that it ends.
-    """
+    """A signal has broken a submission off; the message says what is left of it."""
 
     def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
         super().__init__(message)
@@ -107,7 +103,8 @@ def submit_jobs(
             with signals_held(until_second=True):
                 asked = group
                 job_ids.update(_submit(scheduler, group, grouping))
-                _note_ids(group, job_ids)
+                if scheduler.keeps_jobs:
+                    _note_ids(group, job_ids)
                 asked = []
     except KeyboardInterrupt as interrupt:
         with signals_held(drop=True):
@@ -144,11 +141,10 @@ def _break_off(
     unknown = {job.directory for job in asked} - job_ids.keys()
     left = [job for job in jobs if job.directory not in job_ids and job.directory not in unknown]
     nothing = not (job_ids or unknown)
-    for job in left:
-        if nothing and not job.earlier:
-            shutil.rmtree(job.directory.path, ignore_errors=True)
-        else:
-            _end_unsubmitted(job, scheduler, None)
+    removed = {job.directory for job in left if nothing and not job.earlier}
+    remove_new_runs(removed)
+    kept = [job for job in left if job.directory not in removed]
+    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None), kept)
     parts = [submitted_message(list(job_ids), len(jobs))]
     if unknown:
         names = run_names([directory.log_id for directory in unknown])
@@ -204,9 +200,8 @@ def _spans(log_ids: Sequence[int]) -> list[list[int]]:
 
 
 def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
-    for job in jobs:
-        if job.directory in job_ids:
-            note_job_id(job, job_ids[job.directory])
+    taken = [job for job in jobs if job.directory in job_ids]
+    do_at_once(lambda job: note_job_id(job, job_ids[job.directory]), taken)
 
 
 def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
