@@ -6,8 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._text import printable
+from ._ending import errors_end_the_command
 
 # In the order of `mlxpy --help`. The module `_commands/_<name>.py` holds the click command `command`.
 _COMMANDS = (
@@ -35,11 +34,8 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with errors_end_the_command():
             return super().invoke(ctx)
-        except MlxpyError as error:
-            # It may quote names that somebody else has given to fields.
-            raise click.ClickException(printable(str(error))) from error
 
 
 def _unknown(ctx: click.Context, name: str) -> NoReturn:

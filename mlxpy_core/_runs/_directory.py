@@ -4,11 +4,21 @@ import contextlib
 import errno
 import itertools
 import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN, open_in_place, open_regular, write_unsynced
+from mlxpy_core._io._files import (
+    TEMPORARY_PATTERN,
+    do_at_once,
+    open_in_place,
+    open_regular,
+    write_unsynced,
+)
+from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._links import check_named
 
 _HINT_WIDTH = 20
@@ -88,6 +98,36 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
+
+
+@contextmanager
+def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[], RunDirectory]]:
+    """Yields a function that makes the directory of a new run at each call.
+
+    If the block raises anything, those that are no runs yet are removed.
+    """
+    made: list[RunDirectory] = []
+
+    def take() -> RunDirectory:
+        with signals_held():
+            made.append(take_run_directory(parent_log_dir))
+        return made[-1]
+
+    try:
+        yield take
+    except BaseException:
+        with signals_held(drop=True):
+            remove_new_runs([directory for directory in made if not directory.metadata.exists()])
+        raise
+
+
+def remove_new_runs(directories: Iterable[RunDirectory]) -> None:
+    """Removes the directories of runs that only this process knows; what cannot be removed stays."""
+
+    def remove(directory: RunDirectory) -> None:
+        shutil.rmtree(directory.path, ignore_errors=True)
+
+    do_at_once(remove, directories)
 
 
 def make_run_directory(path: Path) -> RunDirectory:

@@ -3,18 +3,20 @@
 import contextlib
 import itertools
 import os
+import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import whole_stream, write_whole
+from mlxpy_core._io._files import do_at_once, whole_stream, write_whole
+from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
 from mlxpy_core._runs._info_file import write_info
 from mlxpy_core._runs._status import Status
@@ -25,6 +27,14 @@ from ._job import Job, note_job, note_job_id
 from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
+
+
+class SubmissionInterruptedError(SubmissionError):
+    """A signal has broken a submission off; the message says what is left of it."""
+
+    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code_of(cause)
 
 
 @dataclass(frozen=True)
@@ -57,59 +67,141 @@ class Grouping:
 
 
 def submit_jobs(
-    scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping | None = None
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    grouping: Grouping | None = None,
+    job_ids: dict[RunDirectory, str] | None = None,
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs are FAILED with its message.
 
-    Ctrl-C leaves what was submitted; the other runs are INTERRUPTED. A run that was submitted before
-    keeps the status that it had.
+    Ctrl-C (SIGTERM, SIGHUP: see `end_by_signals`) leaves in the queue what was submitted, and the other
+    runs are INTERRUPTED. If nothing was, the runs are removed. A run that was submitted before keeps
+    the status that it had.
 
     Args:
         scheduler: the queue's scheduler.
         jobs: the runs.
         grouping: how they are put together.
+        job_ids: is filled with what is returned, as it becomes known.
 
     Returns:
         The id of each run's job.
 
     Raises:
-        SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
-            message has the number of those that it took.
+        SubmissionInterruptedError: a signal broke the submission off.
+        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
+            has the number of those that it took.
     """
     grouping = grouping or Grouping()
-    job_ids: dict[RunDirectory, str] = {}
+    job_ids = {} if job_ids is None else job_ids
+    asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
         for job in jobs:
-            _prepare(job, scheduler)
+            with signals_held():
+                _prepare(job, scheduler)
         for group in grouping.groups(scheduler, jobs):
-            taken = _submit(scheduler, group, grouping)
-            job_ids.update(taken)
-            for job in group:
-                note_job_id(job, taken[job.directory])
-    except (MlxpyError, OSError, KeyboardInterrupt) as error:
+            with signals_held(until_second=True):
+                asked = group
+                job_ids.update(_submit(scheduler, group, grouping))
+                if scheduler.keeps_jobs:
+                    _note_ids(group, job_ids)
+                asked = []
+    except KeyboardInterrupt as interrupt:
+        with signals_held(drop=True):
+            _note_ids(asked, job_ids)
+            message = _break_off(scheduler, jobs, job_ids, asked)
+        raise SubmissionInterruptedError(message, interrupt) from None
+    except (MlxpyError, OSError) as error:
+        if not scheduler.keeps_jobs:
+            job_ids.clear()
         left = [job for job in jobs if job.directory not in job_ids]
         for job in left:
             _end_unsubmitted(job, scheduler, error)
         done = f"{len(job_ids)} of {len(jobs)} jobs were" if job_ids else "nothing was"
         names = run_names([job.directory.log_id for job in left])
-        if isinstance(error, KeyboardInterrupt):
-            raise SubmissionError(f"interrupted ({done} submitted; {names} will not run)") from error
         # Those of one command have all been submitted before, or none has.
         became = "as before" if left[0].earlier else "failed"
         raise SubmissionError(f"{error} ({done} submitted; {names} {became})") from error
     return job_ids
 
 
+def _break_off(
+    scheduler: Scheduler, jobs: Sequence[Job], job_ids: dict[RunDirectory, str], asked: Sequence[Job]
+) -> str:
+    """Leaves the runs as they are without the rest of the submission; returns a message that says so.
+
+    Args:
+        scheduler: the scheduler.
+        jobs: the runs.
+        job_ids: the jobs of those that it has taken.
+        asked: those of which it is not known whether it has taken them.
+    """
+    if not scheduler.keeps_jobs:
+        job_ids.clear()
+    unknown = {job.directory for job in asked} - job_ids.keys()
+    left = [job for job in jobs if job.directory not in job_ids and job.directory not in unknown]
+    nothing = not (job_ids or unknown)
+    removed = {job.directory for job in left if nothing and not job.earlier}
+    remove_new_runs(removed)
+    kept = [job for job in left if job.directory not in removed]
+    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None), kept)
+    parts = [submitted_message(list(job_ids), len(jobs))]
+    if unknown:
+        names = run_names([directory.log_id for directory in unknown])
+        parts.append(f"it is not known whether the queue has {names}: mlxpy status says more")
+    if not nothing and left:
+        command = run_command("resubmit", [job.directory for job in left])
+        names = run_names([job.directory.log_id for job in left])
+        are = "is" if len(left) == 1 else "are"
+        status = "as before" if left[0].earlier else "INTERRUPTED"
+        parts.append(f"{names} {are} {status} (to submit: {command})")
+    return f"interrupted: {'; '.join(parts)}"
+
+
+def submitted_message(submitted: Sequence[RunDirectory], count: int) -> str:
+    """Returns what a user is told of the runs that have been submitted, of so many.
+
+    Args:
+        submitted: their directories.
+        count: how many were to be submitted.
+    """
+    if not submitted:
+        return "nothing was submitted"
+    jobs = f"{len(submitted)} job{'s' * (len(submitted) != 1)}"
+    if len(submitted) < count:
+        jobs = f"{len(submitted)} of {count} jobs"
+    stay = "stays" if jobs == "1 job" else "stay"
+    return f"{jobs} {stay} in the queue (to cancel: {run_command('cancel', submitted)})"
+
+
+def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
+    """Returns a command ``mlxpy`` that does something to runs, as it can be typed here."""
+    spans = " ".join("-".join(map(str, span)) for span in _spans([run.log_id for run in runs]))
+    parent = runs[0].path.parent
+    logs = "" if parent == Path.cwd() / "logs" else f" --logs {shlex.quote(str(parent))}"
+    return f"mlxpy {name} {spans}{logs}"
+
+
 def run_names(log_ids: Sequence[int]) -> str:
     """Names runs in short: ``runs 1 to 3, 7``."""
+    names = ", ".join(" to ".join(map(str, span)) for span in _spans(log_ids))
+    return f"run{'s' * (len(log_ids) > 1)} {names}"
+
+
+def _spans(log_ids: Sequence[int]) -> list[list[int]]:
+    """Returns the first and the last number of each stretch of numbers, or the only one."""
     spans: list[list[int]] = []
     for log_id in sorted(log_ids):
         if spans and log_id == spans[-1][-1] + 1:
             spans[-1] = [spans[-1][0], log_id]
         else:
             spans.append([log_id])
-    names = ", ".join(" to ".join(map(str, span)) for span in spans)
-    return f"run{'s' * (len(log_ids) > 1)} {names}"
+    return spans
+
+
+def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
+    taken = [job for job in jobs if job.directory in job_ids]
+    do_at_once(lambda job: note_job_id(job, job_ids[job.directory]), taken)
 
 
 def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
@@ -216,12 +308,13 @@ def _write_script(path: Path, text: str, logs: Path) -> None:
         os.fchmod(file.fileno(), mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
-def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
+def _end_unsubmitted(job: Job, scheduler: Scheduler, error: Exception | None) -> None:
+    """Writes the status of a run that was not submitted, because of an error or a signal."""
     info = dict(job.earlier) or _info(job, scheduler)
     info["scheduler"]["may_come_back"] = False
     if job.earlier:
         pass
-    elif isinstance(error, KeyboardInterrupt):
+    elif error is None:
         info["status"] = Status.INTERRUPTED.value
     else:
         info["status"] = Status.FAILED.value
