@@ -29,6 +29,7 @@ from mlxpy_core import (
     RunDirectory,
     Scheduler,
     ScriptOptions,
+    StorageError,
     completed_runs,
     config_key,
     different_fields,
@@ -120,7 +121,7 @@ def submit_sweep(
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
         else:
-            Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
+            _make_sweep_directory(config.hydra.sweep.dir)
             jobs = _make_jobs(left, commands, config, options, _new_directories(commands), typed=typed)
             job_ids = submit_jobs(scheduler, jobs, grouping)
             if jobs and not isinstance(scheduler, LocalScheduler):
@@ -135,6 +136,14 @@ def submit_sweep(
                 names = run_names([directory.log_id for directory in running])
                 print(f"Ran {count_jobs(running)} on this machine: {names}.")
     return list(results.values())
+
+
+def _make_sweep_directory(path: str) -> None:
+    """Makes the directory that sweepers write to."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the sweep's directory {path}", error) from error
 
 
 @contextmanager
