@@ -19,6 +19,7 @@ from mlxpy_core import (
     Outcome,
     ParentRun,
     Run,
+    StorageError,
     current_run,
     fix_changing_values,
     keep_outcome,
@@ -35,7 +36,14 @@ from mlxpy_core import (
 )
 
 from ._composing._sweep_configs import LAUNCHER, compose_once
-from ._hydra import config_of_the_task, register_resolver, report_exits, returned_or_raised
+from ._hydra import (
+    config_of_the_task,
+    is_of_hydra,
+    register_resolver,
+    replace_tracebacks,
+    report_exits,
+    returned_or_raised,
+)
 from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -136,7 +144,7 @@ class MlxpLogger(Callback):
         self._ranks_before = ranks_set()
         try:
             self._start_run(config)
-        except MlxpyError as error:
+        except (MlxpyError, OSError) as error:
             stop(str(error))
         except Exception:
             traceback.print_exc()
@@ -204,6 +212,14 @@ class MlxpLogger(Callback):
         """Connects this process with this instance: a job finds its run directory through it."""
         register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
+        replace_tracebacks(self._sentence_of)
+
+    def _sentence_of(self, error: BaseException) -> str | None:
+        """Returns what to print instead of a traceback; the run that has not started is gone then."""
+        if self._taken:
+            self._taken.discard()
+            self._taken = None
+        return refusal_of_file_system(error)
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
         """Returns the run directory of the job whose config this is; made when it is first resolved."""
@@ -227,6 +243,15 @@ def find_logger_class(name: str) -> type[Logger]:
         return BUILT_IN_LOGGERS[name]
     hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
+
+
+def refusal_of_file_system(error: BaseException) -> str | None:
+    """Returns the error message where the file system refused what mlxpy or Hydra wanted to write."""
+    if isinstance(error, StorageError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror and is_of_hydra(error):
+        return f"Hydra cannot write {error.filename or 'its output'}: {error.strerror}"
+    return None
 
 
 def _end_run(error: BaseException | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError, RunEndedError, UnstorableValueError
+from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import whole_file
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
@@ -204,15 +204,19 @@ class Logger:
         self._check_running(log_name)
         run = self._run
         path = self._checkpoint_path(log_name, run.rank)
-        mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
-        newest = newest_checkpoint(checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank))
-        with whole_file(path) as temporary:
-            try:
-                write_checkpoint(obj, mark, temporary, newest)
-            except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-                raise UnstorableValueError(
-                    f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
-                ) from error
+        try:
+            mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
+            folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
+            with whole_file(path) as temporary:
+                write_checkpoint(obj, mark, temporary, newest_checkpoint(folder))
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+            raise UnstorableValueError(
+                f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
+            ) from error
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"cannot store checkpoint {log_name!r}", error) from error
 
     def load_checkpoint(self, log_name: str | None = None) -> Any:
         """Loads a checkpoint of this run and continues the run's history from it.
