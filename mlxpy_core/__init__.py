@@ -8,10 +8,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
+from ._io._interrupts import (
+    Interrupted,
+    end_by_signals,
+    end_by_signals_no_more,
+    exit_code_of,
+    raise_interrupted,
+    signals_held,
+)
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
 from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
-from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
+from ._runs._directory import (
+    RunDirectory,
+    is_run_name,
+    new_run_directories,
+    next_run_directory,
+    take_run_directory,
+)
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 from ._runs._status import Status
@@ -34,7 +48,7 @@ from ._versioning import (
 )
 
 if TYPE_CHECKING:
-    from ._operations import reconcile, wait_for_runs
+    from ._operations import reconcile, signals_break_off, wait_for_runs
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
@@ -46,7 +60,13 @@ if TYPE_CHECKING:
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
     from ._scheduling._script import ScriptOptions
-    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submission import (
+        Grouping,
+        SubmissionInterruptedError,
+        print_plan,
+        run_names,
+        submit_jobs,
+    )
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
@@ -57,6 +77,7 @@ __all__ = [
     "ConfigList",
     "GroupedConfigList",
     "Grouping",
+    "Interrupted",
     "InvalidNameError",
     "Job",
     "Launch",
@@ -75,6 +96,7 @@ __all__ = [
     "Status",
     "StorageError",
     "SubmissionError",
+    "SubmissionInterruptedError",
     "UnstorableValueError",
     "Version",
     "VersionManager",
@@ -84,6 +106,9 @@ __all__ = [
     "current_run",
     "different_fields",
     "dump_yaml",
+    "end_by_signals",
+    "end_by_signals_no_more",
+    "exit_code_of",
     "find_scheduler",
     "find_version_manager",
     "first_argument",
@@ -98,11 +123,13 @@ __all__ = [
     "launch_of_this_process",
     "load_class",
     "load_yaml",
+    "new_run_directories",
     "next_run_directory",
     "original_place",
     "plain_config",
     "plain_config_at_another_time",
     "print_plan",
+    "raise_interrupted",
     "ranks_set",
     "reconcile",
     "record_launch",
@@ -112,6 +139,8 @@ __all__ = [
     "run_names",
     "runs_from_copy",
     "set_ranks_back",
+    "signals_break_off",
+    "signals_held",
     "submit_jobs",
     "take_run",
     "take_run_directory",
@@ -134,6 +163,7 @@ _LATER = {
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",
+    "SubmissionInterruptedError": "_scheduling._submission",
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
     "different_fields": "_operations._completed",
@@ -149,6 +179,7 @@ _LATER = {
     "print_plan": "_scheduling._submission",
     "reconcile": "_operations",
     "run_names": "_scheduling._submission",
+    "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
     "wait_for_runs": "_operations",
 }

@@ -1,5 +1,7 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
+import atexit
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mlxpy_core import (
     Attempt,
+    Interrupted,
     Logger,
     MlxpyError,
     Outcome,
@@ -21,14 +24,18 @@ from mlxpy_core import (
     Run,
     StorageError,
     current_run,
+    end_by_signals,
+    end_by_signals_no_more,
     fix_changing_values,
     keep_outcome,
     launch_of_this_process,
     load_class,
     plain_config,
+    raise_interrupted,
     ranks_set,
     relative_to_launch,
     set_ranks_back,
+    signals_held,
     take_run,
     tell_children,
     was_joined_by_children,
@@ -37,6 +44,7 @@ from mlxpy_core import (
 
 from ._composing._sweep_configs import LAUNCHER, compose_once
 from ._hydra import (
+    BASIC_LAUNCHER,
     config_of_the_task,
     is_of_hydra,
     register_resolver,
@@ -57,6 +65,7 @@ from ._override_values import typed_overrides
 from ._rank_sweeper import follow_job, job_of_sweep
 from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 
+_NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
 
@@ -70,6 +79,8 @@ class MlxpLogger(Callback):
 
     # Of what version 0.1 has pickled for jobs of submitit.
     _ranks: str = MlxpLoggerNode.ranks
+    # Whether this process runs the jobs of a sweep.
+    _ends_by_ctrl_c = False
 
     def __init__(
         self,
@@ -109,7 +120,8 @@ class MlxpLogger(Callback):
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
         self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
         # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
-        self._taken = self._take()
+        with signals_held(until_second=True):  # it may wait for other processes
+            self._taken = self._take()
         if self._use_run_dir and has_default_output(config.hydra.run):
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(self._taken.directory.path)
@@ -138,10 +150,21 @@ class MlxpLogger(Callback):
             override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
         write_sweep_where_typed(config, self._launch, in_run_directories=in_run_directories)
         compose_once(GlobalHydra.instance().config_loader(), config)
+        self._ends_by_ctrl_c = config.hydra.launcher._target_ == BASIC_LAUNCHER and not job
+        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, LAUNCHER):
+            end_by_signals_no_more()  # what the command line has let expect
+        self._await_ctrl_c()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leaves signals to the program again."""
+        if self._ends_by_ctrl_c:
+            end_by_signals_no_more()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
         self._ranks_before = ranks_set()
+        if self._ends_by_ctrl_c:
+            raise_interrupted([signal.SIGINT])  # the task may catch it
         try:
             self._start_run(config)
         except (MlxpyError, OSError) as error:
@@ -159,6 +182,13 @@ class MlxpLogger(Callback):
         _end_run(error)
         if not OmegaConf.is_missing(config.hydra.job, "num"):
             self._part_from_ranks()
+        self._await_ctrl_c()
+
+    def _await_ctrl_c(self) -> None:
+        """Has Ctrl-C end a sweep of this process between two jobs without a traceback."""
+        if self._ends_by_ctrl_c:
+            end_by_signals_no_more()
+            end_by_signals(f"mlxpy: {_NO_MORE_JOBS}", [signal.SIGINT])
 
     def _start_run(self, config: DictConfig) -> None:
         attempt, self._taken = self._taken or self._take(), None
@@ -210,16 +240,21 @@ class MlxpLogger(Callback):
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
+        atexit.register(self._leave_no_empty_directory)
         register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
         replace_tracebacks(self._sentence_of)
 
     def _sentence_of(self, error: BaseException) -> str | None:
         """Returns what to print instead of a traceback; the run that has not started is gone then."""
+        self._leave_no_empty_directory()
+        return refusal_of_file_system(error)
+
+    def _leave_no_empty_directory(self) -> None:
+        """Removes the directory of a run that was not started: the program ended before."""
         if self._taken:
             self._taken.discard()
             self._taken = None
-        return refusal_of_file_system(error)
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
         """Returns the run directory of the job whose config this is; made when it is first resolved."""
@@ -229,7 +264,8 @@ class MlxpLogger(Callback):
         if OmegaConf.is_missing(hydra.job, "num"):
             return "???"  # this is the sweep's own config, of no job
         if self._taken is None:
-            self._taken = self._take()
+            with signals_held(until_second=True):  # it may wait for other processes
+                self._taken = self._take()
         return str(self._taken.directory.path)
 
 
@@ -258,6 +294,8 @@ def _end_run(error: BaseException | None) -> None:
     run = current_run()
     if run and not run.standalone:
         run.end(error)
+    if isinstance(error, Interrupted):  # has come by Ctrl-C in a sweep
+        print(f"mlxpy: {_NO_MORE_JOBS}", file=sys.stderr)
 
 
 def _keep_outcome(outcome: Outcome) -> None:

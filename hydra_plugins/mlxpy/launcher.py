@@ -21,8 +21,13 @@ class MlxpLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from ._composing._sweep_configs import compose_once
+        from mlxpy_core import end_by_signals
 
+        from ._composing._sweep_configs import compose_once
+        from ._sweep_job import sweep_job_of_this_process
+
+        if not sweep_job_of_this_process():
+            end_by_signals("mlxpy: interrupted: nothing was submitted")
         self._context = hydra_context
         self._task_function = task_function
         self._config = config

@@ -4,6 +4,7 @@ A run's process writes how it ended. One that died could not, and neither could 
 then the scheduler knows, or, of what runs on this machine, the process table.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,7 +125,8 @@ def _info_of_ended_job(
             return _info_of_ended_job(directory, job)
         set_killed(info, directory)
     elif status is Status.SUBMITTED:
-        _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
+        cancelled = was_cancelled(directory) or (job is None and _never_started(directory, info))
+        _end_unstarted(info, Status.INTERRUPTED if cancelled else job)
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
     return info, True
@@ -209,6 +211,27 @@ def note_cancelled(directory: RunDirectory) -> None:
 def was_cancelled(directory: RunDirectory) -> bool:
     """Returns whether `note_cancelled` was called since the run was submitted last."""
     return (directory.state / CANCELLED).exists()
+
+
+def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    """Returns whether the job of a run that waits was cancelled before it started, as far as is seen.
+
+    Slurm keeps no record of a task that is cancelled before it leaves its array. What starts has its
+    output files made.
+    """
+    if not info["scheduler"] or info["scheduler"]["name"] == LOCAL:
+        return False
+    made = []
+    for name in ("log.stdout", "log.stderr"):
+        with contextlib.suppress(OSError):
+            made.append((directory.path / name).stat().st_mtime)
+    if not info["attempts"]:
+        return not made
+    try:
+        submitted = datetime.fromisoformat(f"{info['submit_date']}T{info['submit_time']}").timestamp()
+    except (LookupError, ValueError):
+        return False
+    return max(made, default=0) < submitted  # those of earlier attempts
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:

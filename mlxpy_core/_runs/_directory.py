@@ -4,11 +4,14 @@ import contextlib
 import itertools
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import TEMPORARY_PATTERN
+from mlxpy_core._io._interrupts import signals_held
 
 _HINT_WIDTH = 20
 
@@ -82,6 +85,28 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
+
+
+@contextmanager
+def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[], RunDirectory]]:
+    """Yields a function that makes the directory of a new run at each call.
+
+    If the block raises anything, those that are no runs yet are removed.
+    """
+    made: list[RunDirectory] = []
+
+    def take() -> RunDirectory:
+        with signals_held():
+            made.append(take_run_directory(parent_log_dir))
+        return made[-1]
+
+    try:
+        yield take
+    except BaseException:
+        for directory in made:
+            if not directory.metadata.exists():
+                shutil.rmtree(directory.path, ignore_errors=True)
+        raise
 
 
 def make_run_directory(path: Path) -> RunDirectory:

@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
 
 @dataclass(frozen=True)
 class AttemptClaim:
-    """The right to write an attempt at a run into its info.yaml, until `release`.
+    """The right to write an attempt at a run, or its submission, into its info.yaml, until `release`.
 
     Attributes:
         info: what info.yaml holds of the earlier attempts; empty for a new run.
@@ -189,11 +189,40 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     """
     info = read_info_to_continue(directory)
     attempt = len(info.get("attempts", [])) + 1
+    place = _claim(directory, f"claim-{attempt}", _started_elsewhere)
+    claim = AttemptClaim(read_info_to_continue(directory), place)
+    if len(claim.info.get("attempts", [])) + 1 != attempt:
+        claim.release()
+        raise _started_elsewhere(directory)
+    return claim
+
+
+def claim_operation(directory: RunDirectory, operation: str) -> AttemptClaim:
+    """Claims an operation on a run, such as its submission: of processes that ask at once, one gets it.
+
+    What the run's info.yaml says is to be looked at once more: it may have been done before.
+
+    Args:
+        directory: the run's directory.
+        operation: its name, a noun.
+
+    Raises:
+        MlxpyError: another process does it at this moment, or the run's info.yaml is damaged.
+        StorageError: the file system refused.
+    """
+    place = _claim(directory, f"claim-{operation}", _taken_elsewhere)
+    return AttemptClaim(read_info_to_continue(directory), place)
+
+
+_Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
+
+
+def _claim(directory: RunDirectory, name: str, refusal: _Refusal) -> Path:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
         mine.mkdir(parents=True)
         (mine / "process.yaml").write_text(dump_yaml(describe_process()), encoding="utf-8")
-        place = _take(directory, mine, attempt)
+        return _take(directory, mine, name, refusal)
     except OSError as error:
         shutil.rmtree(mine, ignore_errors=True)
         if isinstance(error, StorageError):
@@ -202,19 +231,14 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     except MlxpyError:
         shutil.rmtree(mine, ignore_errors=True)
         raise
-    claim = AttemptClaim(read_info_to_continue(directory), place)
-    if len(claim.info.get("attempts", [])) + 1 != attempt:
-        claim.release()
-        raise _started_elsewhere(directory)
-    return claim
 
 
-def _take(directory: RunDirectory, mine: Path, attempt: int) -> Path:
+def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal) -> Path:
     """Makes a prepared directory the claim; those that dead processes have left are passed over."""
     end = time.monotonic() + _CLAIM_S
     turn = 1
     while True:
-        place = mine.with_name(f"claim-{attempt}.{turn}")
+        place = mine.with_name(f"{name}.{turn}")
         try:
             os.rename(mine, place)
         except OSError:
@@ -226,7 +250,7 @@ def _take(directory: RunDirectory, mine: Path, attempt: int) -> Path:
         if died_here(holder) or _age_s(place) > _CLAIM_S:
             turn += 1
         elif lives_here(holder) or time.monotonic() > end:
-            raise _started_elsewhere(directory, holder)
+            raise refusal(directory, holder)
         else:  # of another host: it starts the run, or has died in between
             time.sleep(_LOOK_S)
 
@@ -247,8 +271,15 @@ def _age_s(place: Path) -> float:
 
 
 def _started_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
-    who = f"process {holder['process_id']} on {holder['host']}" if holder else "another process"
     return MlxpyError(
-        f"run {directory.log_id} in {directory.path.parent} was started by {who} at this moment: wait "
-        "for its end or stop it before continuing it"
+        f"run {directory.log_id} in {directory.path.parent} was started by {_named(holder)} at this "
+        "moment: wait for its end or stop it before continuing it"
     )
+
+
+def _taken_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
+    return MlxpyError(f"run {directory.log_id} has just been taken by {_named(holder)}")
+
+
+def _named(process: Mapping[str, Any] | None) -> str:
+    return f"process {process['process_id']} on {process['host']}" if process else "another process"

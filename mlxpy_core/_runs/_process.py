@@ -5,7 +5,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -156,6 +156,14 @@ def processes_here() -> list[int]:
         return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]
     except OSError:
         return []
+
+
+def group_lives(groups: Collection[int]) -> bool:
+    """Returns whether a process of one of these groups is seen that has not ended."""
+    if not groups:
+        return False
+    stats = (_stat(pid) for pid in processes_here())
+    return any(state not in "ZX" and int(fields[1]) in groups for state, *fields in stats)
 
 
 def arguments_of(pid: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory
@@ -27,6 +28,18 @@ from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
 _REMOVED = "removed again"
+
+
+class SubmissionInterruptedError(SubmissionError):
+    """A signal has broken a submission off; the message says what is left of it.
+
+    Attributes:
+        exit_code: the exit code of the program that it ends.
+    """
+
+    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code_of(cause)
 
 
 @dataclass(frozen=True)
@@ -59,96 +72,138 @@ class Grouping:
 
 
 def submit_jobs(
-    scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping | None = None
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    grouping: Grouping | None = None,
+    job_ids: dict[RunDirectory, str] | None = None,
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs are FAILED with its message.
 
-    Where the file system refuses before the queue was asked, new runs are removed again. Ctrl-C leaves
-    what was submitted; the other runs are INTERRUPTED. A run that was submitted before keeps its status.
+    Where the file system refuses before the queue is asked, new runs are removed. Ctrl-C (SIGTERM,
+    SIGHUP: see `end_by_signals`) leaves in the queue what was submitted, and the other runs are
+    INTERRUPTED. If nothing was, the runs are removed. A run that was submitted before keeps the status
+    that it had.
 
     Args:
         scheduler: the queue's scheduler.
         jobs: the runs.
         grouping: how they are put together.
+        job_ids: is filled with what is returned, as it becomes known.
 
     Returns:
         The id of each run's job.
 
     Raises:
-        SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
-            message has the number of those that it took.
+        SubmissionInterruptedError: a signal broke the submission off.
+        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
+            has the number of those that it took.
     """
     grouping = grouping or Grouping()
-    job_ids: dict[RunDirectory, str] = {}
+    job_ids = {} if job_ids is None else job_ids
     begun: list[Job] = []
     scripts: list[Path] = []
+    asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
         # All that takes space comes before the queue has any of them.
         for job in jobs:
-            begun.append(job)
-            _prepare(job, scheduler)
+            with signals_held():
+                begun.append(job)
+                _prepare(job, scheduler)
         groups = grouping.groups(scheduler, jobs)
         scripts += [_group_script(scheduler, group, grouping) for group in groups]
         for group, script in zip(groups, scripts, strict=True):
-            job_ids.update(_submit(scheduler, script, group, grouping))
-            _note_job_ids(group, job_ids)
-    except (MlxpyError, OSError, KeyboardInterrupt) as error:
+            with signals_held(until_second=True):
+                asked = group
+                job_ids.update(_submit(scheduler, script, group, grouping))
+                _note_ids(group, job_ids)
+                asked = []
+    except KeyboardInterrupt as interrupt:
+        with signals_held(drop=True):
+            _note_ids(asked, job_ids)
+            message = _break_off(scheduler, jobs, job_ids, asked, begun)
+        raise SubmissionInterruptedError(message, interrupt) from None
+    except (MlxpyError, OSError) as error:
+        if not scheduler.keeps_jobs:
+            job_ids.clear()
         left = [job for job in jobs if job.directory not in job_ids]
         # Until the last script is written the queue has not been asked.
         refused = isinstance(error, OSError) and not scripts
-        became = {
-            _put_back(job, begun)
-            if job.earlier
-            else _end_unsubmitted(job, scheduler, error, refused=refused)
-            for job in left
-        }
-        raise SubmissionError(_broken_off(error, list(job_ids), left, became)) from error
+        became = {_end_unsubmitted(job, scheduler, error, begun, refused=refused) for job in left}
+        raise SubmissionError(_refusal(error, list(job_ids), left, became)) from error
     finally:
         for job in begun:
             drop_kept_info(job.directory)
     return job_ids
 
 
-def _note_job_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
-    """Notes which jobs runs are; what cannot be written is printed."""
-    unnoted, reason = {}, ""
-    for job in jobs:
-        try:
-            note_job_id(job, job_ids[job.directory])
-        except StorageError as error:  # noqa: PERF203  # each run may fail for itself
-            unnoted[job.directory.log_id], reason = job_ids[job.directory], str(error)
-    if unnoted:
-        print(
-            f"mlxpy: {run_names(list(unnoted))} {'are' if len(unnoted) > 1 else 'is'} submitted, but it "
-            f"cannot be noted as which job: {' '.join(dict.fromkeys(unnoted.values()))} ({reason})",
-            file=sys.stderr,
-        )
-
-
-def _broken_off(
-    error: BaseException, taken: Sequence[RunDirectory], left: Sequence[Job], became: Set[str]
+def _refusal(
+    error: Exception, taken: Sequence[RunDirectory], left: Sequence[Job], became: Set[str]
 ) -> str:
     """Says why runs were not submitted, which, what they are now, and what to type to submit them."""
-    log_ids = [job.directory.log_id for job in left]
-    names = run_names(log_ids)
     done = "nothing was"
     if taken:
         done = f"{run_names([run.log_id for run in taken])} {'were' if len(taken) > 1 else 'was'}"
-    if isinstance(error, KeyboardInterrupt):
-        return f"interrupted ({done} submitted; {names} will not run)"
     if isinstance(error, OSError) and not isinstance(error, StorageError):
         error = StorageError(f"cannot write {error.filename or 'the scripts'}", error)
-    # Those of one command have all been submitted before, or none has.
+    names = run_names([job.directory.log_id for job in left])
     what = f"{error} ({done} submitted; {names} {' or '.join(sorted(became))}"
     if taken and _REMOVED not in became:
         what += f": to submit the rest, {run_command('resubmit', [job.directory for job in left])}"
     return f"{what})"
 
 
-def run_names(log_ids: Sequence[int]) -> str:
-    """Names runs in short: ``runs 1 to 3, 7``."""
-    names = ", ".join(" to ".join(map(str, span)) for span in _spans(log_ids))
-    return f"run{'s' * (len(log_ids) > 1)} {names}"
+def _break_off(
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    job_ids: dict[RunDirectory, str],
+    asked: Sequence[Job],
+    begun: Sequence[Job],
+) -> str:
+    """Leaves the runs as they are without the rest of the submission; returns a message that says so.
+
+    Args:
+        scheduler: the scheduler.
+        jobs: the runs.
+        job_ids: the jobs of those that it has taken.
+        asked: those of which it is not known whether it has taken them.
+        begun: those whose files were being written.
+    """
+    if not scheduler.keeps_jobs:
+        job_ids.clear()
+    unknown = {job.directory for job in asked} - job_ids.keys()
+    left = [job for job in jobs if job.directory not in job_ids and job.directory not in unknown]
+    nothing = not (job_ids or unknown)
+    for job in left:
+        if nothing and not job.earlier:
+            shutil.rmtree(job.directory.path, ignore_errors=True)
+        else:
+            _end_unsubmitted(job, scheduler, None, begun)
+    parts = [submitted_message(list(job_ids), len(jobs))]
+    if unknown:
+        names = run_names([directory.log_id for directory in unknown])
+        parts.append(f"it is not known whether the queue has {names}: mlxpy status says more")
+    if not nothing and left:
+        became = "as before" if left[0].earlier else "INTERRUPTED"
+        command = run_command("resubmit", [job.directory for job in left])
+        names = run_names([job.directory.log_id for job in left])
+        parts.append(f"{names} {became} (to submit them: {command})")
+    return f"interrupted: {'; '.join(parts)}"
+
+
+def submitted_message(submitted: Sequence[RunDirectory], count: int) -> str:
+    """Returns what a user is told of the runs that have been submitted, of so many.
+
+    Args:
+        submitted: their directories.
+        count: how many were to be submitted.
+    """
+    if not submitted:
+        return "nothing was submitted"
+    jobs = f"{len(submitted)} job{'s' * (len(submitted) != 1)}"
+    if len(submitted) < count:
+        jobs = f"{len(submitted)} of {count} jobs"
+    stay = "stays" if jobs == "1 job" else "stay"
+    return f"{jobs} {stay} in the queue (to cancel: {run_command('cancel', submitted)})"
 
 
 def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
@@ -159,7 +214,14 @@ def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
     return f"mlxpy {name} {spans}{logs}"
 
 
+def run_names(log_ids: Sequence[int]) -> str:
+    """Names runs in short: ``runs 1 to 3, 7``."""
+    names = ", ".join(" to ".join(map(str, span)) for span in _spans(log_ids))
+    return f"run{'s' * (len(log_ids) > 1)} {names}"
+
+
 def _spans(log_ids: Sequence[int]) -> list[list[int]]:
+    """Returns the first and the last number of each stretch of numbers, or the only one."""
     spans: list[list[int]] = []
     for log_id in sorted(log_ids):
         if spans and log_id == spans[-1][-1] + 1:
@@ -167,6 +229,24 @@ def _spans(log_ids: Sequence[int]) -> list[list[int]]:
         else:
             spans.append([log_id])
     return spans
+
+
+def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
+    """Notes which jobs runs are; what cannot be written is printed."""
+    unnoted, reason = {}, ""
+    for job in jobs:
+        if job.directory not in job_ids:
+            continue
+        try:
+            note_job_id(job, job_ids[job.directory])
+        except StorageError as error:  # each run may fail for itself
+            unnoted[job.directory.log_id], reason = job_ids[job.directory], str(error)
+    if unnoted:
+        print(
+            f"mlxpy: {run_names(list(unnoted))} {'are' if len(unnoted) > 1 else 'is'} submitted, but it "
+            f"cannot be noted as which job: {' '.join(dict.fromkeys(unnoted.values()))} ({reason})",
+            file=sys.stderr,
+        )
 
 
 def _group_script(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
@@ -277,26 +357,31 @@ def _write_script(path: Path, text: str) -> None:
     path.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
-def _put_back(job: Job, begun: Sequence[Job]) -> str:
-    """Gives a run that was submitted before the status that it had; returns what it is now."""
-    if job in begun:
-        put_info_back(job.directory)
-    return "as before"
-
-
-def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException, *, refused: bool) -> str:
-    """Sees to it that a new run that the queue did not get is not SUBMITTED; returns what it is now.
+def _end_unsubmitted(
+    job: Job,
+    scheduler: Scheduler,
+    error: Exception | None,
+    begun: Sequence[Job],
+    *,
+    refused: bool = False,
+) -> str:
+    """Sees to it that a run that the queue did not get is not SUBMITTED; returns what it is now.
 
     Args:
         job: the run.
         scheduler: its scheduler.
-        error: why it was not submitted.
-        refused: whether it was the file system that refused: of such a run nothing is left.
+        error: why it was not submitted; None for a signal.
+        begun: the jobs whose files were being written.
+        refused: whether it was the file system that refused: of a new run nothing is left.
     """
+    if job.earlier:
+        if job in begun:
+            put_info_back(job.directory)
+        return "as before"
     if not refused:
         info = _info(job, scheduler)
         info["scheduler"]["may_come_back"] = False
-        if isinstance(error, KeyboardInterrupt):
+        if error is None:
             info["status"] = Status.INTERRUPTED.value
         else:
             info["status"] = Status.FAILED.value

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp, write_whole
+from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
@@ -124,6 +125,34 @@ class Run:
             StorageError: its files cannot be written.
         """
         global _current
+        run = None
+        try:
+            with signals_held():  # or there would be half a run
+                run = cls._begun(attempt, launch, config, settings, standalone=standalone)
+            _current = run
+            run._exit.start()
+            if log_streams_to_file:
+                run._streams = StreamCopies(
+                    run.directory.path / "log.stdout", run.directory.path / "log.stderr"
+                )
+                run._streams.start()
+            call_plugins("mlxpy_run_started", run=run)
+        except BaseException as error:
+            if run:
+                run.end(error)
+            raise
+        return run
+
+    @classmethod
+    def _begun(
+        cls,
+        attempt: Attempt,
+        launch: Launch,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        *,
+        standalone: bool,
+    ) -> "Run":
         directory, info = attempt.directory, attempt.info
         try:
             if attempt.rank == 0 or not _is_begun(info):
@@ -141,16 +170,6 @@ class Run:
                 raise StorageError(f"cannot {what} the run in {directory.path}", error) from error
             raise
         attempt.release()
-        try:
-            _current = run
-            run._exit.start()
-            if log_streams_to_file:
-                run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
-                run._streams.start()
-            call_plugins("mlxpy_run_started", run=run)
-        except BaseException as error:
-            run.end(error)
-            raise
         return run
 
     def _begin(self) -> None:

@@ -1,5 +1,6 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import contextlib
 import difflib
 import gc
 import itertools
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -30,20 +31,24 @@ from mlxpy_core import (
     Scheduler,
     ScriptOptions,
     StorageError,
+    SubmissionInterruptedError,
     completed_runs,
     config_key,
     different_fields,
+    end_by_signals,
+    exit_code_of,
     find_scheduler,
     job_environment,
     kept_outcome,
     launch_of_this_process,
+    new_run_directories,
     next_run_directory,
     plain_config,
     plain_config_at_another_time,
     print_plan,
     run_names,
+    signals_break_off,
     submit_jobs,
-    take_run_directory,
 )
 
 from ._config_directories import frozen_config_options
@@ -114,27 +119,30 @@ def submit_sweep(
         if covered:
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
-        job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
             jobs = _make_jobs(left, commands, config, options, _free_directories(commands), typed=typed)
             print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
-        else:
-            _make_sweep_directory(config.hydra.sweep.dir)
-            jobs = _make_jobs(left, commands, config, options, _new_directories(commands), typed=typed)
-            job_ids = submit_jobs(scheduler, jobs, grouping)
+            return list(_results(sweep, covered, left, jobs).values())
+        _make_sweep_directory(config.hydra.sweep.dir)
+        jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
+        with signals_break_off(scheduler, jobs_left):
+            with new_run_directories(commands.parent_log_dir) as new_directory:
+                new = iter(new_directory, None)
+                jobs = _make_jobs(left, commands, config, options, new, typed=typed)
+                submit_jobs(scheduler, jobs, grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
-        made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
-        directories = {**covered, **made}
-        results = {one.number: _result(one, directories[one.number]) for one in sweep}
-        if waits and job_ids:
-            running = {made[number]: results[number] for number in made}
-            wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
-            if isinstance(scheduler, LocalScheduler):
-                names = run_names([directory.log_id for directory in running])
-                print(f"Ran {count_jobs(running)} on this machine: {names}.")
+            results = _results(sweep, covered, left, jobs)
+            if waits and jobs:
+                running = {
+                    job.directory: results[one.number] for one, job in zip(left, jobs, strict=True)
+                }
+                wait_for_results(scheduler, jobs_left, running, options["poll_interval_s"])
+                if isinstance(scheduler, LocalScheduler):
+                    names = run_names([directory.log_id for directory in running])
+                    print(f"Ran {count_jobs(running)} on this machine: {names}.")
     return list(results.values())
 
 
@@ -149,10 +157,21 @@ def _make_sweep_directory(path: str) -> None:
 @contextmanager
 def _errors_end_the_program() -> Iterator[None]:
     try:
+        end_by_signals()
         yield
+    except KeyboardInterrupt as interrupt:
+        _end("interrupted: nothing was submitted", exit_code_of(interrupt))
+    except SubmissionInterruptedError as error:
+        _end(str(error), error.exit_code)
     except MlxpyError as error:
+        _end(str(error), 1)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         sys.stdout.flush()
-        raise SystemExit(f"mlxpy: {error}") from None
+        print(f"mlxpy: {message}", file=sys.stderr)
+    raise SystemExit(exit_code) from None
 
 
 def _check_options(hydra: DictConfig) -> None:
@@ -263,11 +282,6 @@ def _covered(
     return found
 
 
-def _new_directories(commands: JobCommands) -> Iterator[RunDirectory]:
-    while True:
-        yield take_run_directory(commands.parent_log_dir)
-
-
 def _free_directories(commands: JobCommands) -> Iterator[RunDirectory]:
     """Yields the directories that new runs would have."""
     for log_id in itertools.count(next_run_directory(commands.parent_log_dir).log_id):
@@ -371,6 +385,18 @@ def run_own_job(
         ours[0].keep_return_value()
     launcher = basic_launcher(context, task_function, config)
     return list(launcher.launch([overrides], initial_job_idx=job.number))
+
+
+def _results(
+    sweep: Sequence[_Combination],
+    covered: Mapping[int, RunDirectory],
+    submitted: Sequence[_Combination],
+    jobs: Sequence[Job],
+) -> dict[int, JobReturn]:
+    """Makes the results of all jobs of a sweep, by their numbers."""
+    made = {one.number: job.directory for one, job in zip(submitted, jobs, strict=True)}
+    directories = {**covered, **made}
+    return {one.number: _result(one, directories[one.number]) for one in sweep}
 
 
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:

@@ -49,8 +49,10 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     if others:
         click.echo(f"{run_names(others).capitalize()} will end, too: they share these jobs.")
     if agreed("Cancel?", yes=yes):
-        cancel(plan)
-        click.echo(f"Cancelled {run_names(sorted(run.log_id for run in plan.runs))}.")
+        done = cancel(plan)
+        print_left(done.left)
+        if done.runs:
+            click.echo(f"Cancelled {run_names(sorted(run.log_id for run in done.runs))}.")
 
 
 def _others(

@@ -10,7 +10,8 @@ import click
 from mlxpy_core._cli._arguments import logs_option, run_argument
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._runs._directory import RunDirectory, take_run_directory
+from mlxpy_core._io._interrupts import end_by_signals
+from mlxpy_core._runs._directory import RunDirectory, new_run_directories
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import Status
 
@@ -40,6 +41,7 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     from mlxpy_core._scheduling._local import LOCAL
     from mlxpy_core._scheduling._submission import submit_jobs
 
+    end_by_signals()
     old = choose_run(logs, run)
     info = read_info(old)
     if info is None:
@@ -48,14 +50,15 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     code = code_to_rerun(old, info, job, overrides)
     if code.caveat:
         click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
-    new = take_run_directory(logs)
-    click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
     name = (info["scheduler"] or {}).get("name", LOCAL)
-    if job and name != LOCAL and not here:
-        submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
-        click.echo("Submitted 1 job to the cluster queue!")
-        return
-    write_first_metadata(info, code, new)
+    with new_run_directories(logs) as new_directory:
+        new = new_directory()
+        click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
+        if job and name != LOCAL and not here:
+            submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
+            click.echo("Submitted 1 job to the cluster queue!")
+            return
+        write_first_metadata(info, code, new)
     exit_code = run_here(new, code, old, job)
     if reconcile(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run

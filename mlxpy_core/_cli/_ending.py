@@ -1,0 +1,31 @@
+"""How a command ends that cannot go on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._interrupts import exit_code_of
+
+
+@contextmanager
+def errors_end_the_command() -> Iterator[None]:
+    """Has errors and signals end a command with a message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise click.exceptions.Exit(exit_code_of(interrupt)) from None
+    except MlxpyError as error:
+        message = _printable(str(error))
+        if exit_code := getattr(error, "exit_code", None):  # a signal's
+            click.echo(f"mlxpy: {message}", err=True)
+            raise click.exceptions.Exit(exit_code) from None
+        raise click.ClickException(message) from error
+
+
+def _printable(text: str) -> str:
+    # It may quote names that somebody else has given to fields.
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
