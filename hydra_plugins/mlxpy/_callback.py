@@ -243,12 +243,7 @@ class MlxpLogger(Callback):
         atexit.register(self._leave_no_empty_directory)
         register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
-        replace_tracebacks(self._sentence_of)
-
-    def _sentence_of(self, error: BaseException) -> str | None:
-        """Returns what to print instead of a traceback; the run that has not started is gone then."""
-        self._leave_no_empty_directory()
-        return refusal_of_file_system(error)
+        replace_tracebacks(refusal_of_file_system)
 
     def _leave_no_empty_directory(self) -> None:
         """Removes the directory of a run that was not started: the program ended before."""
@@ -285,8 +280,9 @@ def refusal_of_file_system(error: BaseException) -> str | None:
     """Returns the error message where the file system refused what mlxpy or Hydra wanted to write."""
     if isinstance(error, StorageError):
         return str(error)
-    if isinstance(error, OSError) and error.strerror and is_of_hydra(error):
-        return f"Hydra cannot write {error.filename or 'its output'}: {error.strerror}"
+    cause = error.__cause__ if isinstance(error, ValueError) else error  # logging's own
+    if isinstance(cause, OSError) and cause.strerror and is_of_hydra(error):
+        return f"Hydra cannot write {cause.filename or 'its output'}: {cause.strerror}"
     return None
 
 

@@ -28,6 +28,7 @@ class EndNote:
 
     def __init__(self) -> None:
         self._descriptor = -1
+        self._blank = False
 
     def make_room(self, directory: RunDirectory, attempt: int) -> None:
         """Makes room for the note of an attempt, the first being 1; it says nothing yet.
@@ -35,6 +36,8 @@ class EndNote:
         Raises:
             StorageError: the file system refused.
         """
+        if self._descriptor >= 0 and self._blank:
+            return
         path = _note_path(directory, attempt)
         try:
             if self._descriptor < 0:
@@ -43,6 +46,7 @@ class EndNote:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._descriptor = os.open(path, flags, 0o666)
             _write(self._descriptor, b"")
+            self._blank = True
         except OSError as error:
             self.remove(directory, attempt)
             raise StorageError(f"cannot write {path}", error) from error
@@ -51,6 +55,7 @@ class EndNote:
         """Notes how the last attempt ended, or that it goes on; returns whether that worked."""
         if self._descriptor < 0:
             return False
+        self._blank = False
         try:
             _write(self._descriptor, _encoded(info) if info["status"] in ENDED else b"")
             os.fsync(self._descriptor)

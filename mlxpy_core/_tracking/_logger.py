@@ -62,9 +62,14 @@ class Logger:
         run: Run | None = None,
     ) -> None:
         if run is None:
-            run = _start_own_run(
-                _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
-            )
+            try:
+                run = _start_own_run(
+                    _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
+                )
+            except OSError as error:  # too many open files, say
+                if isinstance(error, StorageError):
+                    raise
+                raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
         self._run = run
         self._artifacts = ArtifactStore(lambda: run.directory)
         self._resumed = False
