@@ -66,7 +66,7 @@ LAUNCHER = (
     [
         ("space", 2, LOGGER, 1),
         ("inodes", 3, LOGGER, 1),
-        ("space", 6, f"{LOGGER} -m +lr=1,2", 2),
+        ("space", 6, f"-m {LOGGER} +lr=1,2", 2),
         ("space", 60, LAUNCHER, 50),
         ("inodes", 160, LAUNCHER, 50),
     ],
