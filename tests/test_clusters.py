@@ -142,7 +142,13 @@ def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) 
             return str(super().submit(script))
 
     jobs = make_jobs(project, 5)
-    with pytest.raises(MlxpyError, match=r"enough \(4 of 5 jobs were submitted; run 5 failed\)"):
+    with pytest.raises(
+        MlxpyError,
+        match=re.escape(
+            "enough (runs 1 to 4 were submitted; run 5 failed: to submit the rest, mlxpy resubmit 5 "
+            f"--logs {project.path}/logs)"
+        ),
+    ):
         submit_jobs(Choosy(), jobs)
     assert project.info(5)["status"] == "FAILED"
     wait_until(lambda: all(project.file(i, "log.stdout").exists() for i in range(1, 5)))
@@ -158,10 +164,10 @@ def test_a_script_that_cannot_be_written(project: Project) -> None:
     jobs = make_jobs(project, 3)
     project.write("logs/3/metadata", "in the way")
     with pytest.raises(
-        MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 failed\)"
+        MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 removed again\)"
     ):
         submit_jobs(SLURMScheduler(), jobs)
-    assert [project.info(log_id)["status"] for log_id in (1, 2)] == ["FAILED"] * 2
+    assert project.run_ids() == []
 
 
 class Interrupting(SLURMScheduler):

@@ -1,7 +1,6 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
 import atexit
-import shutil
 import signal
 import sys
 import traceback
@@ -23,6 +22,7 @@ from mlxpy_core import (
     Outcome,
     ParentRun,
     Run,
+    StorageError,
     current_run,
     end_by_signals,
     end_by_signals_no_more,
@@ -46,7 +46,9 @@ from ._composing._sweep_configs import LAUNCHER, compose_once
 from ._hydra import (
     BASIC_LAUNCHER,
     config_of_the_task,
+    is_of_hydra,
     register_resolver,
+    replace_tracebacks,
     report_exits,
     returned_or_raised,
 )
@@ -168,7 +170,7 @@ class MlxpLogger(Callback):
             raise_interrupted([signal.SIGINT])  # the task may catch it
         try:
             self._start_run(config)
-        except MlxpyError as error:
+        except (MlxpyError, OSError) as error:
             stop(str(error))
         except Exception:
             traceback.print_exc()
@@ -250,14 +252,13 @@ class MlxpLogger(Callback):
         atexit.register(self._leave_no_empty_directory)
         register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
+        replace_tracebacks(refusal_of_file_system)
 
     def _leave_no_empty_directory(self) -> None:
         """Removes the directory of a run that was not started: the program ended before."""
-        attempt = self._taken
-        if attempt and not attempt.info and attempt.rank == 0 and self._forced_log_id == -1:
-            attempt.release()
-            if not attempt.directory.metadata.exists():
-                shutil.rmtree(attempt.directory.path, ignore_errors=True)
+        if self._taken:
+            self._taken.discard()
+            self._taken = None
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
         """Returns the run directory of the job whose config this is; made when it is first resolved."""
@@ -282,6 +283,16 @@ def find_logger_class(name: str) -> type[Logger]:
         return BUILT_IN_LOGGERS[name]
     hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
+
+
+def refusal_of_file_system(error: BaseException) -> str | None:
+    """Returns the error message where the file system refused what mlxpy or Hydra wanted to write."""
+    if isinstance(error, StorageError):
+        return str(error)
+    cause = error.__cause__ if isinstance(error, ValueError) else error  # logging's own
+    if isinstance(cause, OSError) and cause.strerror and is_of_hydra(error):
+        return f"Hydra cannot write {cause.filename or 'its output'}: {cause.strerror}"
+    return None
 
 
 def _end_run(error: BaseException | None) -> None:

@@ -40,7 +40,7 @@ class MlxpGit(Callback):
         if not (launch.version_manager or runs_from_copy(launch.current_file_path)):
             try:
                 _prepare_code(launch, name, parent_work_dir, options)
-            except MlxpyError as error:
+            except (MlxpyError, OSError) as error:
                 stop(str(error))
             except KeyboardInterrupt:
                 raise SystemExit(130) from None

@@ -8,6 +8,7 @@ The smoke tests run all of it.
 import argparse
 import os
 import sys
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import hydra
+import hydra._internal.utils as hydra_internals
 import hydra.core.utils as hydra_utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -124,6 +126,7 @@ def basic_launcher(context: HydraContext, task_function: TaskFunction, config: D
 
 
 _REPORTS = "_mlxpy_reports_to"
+_ORIGINAL = "_mlxpy_original"
 
 
 def report_exits(report: Callable[[BaseException], None]) -> None:
@@ -149,6 +152,35 @@ def report_exits(report: Callable[[BaseException], None]) -> None:
 
     setattr(env_override, _REPORTS, report)
     hydra_utils.env_override = env_override
+
+
+def replace_tracebacks(sentence_of: Callable[[BaseException], str | None]) -> None:
+    """Has Hydra end the program with a sentence, where there is one for the error that would end it.
+
+    Otherwise it prints a traceback and advice on a longer one; before, it asks whether a debugger runs.
+    Where HYDRA_FULL_ERROR is set, it does not ask. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    original = getattr(hydra_internals.is_under_debugger, _ORIGINAL, hydra_internals.is_under_debugger)
+
+    def is_under_debugger() -> bool:
+        error = sys.exc_info()[1]
+        sentence = sentence_of(error) if error else None
+        if sentence:
+            sys.stdout.flush()
+            raise SystemExit(f"mlxpy: {sentence}")
+        return bool(original())
+
+    setattr(is_under_debugger, _ORIGINAL, original)
+    hydra_internals.is_under_debugger = is_under_debugger
+
+
+def is_of_hydra(error: BaseException) -> bool:
+    """Returns whether an error arose in Hydra's own work, without the app's code or a plugin."""
+    modules = {
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    }
+    return modules <= {"hydra", "omegaconf", "yaml", *sys.stdlib_module_names}
 
 
 # How a sweep's configs are composed.

@@ -16,7 +16,8 @@ from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import write_whole
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import set_killed
+from mlxpy_core._runs._end_note import remove_end_note
+from mlxpy_core._runs._info import set_killed, set_noted_end
 from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
 from mlxpy_core._runs._status import Status, is_final
@@ -62,8 +63,11 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
         info = read_info(run)
         if info is None:
             continue
+        noted = set_noted_end(info, run)
         findings.statuses[run] = Status(info["status"])
         if is_final(info):
+            if noted:  # its process may live, and do another run
+                _record(findings, run, None)
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
@@ -112,7 +116,9 @@ def _info_of_ended_job(
     if info is None or is_final(info):
         return info, False
     status = Status(info["status"])
-    if status is Status.RUNNING:
+    if set_noted_end(info, directory):
+        pass
+    elif status is Status.RUNNING:
         if _lives_here(info):
             return info, False
         if read_info(directory) != info:  # its final status came between the two looks
@@ -190,7 +196,7 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
         return info, False
     if info["status"] == Status.SUBMITTED.value:
         return info, False
-    if info["status"] == Status.RUNNING.value:
+    if info["status"] == Status.RUNNING.value and not set_noted_end(info, directory):
         set_killed(info, directory)
     info["status"] = Status.SUBMITTED.value
     info["end_date"] = info["end_time"] = None
@@ -302,6 +308,7 @@ def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
     write_info(directory, info)
+    remove_end_note(directory, len(info["attempts"]))
     config = read_config(directory)
     if config is not None:
         write_summary(directory, config, info, ended=ended)

@@ -237,6 +237,8 @@ class Scheduler(ABC):
             raise SubmissionError(
                 f"there is no command {command[0]!r} here: submit on a machine that has it"
             ) from None
+        except OSError as error:  # too many open files, no memory
+            raise SubmissionError(f"cannot run {command[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired:
             raise SubmissionError(
                 f"{command[0]} did not answer within {self.timeout_s} s, but may have taken the job: "

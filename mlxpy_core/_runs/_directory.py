@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -31,10 +31,12 @@ class RunDirectory:
     Attributes:
         path: where it is.
         number: the run's number where the directory has another name: somebody has moved it.
+        made: whether this process has made it, for a new run.
     """
 
     path: Path
     number: int | None = None
+    made: bool = field(default=False, compare=False)
 
     @property
     def log_id(self) -> int:
@@ -94,7 +96,7 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         with contextlib.suppress(FileNotFoundError):
             check_named(parent_log_dir)
         if forced_log_id == -1:
-            return RunDirectory(_take_next_id(parent_log_dir))
+            return RunDirectory(_take_next_id(parent_log_dir), made=True)
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
@@ -138,10 +140,20 @@ def make_run_directory(path: Path) -> RunDirectory:
     """
     try:
         make_results_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        path.mkdir()
+    except FileExistsError as error:
+        if not path.is_dir():
+            raise StorageError(f"cannot make the run directory {path}", error) from error
+        return RunDirectory(path)
     except OSError as error:
         raise StorageError(f"cannot make the run directory {path}", error) from error
-    return RunDirectory(path)
+    return RunDirectory(path, made=True)
+
+
+def discard_run_directory(directory: RunDirectory) -> None:
+    """Removes the directory of a new run that could not be started, and all that is in it."""
+    if directory.made:
+        shutil.rmtree(directory.path, ignore_errors=True)
 
 
 def next_run_directory(parent_log_dir: Path) -> RunDirectory:
@@ -167,7 +179,13 @@ def make_results_directory(path: Path) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
-    write_unsynced(path / ".gitignore", "*\n", path)
+    try:
+        write_unsynced(path / ".gitignore", "*\n", path)
+    except OSError:
+        with contextlib.suppress(OSError):  # whoever makes it next writes the file, too
+            (path / ".gitignore").unlink(missing_ok=True)
+            path.rmdir()
+        raise
 
 
 def remove_temporary_files(directory: RunDirectory) -> None:
@@ -233,7 +251,10 @@ def _open_hint(parent: Path) -> int | None:
 
 
 def _read_hint(hint: int | None) -> int | None:
-    text = b"" if hint is None else os.pread(hint, _HINT_WIDTH + 1, 0)
+    text = b""
+    if hint is not None:
+        with contextlib.suppress(OSError):  # a disk that fails
+            text = os.pread(hint, _HINT_WIDTH + 1, 0)
     return int(text) if len(text) == _HINT_WIDTH and text.isdigit() else None
 
 

@@ -42,6 +42,7 @@ _PLAIN = frozenset(
     )
 )
 
+_KEPT = "info.before.yaml"
 # A claim is held from the look at info.yaml until the attempt stands there. One that a dead process of
 # another host has left is passed over after this time.
 _CLAIM_S = 60.0
@@ -146,6 +147,33 @@ def write_info(directory: RunDirectory, info: Mapping[str, Any]) -> Stamp:
     """
     write_whole(info_path(directory.path), dump_yaml(dict(info)), directory.logs)
     return info_stamp(directory)
+
+
+def keep_info(directory: RunDirectory) -> None:
+    """Keeps info.yaml as it is besides, for `put_info_back`.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    kept = directory.state / _KEPT
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(info_path(directory.path), kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(info_path(directory.path), kept)
+
+
+def put_info_back(directory: RunDirectory) -> None:
+    """Makes info.yaml what it was when it was kept, if it was; that takes no space."""
+    with contextlib.suppress(OSError):
+        os.replace(directory.state / _KEPT, info_path(directory.path))
+    drop_kept_info(directory)  # two names of one file are not renamed
+
+
+def drop_kept_info(directory: RunDirectory) -> None:
+    """Removes what `keep_info` has kept."""
+    with contextlib.suppress(OSError):
+        (directory.state / _KEPT).unlink()
 
 
 def touch_info(directory: RunDirectory) -> None:

@@ -1,13 +1,11 @@
 """A run that is to be submitted, and the note of it that lies in the run's directory."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
 
-from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import read_text, write_unsynced, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
@@ -63,13 +61,17 @@ def note_job(job: Job) -> None:
         OSError: the file system refused.
     """
     path = job.directory.state / _NOTE
-    write_unsynced(path, _noted(job, None), job.directory.logs)
+    write = write_whole if job.earlier else write_unsynced  # the note that is there must not be lost
+    write(path, _noted(job, None), job.directory.logs)
 
 
 def note_job_id(job: Job, job_id: str) -> None:
-    """Notes which job a run is: info.yaml belongs to the job from now on."""
-    with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.state / _NOTE, _noted(job, job_id), job.directory.logs)
+    """Notes which job a run is: info.yaml belongs to the job from now on.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    write_whole(job.directory.state / _NOTE, _noted(job, job_id), job.directory.logs)
 
 
 def _noted(job: Job, job_id: str | None) -> str:

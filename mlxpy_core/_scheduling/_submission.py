@@ -5,12 +5,12 @@ import itertools
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import do_at_once, whole_stream, write_whole
 from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._links import make_folder
@@ -18,7 +18,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
-from mlxpy_core._runs._info_file import write_info
+from mlxpy_core._runs._info_file import drop_kept_info, keep_info, put_info_back, write_info
 from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
@@ -27,6 +27,7 @@ from ._job import Job, note_job, note_job_id
 from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
+_REMOVED = "removed again"
 
 
 class SubmissionInterruptedError(SubmissionError):
@@ -74,9 +75,10 @@ def submit_jobs(
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs are FAILED with its message.
 
-    Ctrl-C (SIGTERM, SIGHUP: see `end_by_signals`) leaves in the queue what was submitted, and the other
-    runs are INTERRUPTED. If nothing was, the runs are removed. A run that was submitted before keeps
-    the status that it had.
+    Where the file system refuses before the queue is asked, new runs are removed. Ctrl-C (SIGTERM,
+    SIGHUP: see `end_by_signals`) leaves in the queue what was submitted, and the other runs are
+    INTERRUPTED. If nothing was, the runs are removed. A run that was submitted before keeps the status
+    that it had.
 
     Args:
         scheduler: the queue's scheduler.
@@ -94,39 +96,65 @@ def submit_jobs(
     """
     grouping = grouping or Grouping()
     job_ids = {} if job_ids is None else job_ids
+    begun: list[Job] = []
+    scripts: list[Path] = []
     asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
+        # All that takes space comes before the queue has any of them.
         for job in jobs:
             with signals_held():
+                begun.append(job)
                 _prepare(job, scheduler)
-        for group in grouping.groups(scheduler, jobs):
+        groups = grouping.groups(scheduler, jobs)
+        scripts += [_group_script(scheduler, group, grouping) for group in groups]
+        for group, script in zip(groups, scripts, strict=True):
             with signals_held(until_second=True):
                 asked = group
-                job_ids.update(_submit(scheduler, group, grouping))
+                job_ids.update(_submit(scheduler, script, group, grouping))
                 if scheduler.keeps_jobs:
                     _note_ids(group, job_ids)
                 asked = []
     except KeyboardInterrupt as interrupt:
         with signals_held(drop=True):
             _note_ids(asked, job_ids)
-            message = _break_off(scheduler, jobs, job_ids, asked)
+            message = _break_off(scheduler, jobs, job_ids, asked, begun)
         raise SubmissionInterruptedError(message, interrupt) from None
     except (MlxpyError, OSError) as error:
         if not scheduler.keeps_jobs:
             job_ids.clear()
         left = [job for job in jobs if job.directory not in job_ids]
-        for job in left:
-            _end_unsubmitted(job, scheduler, error)
-        done = f"{len(job_ids)} of {len(jobs)} jobs were" if job_ids else "nothing was"
-        names = run_names([job.directory.log_id for job in left])
-        # Those of one command have all been submitted before, or none has.
-        became = "as before" if left[0].earlier else "failed"
-        raise SubmissionError(f"{error} ({done} submitted; {names} {became})") from error
+        # Until the last script is written the queue has not been asked.
+        refused = isinstance(error, OSError) and not scripts
+        became = {_end_unsubmitted(job, scheduler, error, begun, refused=refused) for job in left}
+        raise SubmissionError(_refusal(error, list(job_ids), left, became)) from error
+    finally:
+        for job in begun:
+            drop_kept_info(job.directory)
     return job_ids
 
 
+def _refusal(
+    error: Exception, taken: Sequence[RunDirectory], left: Sequence[Job], became: Set[str]
+) -> str:
+    """Says why runs were not submitted, which, what they are now, and what to type to submit them."""
+    done = "nothing was"
+    if taken:
+        done = f"{run_names([run.log_id for run in taken])} {'were' if len(taken) > 1 else 'was'}"
+    if isinstance(error, OSError) and not isinstance(error, StorageError):
+        error = StorageError(f"cannot write {error.filename or 'the scripts'}", error)
+    names = run_names([job.directory.log_id for job in left])
+    what = f"{error} ({done} submitted; {names} {' or '.join(sorted(became))}"
+    if taken and _REMOVED not in became:
+        what += f": to submit the rest, {run_command('resubmit', [job.directory for job in left])}"
+    return f"{what})"
+
+
 def _break_off(
-    scheduler: Scheduler, jobs: Sequence[Job], job_ids: dict[RunDirectory, str], asked: Sequence[Job]
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    job_ids: dict[RunDirectory, str],
+    asked: Sequence[Job],
+    begun: Sequence[Job],
 ) -> str:
     """Leaves the runs as they are without the rest of the submission; returns a message that says so.
 
@@ -135,6 +163,7 @@ def _break_off(
         jobs: the runs.
         job_ids: the jobs of those that it has taken.
         asked: those of which it is not known whether it has taken them.
+        begun: those whose files were being written.
     """
     if not scheduler.keeps_jobs:
         job_ids.clear()
@@ -144,7 +173,7 @@ def _break_off(
     removed = {job.directory for job in left if nothing and not job.earlier}
     remove_new_runs(removed)
     kept = [job for job in left if job.directory not in removed]
-    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None), kept)
+    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None, begun), kept)
     parts = [submitted_message(list(job_ids), len(jobs))]
     if unknown:
         names = run_names([directory.log_id for directory in unknown])
@@ -200,20 +229,42 @@ def _spans(log_ids: Sequence[int]) -> list[list[int]]:
 
 
 def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
+    """Notes which jobs runs are; what cannot be written is printed."""
     taken = [job for job in jobs if job.directory in job_ids]
-    do_at_once(lambda job: note_job_id(job, job_ids[job.directory]), taken)
+    unnoted: dict[int, str] = {}
+    reason = ""
+
+    def note(job: Job) -> None:
+        nonlocal reason
+        try:
+            note_job_id(job, job_ids[job.directory])
+        except StorageError as error:  # each run may fail for itself
+            unnoted[job.directory.log_id], reason = job_ids[job.directory], str(error)
+
+    do_at_once(note, taken)
+    if unnoted:
+        are = "are" if len(unnoted) > 1 else "is"
+        print(
+            f"mlxpy: {run_names(sorted(unnoted))} {are} submitted, but it "
+            f"cannot be noted as which job: {' '.join(dict.fromkeys(unnoted.values()))} ({reason})",
+            file=sys.stderr,
+        )
 
 
-def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
-    directories = [job.directory for job in jobs]
-    if len(jobs) == 1:
-        script = _kept_script(scheduler, directories[0].path / "script.sh", jobs[0].run_id)
-        return {directories[0]: scheduler.submit(script)}
-    script = _kept_script(scheduler, _write_array(scheduler, jobs, grouping), jobs[0].run_id)
+def _group_script(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
+    """Returns the script by which jobs are submitted together; that of an array is written."""
+    alone = len(jobs) == 1
+    script = jobs[0].directory.path / "script.sh" if alone else _write_array(scheduler, jobs, grouping)
+    return _kept_script(scheduler, script, jobs[0].run_id)
+
+
+def _submit(
+    scheduler: Scheduler, script: Path, jobs: Sequence[Job], grouping: Grouping
+) -> dict[RunDirectory, str]:
     per_job = grouping.runs_per_job
     tasks = -(-len(jobs) // per_job)
     job_ids = scheduler.submit_array(script, tasks) if tasks > 1 else [scheduler.submit(script)]
-    return {directory: job_ids[index // per_job] for index, directory in enumerate(directories)}
+    return {job.directory: job_ids[index // per_job] for index, job in enumerate(jobs)}
 
 
 def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
@@ -236,9 +287,11 @@ def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
 def _prepare(job: Job, scheduler: Scheduler) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
-    if not job.earlier:
-        write_whole(directory.config, dump_yaml(job.config), directory.logs)
     make_folder(directory.state, directory.logs)
+    if job.earlier:
+        keep_info(directory)
+    else:
+        write_whole(directory.config, dump_yaml(job.config), directory.logs)
     (directory.state / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
     note_job(job)
@@ -308,19 +361,41 @@ def _write_script(path: Path, text: str, logs: Path) -> None:
         os.fchmod(file.fileno(), mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
-def _end_unsubmitted(job: Job, scheduler: Scheduler, error: Exception | None) -> None:
-    """Writes the status of a run that was not submitted, because of an error or a signal."""
-    info = dict(job.earlier) or _info(job, scheduler)
-    info["scheduler"]["may_come_back"] = False
+def _end_unsubmitted(
+    job: Job,
+    scheduler: Scheduler,
+    error: Exception | None,
+    begun: Sequence[Job],
+    *,
+    refused: bool = False,
+) -> str:
+    """Sees to it that a run that the queue did not get is not SUBMITTED; returns what it is now.
+
+    Args:
+        job: the run.
+        scheduler: its scheduler.
+        error: why it was not submitted; None for a signal.
+        begun: the jobs whose files were being written.
+        refused: whether it was the file system that refused: of a new run nothing is left.
+    """
     if job.earlier:
-        pass
-    elif error is None:
-        info["status"] = Status.INTERRUPTED.value
-    else:
-        info["status"] = Status.FAILED.value
-        info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
-    with contextlib.suppress(MlxpyError):
-        write_info(job.directory, info)
+        if job in begun:
+            put_info_back(job.directory)
+        return "as before"
+    if not refused:
+        info = _info(job, scheduler)
+        info["scheduler"]["may_come_back"] = False
+        if error is None:
+            info["status"] = Status.INTERRUPTED.value
+        else:
+            info["status"] = Status.FAILED.value
+            info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
+        with contextlib.suppress(StorageError):
+            write_info(job.directory, info)
+            return "failed"
+    # What there is of the run, this command has made.
+    remove_new_runs([job.directory])
+    return "cannot be removed" if job.directory.path.exists() else _REMOVED
 
 
 def print_plan(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._runs._directory import RunDirectory, discard_run_directory
+from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
@@ -44,6 +44,12 @@ class Attempt:
         if self.claim:
             self.claim.release()
 
+    def discard(self) -> None:
+        """Releases the claim of an attempt that is not made; of a new run nothing is left."""
+        self.release()
+        if not self.info and not self.rank:
+            discard_run_directory(self.directory)
+
 
 def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:
     """Takes the run that this process starts now: a new one, or the next attempt at one that is there.
@@ -59,10 +65,17 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto")
     """
     run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
     given = given_directory(parent_log_dir, forced_log_id)
-    if run_id and given and not _is_run(given, run_id):
-        os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
-        return open_attempt(Place(_without_its_directory(given)))
-    return open_attempt(place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None)
+    try:
+        if run_id and given and not _is_run(given, run_id):
+            os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
+            return open_attempt(Place(_without_its_directory(given)))
+        return open_attempt(
+            place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None
+        )
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
 
 
 def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
@@ -78,12 +91,17 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         return Attempt(
             directory, rank, place.number, info, _job(info, by_script), contested=True, claim=None
         )
-    claim = claim_attempt(directory)
+    try:
+        claim = claim_attempt(directory)
+    except BaseException:
+        discard_run_directory(directory)
+        raise
     try:
         job = _job(claim.info, by_script)
         contested = _end_last_attempt(claim.info, directory, job)
     except BaseException:
         claim.release()
+        discard_run_directory(directory)
         raise
     return Attempt(directory, rank, place.number, claim.info, job, contested=contested, claim=claim)
 
@@ -120,6 +138,8 @@ def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIde
         Whether its process may live all the same, where it cannot be seen from here.
     """
     if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
+        return False
+    if set_noted_end(info, directory):
         return False
     last = info["attempts"][-1]
     put_back = job is not None and job.job_id is not None and last["job_id"] == job.job_id

@@ -23,7 +23,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,13 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import read_bytes, write_whole
-from mlxpy_core._runs._directory import RunDirectory, is_run_name, make_run_directory, take_run_directory
+from mlxpy_core._runs._directory import (
+    RunDirectory,
+    discard_run_directory,
+    is_run_name,
+    make_run_directory,
+    take_run_directory,
+)
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._process import describe_process, died_here, is_same_process, start_time
 from mlxpy_core._runs._ranks import (
@@ -143,8 +149,18 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
         _tell(f"{doubt}: this is a run of its own; {SWITCH}=off says so, too")
     directory = take_run_directory(parent_log_dir, forced_log_id)
     if member is None:
-        _publish_to_children(parent_log_dir, directory, number)
+        with _discarded_on_error(directory):
+            _publish_to_children(parent_log_dir, directory, number)
     return Place(directory, number=number)
+
+
+@contextlib.contextmanager
+def _discarded_on_error(directory: RunDirectory) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        discard_run_directory(directory)
+        raise
 
 
 def given_directory(parent_log_dir: Path, forced_log_id: int) -> RunDirectory | None:
@@ -217,10 +233,11 @@ def _take_for_all(
         if forced_log_id == -1 and earlier and not is_same_process(earlier["worker"], worker):
             forced_log_id = int(earlier["log_id"])
     directory = take_run_directory(parent_log_dir, forced_log_id)
-    if taken and member.launcher:
-        noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
-        write_whole(taken, json.dumps(noted), parent_log_dir)
-    _publish(member.folders[0], member, directory, number)
+    with _discarded_on_error(directory):
+        if taken and member.launcher:
+            noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
+            write_whole(taken, json.dumps(noted), parent_log_dir)
+        _publish(member.folders[0], member, directory, number)
     return directory
 
 

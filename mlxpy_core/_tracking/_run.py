@@ -1,5 +1,6 @@
 """A run in this process: it starts, it is the current one, it ends with its true status."""
 
+import contextlib
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
+from mlxpy_core._runs._end_note import EndNote, remove_end_note
 from mlxpy_core._runs._info import begin_attempt, set_status
 from mlxpy_core._runs._info_file import (
     info_stamp,
@@ -89,6 +91,8 @@ class Run:
         self._since_ns = attempt.claim.since_ns if attempt.claim else 0
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
+        self._end_note = EndNote()
+        self._noted = False
         self.stopping = Stopping(self._try_status)
         self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
@@ -158,12 +162,13 @@ class Run:
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
             run = cls(attempt, info, config, settings, standalone=standalone)
             run._begin()
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(f"cannot continue the run in {directory.path}", error) from error
-        finally:
-            attempt.release()
+        except BaseException as error:
+            attempt.discard()
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                what = "continue" if attempt.info else "start"
+                raise StorageError(f"cannot {what} the run in {directory.path}", error) from error
+            raise
+        attempt.release()
         return run
 
     def _begin(self) -> None:
@@ -176,12 +181,16 @@ class Run:
                 write_whole(self._directory.settings, dump_yaml(self.settings), logs)
                 if environment := job_environment():  # what makes the run again needs them
                     write_whole(self._directory.environment, dump_yaml(environment), logs)
+                self._end_note.make_room(self._directory, self.attempt)
             self._list_requirements()
             self._write_info()
         except BaseException:
             self._signals.stop()
+            self._end_note.remove(self._directory, self.attempt)
             self._held.close()
             raise
+        if self.rank == 0:  # what it says is in info.yaml now
+            remove_end_note(self._directory, self.attempt - 1)
 
     @property
     def directory(self) -> RunDirectory:
@@ -242,7 +251,7 @@ class Run:
         """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.
 
         What cannot be written any more (a full disk, say) is told on standard error: the program's
-        own result must not be lost over it.
+        own result must not be lost over it. The status is then noted where that takes no space.
         """
         global _current
         if self._ended or not self.belongs_here:
@@ -256,7 +265,12 @@ class Run:
         try:
             self._write_info(ended=True)
         except StorageError as refusal:
-            print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
+            noted = (
+                f"{status.value} is noted beside it"
+                if self._noted
+                else f"it is not {status.value} there"
+            )
+            print(f"mlxpy: {refusal}; {noted}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last status it can write.
         self._ended = True
         self._signals.stop()
@@ -268,6 +282,7 @@ class Run:
         call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
+        self._end_note.close()
         self._held.close()
         if _current is self:
             _current = None
@@ -295,7 +310,8 @@ class Run:
         """Notes what the program has imported so far, if the version manager is to say so."""
         version = self.info["version_manager"]
         if version and version.get("requirements") is not None and self.rank == 0:
-            version["requirements"] = requirements_of(version)
+            with contextlib.suppress(OSError):  # no more files can be opened, say
+                version["requirements"] = requirements_of(version)
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
@@ -306,7 +322,15 @@ class Run:
             print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
             return
         directory = self.directory
-        self._info_stamp = write_info(directory, self.info)
+        try:
+            self._info_stamp = write_info(directory, self.info)
+        except StorageError:
+            self._noted = self._end_note.write(self.info)
+            raise
+        if self.info["status"] in ENDED:
+            self._end_note.remove(directory, self.attempt)
+        else:  # a signal may have ended the run for a moment
+            self._end_note.make_room(directory, self.attempt)
         write_summary(directory, self.config, self.info, ended=ended)
 
 

@@ -37,6 +37,7 @@ from mlxpy_core import (
     RunDirectory,
     Scheduler,
     ScriptOptions,
+    StorageError,
     completed_runs,
     config_key,
     different_fields,
@@ -137,7 +138,7 @@ def submit_sweep(
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
-        Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
+        _make_sweep_directory(config.hydra.sweep.dir)
         jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
         with signals_break_off(scheduler, jobs_left):
             with new_run_directories(commands.parent_log_dir) as new_directory:
@@ -175,6 +176,14 @@ def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
         else:
             parent = log_directory(config, options, launch_of_this_process())
             set_sweep_directory(config, new_sweep_directory(parent))
+
+
+def _make_sweep_directory(path: str) -> None:
+    """Makes the directory that sweepers write to."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the sweep's directory {path}", error) from error
 
 
 @contextmanager
