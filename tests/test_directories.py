@@ -135,7 +135,7 @@ def test_of_temporary_files_only_ones_own_are_removed(tmp_path: Path) -> None:
 def test_sweeps_of_one_second_have_directories_of_their_own(tmp_path: Path) -> None:
     paths = {take_sweep_directory(tmp_path / "logs").path for _ in range(20)}
     assert len(paths) == 20
-    assert {path.parent for path in paths} == {tmp_path / "logs" / "sweeps"}
+    assert {path.parent for path in paths} == {tmp_path / "logs" / ".sweeps"}
     assert take(tmp_path / "logs") == 1
 
 
@@ -146,18 +146,18 @@ def test_the_directory_of_a_sweep_of_no_run_goes(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
-@pytest.mark.parametrize("used", ["logs/1", "logs/sweeps/mine", "{sweep}/optimization_results.yaml"])
+@pytest.mark.parametrize("used", ["logs/1", "logs/.sweeps/mine", "{sweep}/optimization_results.yaml"])
 def test_what_else_lies_there_stays(tmp_path: Path, used: str) -> None:
     sweep = take_sweep_directory(tmp_path / "logs")
     (tmp_path / used.format(sweep=sweep.path)).mkdir()
     sweep.remove_if_unused()
     assert (tmp_path / used.format(sweep=sweep.path)).exists()
-    assert sweep.path.exists() == (used != "logs/sweeps/mine")
+    assert sweep.path.exists() == (used != "logs/.sweeps/mine")
 
 
 @pytest.mark.parametrize("taken", ["link", "another user's"])
 def test_sweeps_do_not_pass_through_what_is_another_users(tmp_path: Path, taken: str) -> None:
-    sweeps = tmp_path / "sweeps"
+    sweeps = tmp_path / ".sweeps"
     if taken == "link":
         sweeps.symlink_to(tmp_path)
     elif os.geteuid():
@@ -165,4 +165,4 @@ def test_sweeps_do_not_pass_through_what_is_another_users(tmp_path: Path, taken:
     else:
         sweeps.mkdir()
         os.chown(sweeps, 65534, 65534)
-    assert take_sweep_directory(tmp_path).path.parent == tmp_path / f"sweeps_{os.geteuid()}"
+    assert take_sweep_directory(tmp_path).path.parent == tmp_path / f".sweeps_{os.geteuid()}"

@@ -88,7 +88,7 @@ def test_a_sweep_from_one_copy(app: GitProject) -> None:
     assert printed(done.stdout, "main") == [str(copy / "main.py")] * 3
     assert app.statuses() == ["COMPLETE"] * 3
     assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2, 3)} == {copy.name}
-    assert len(list(app.path.glob("logs/sweeps/*/multirun.yaml"))) == 1  # where the command was typed
+    assert len(list(app.path.glob("logs/.sweeps/*/multirun.yaml"))) == 1  # where the command was typed
     assert not any(place.name == "multirun" for place in (*app.path.iterdir(), *copy.iterdir()))
     app.run("main.py", GIT)  # and that is no code
     assert app.copies() == [copy]
@@ -115,7 +115,7 @@ def test_without_the_logger_but_by_a_launcher(app: GitProject) -> None:
     app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "lr=1,2")
     assert app.statuses() == ["COMPLETE"] * 2
     assert app.file(2, ".hydra/config.yaml").exists()
-    assert len(list(app.path.glob("logs/sweeps/*"))) == 1
+    assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
     assert not any((place / "multirun").exists() for place in (app.path, *app.copies()))
 
 

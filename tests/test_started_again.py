@@ -131,7 +131,7 @@ def test_other_ranks_leave_the_files_of_hydra_alone(ddp: Project) -> None:
         assert ddp.file(log_id, ".hydra/overrides.yaml").read_text() == f"- +x={log_id - 1}\n"
     # Nothing else lies among the runs, and nothing beside them.
     assert ddp.run_ids() == [1, 2]
-    assert len(list(ddp.path.glob("logs/sweeps/*"))) == 1
+    assert len(list(ddp.path.glob("logs/.sweeps/*"))) == 1
     assert not (ddp.path / "multirun").exists()
     assert not (ddp.path / "outputs").exists()
 

@@ -37,7 +37,7 @@ def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> N
     assert "Best parameters: {'lr': 2}" in done.stdout
     assert "Best value: 0.0" in done.stdout
     assert app.statuses() == ["COMPLETE"] * len(app.run_ids())
-    [sweep] = app.path.glob("logs/sweeps/*")
+    [sweep] = app.path.glob("logs/.sweeps/*")
     assert (sweep / "optimization_results.yaml").exists()
     assert not (app.path / "multirun").exists()
 

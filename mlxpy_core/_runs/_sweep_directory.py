@@ -11,14 +11,15 @@ from mlxpy_core._errors import StorageError
 
 from ._directory import make_results_directory
 
-_SWEEPS = "sweeps"
+# Hidden, as all that is no run: whoever lists the directory sees runs.
+_SWEEPS = ".sweeps"
 # What Hydra writes before it knows whether there will be a job.
 _WRITTEN_FIRST = "multirun.yaml"
 
 
 @dataclass(frozen=True)
 class SweepDirectory:
-    """The directory of one sweep, ``<parent_log_dir>/sweeps/<date>_<time>``.
+    """The directory of one sweep, ``<parent_log_dir>/.sweeps/<date>_<time>``.
 
     Attributes:
         path: where it is, absolute.
