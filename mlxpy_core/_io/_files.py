@@ -155,18 +155,34 @@ def open_in_place(path: StrPath, within: StrPath, flags: int) -> int:
         OSError: the system refused, a link is not followed, or there is something that is no file.
     """
     # A pipe would take what is written until it is full, and then never again.
-    flags |= os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-    try:
-        descriptor = open_below(path, within, flags)
-    except FileNotFoundError:
-        make_folder(os.path.dirname(path), within)
-        descriptor = open_below(path, within, flags)
+    flags |= os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = _opened_by_no_link(path, flags)
+    if descriptor is None:
+        try:
+            descriptor = open_below(path, within, flags | os.O_CREAT)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(path), within)
+            descriptor = open_below(path, within, flags | os.O_CREAT)
     try:
         _check_regular(descriptor, path)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _opened_by_no_link(path: StrPath, flags: int) -> int | None:
+    """Opens a file that is there, in half the time; None if there is none or a link may lead there."""
+    if flags & os.O_TRUNC:
+        return None
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if _lies_at(descriptor, path):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def read_text(path: StrPath, within: StrPath | None = None) -> str:
