@@ -60,7 +60,8 @@ def _stopped(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> str:
 
     def end(directory: RunDirectory) -> None:
         # The script has ended; the program may still be writing its last status.
-        while (status := reconcile(directory, states[left[directory]])) is Status.RUNNING:
+        job = states[left[directory]]
+        while (status := reconcile(directory, job, summarize=False)) is Status.RUNNING:
             time.sleep(_LOOK_S)
         statuses[directory] = status
 
