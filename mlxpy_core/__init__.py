@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import (
         Grouping,
-        SubmissionInterruptedError,
         print_plan,
         run_names,
         submit_jobs,
@@ -96,7 +95,6 @@ __all__ = [
     "Status",
     "StorageError",
     "SubmissionError",
-    "SubmissionInterruptedError",
     "UnstorableValueError",
     "Version",
     "VersionManager",
@@ -163,7 +161,6 @@ _LATER = {
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",
-    "SubmissionInterruptedError": "_scheduling._submission",
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
     "different_fields": "_operations._completed",

@@ -17,11 +17,8 @@ def errors_end_the_command() -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         raise click.exceptions.Exit(exit_code_of(interrupt)) from None
     except MlxpyError as error:
-        message = _printable(str(error))
-        if exit_code := getattr(error, "exit_code", None):  # a signal's
-            click.echo(f"mlxpy: {message}", err=True)
-            raise click.exceptions.Exit(exit_code) from None
-        raise click.ClickException(message) from error
+        click.ClickException(_printable(str(error))).show()
+        raise click.exceptions.Exit(error.exit_code) from error
 
 
 def _printable(text: str) -> str:

@@ -3,11 +3,15 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from mlxpy_core._errors import StorageError
+
+_Item = TypeVar("_Item")
+_AT_ONCE = 16
 
 TEMPORARY = ".mlxpy-tmp-"
 """How the names of half-written files start; no two processes anywhere make the same."""
@@ -74,6 +78,15 @@ def fsync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def do_at_once(step: Callable[[_Item], object], items: Iterable[_Item]) -> None:
+    """Does a step for each item, several at once: each waits for the disk, or for a file server."""
+    from concurrent.futures import ThreadPoolExecutor  # not at the start of every program
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(step, items):
+            pass
 
 
 Stamp = tuple[int, int]

@@ -130,5 +130,5 @@ def signals_held(*, until_second: bool = False, drop: bool = False) -> Iterator[
             signal.signal(number, earlier[number])
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if not drop:
-            for number in dict.fromkeys(noted):
-                signal.raise_signal(number)
+            for came in dict.fromkeys(noted):
+                signal.raise_signal(came)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from mlxpy_core._io._files import do_at_once
 from mlxpy_core._io._interrupts import end_by_signals, signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -18,6 +19,7 @@ from mlxpy_core._scheduling._submission import (
 from ._reconciling import reconcile
 
 _LOOK_S = 0.05
+_NONE_LEFT = "no job waits or runs"
 
 
 @contextmanager
@@ -48,20 +50,24 @@ def signals_break_off(scheduler: Scheduler, left: Mapping[RunDirectory, str]) ->
 
 
 def _in_queue(left: Mapping[RunDirectory, str]) -> str:
-    return submitted_message(list(left), len(left)) if left else "no job is in the queue"
+    return submitted_message(list(left), len(left)) if left else _NONE_LEFT
 
 
 def _stopped(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> str:
     """Writes the status of the runs of this machine that have been stopped; returns which they are."""
     states = scheduler.states(list(left.values()))
-    stopped = []
-    for directory, job_id in left.items():
+    statuses: dict[RunDirectory, Status | None] = {}
+
+    def end(directory: RunDirectory) -> None:
         # The script has ended; the program may still be writing its last status.
-        while (status := reconcile(directory, states[job_id])) is Status.RUNNING:
+        job = states[left[directory]]
+        while (status := reconcile(directory, job, summarize=False)) is Status.RUNNING:
             time.sleep(_LOOK_S)
-        if status in (Status.INTERRUPTED, Status.KILLED):
-            stopped.append(directory)
+        statuses[directory] = status
+
+    do_at_once(end, left)
+    stopped = [one for one in left if statuses[one] in (Status.INTERRUPTED, Status.KILLED)]
     if not stopped:
-        return "all jobs had ended"
+        return _NONE_LEFT
     count = f"{len(stopped)} job{'s' * (len(stopped) != 1)}"
     return f"stopped {count} (to go on with them: {run_command('resubmit', stopped)})"

@@ -87,7 +87,7 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     return findings
 
 
-def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
+def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = True) -> Status | None:
     """Writes the final status of a run whose job is known to have ended.
 
     A run that has one keeps it, and so does one whose process lives on this machine: RUNNING.
@@ -95,6 +95,7 @@ def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
     Args:
         directory: the run's directory.
         job: the scheduler's status of the job; None if it does not know it any more.
+        summarize: whether to write the run's summary for the reader, which costs as much again.
 
     Returns:
         The run's status; None if its info.yaml cannot be read.
@@ -103,8 +104,10 @@ def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
         StorageError: the status cannot be written.
     """
     info, news = _info_of_ended_job(directory, job)
-    if info and news:
+    if info and news and summarize:
         _write(directory, info)
+    elif info and news:
+        write_info(directory, info)
     return Status(info["status"]) if info else None
 
 

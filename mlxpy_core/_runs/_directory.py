@@ -4,13 +4,13 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN
+from mlxpy_core._io._files import TEMPORARY_PATTERN, do_at_once
 from mlxpy_core._io._interrupts import signals_held
 
 _HINT_WIDTH = 20
@@ -103,10 +103,18 @@ def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[], RunDirect
     try:
         yield take
     except BaseException:
-        for directory in made:
-            if not directory.metadata.exists():
-                shutil.rmtree(directory.path, ignore_errors=True)
+        with signals_held(drop=True):
+            remove_new_runs([directory for directory in made if not directory.metadata.exists()])
         raise
+
+
+def remove_new_runs(directories: Iterable[RunDirectory]) -> None:
+    """Removes the directories of runs that only this process knows; what cannot be removed stays."""
+
+    def remove(directory: RunDirectory) -> None:
+        shutil.rmtree(directory.path, ignore_errors=True)
+
+    do_at_once(remove, directories)
 
 
 def make_run_directory(path: Path) -> RunDirectory:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import do_at_once, write_whole
 from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
 from mlxpy_core._runs._info_file import drop_kept_info, keep_info, put_info_back, write_info
 from mlxpy_core._runs._status import Status
@@ -31,11 +31,7 @@ _REMOVED = "removed again"
 
 
 class SubmissionInterruptedError(SubmissionError):
-    """A signal has broken a submission off; the message says what is left of it.
-
-    Attributes:
-        exit_code: the exit code of the program that it ends.
-    """
+    """A signal has broken a submission off; the message says what is left of it."""
 
     def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
         super().__init__(message)
@@ -115,7 +111,8 @@ def submit_jobs(
             with signals_held(until_second=True):
                 asked = group
                 job_ids.update(_submit(scheduler, script, group, grouping))
-                _note_ids(group, job_ids)
+                if scheduler.keeps_jobs:
+                    _note_ids(group, job_ids)
                 asked = []
     except KeyboardInterrupt as interrupt:
         with signals_held(drop=True):
@@ -173,20 +170,20 @@ def _break_off(
     unknown = {job.directory for job in asked} - job_ids.keys()
     left = [job for job in jobs if job.directory not in job_ids and job.directory not in unknown]
     nothing = not (job_ids or unknown)
-    for job in left:
-        if nothing and not job.earlier:
-            shutil.rmtree(job.directory.path, ignore_errors=True)
-        else:
-            _end_unsubmitted(job, scheduler, None, begun)
+    removed = {job.directory for job in left if nothing and not job.earlier}
+    remove_new_runs(removed)
+    kept = [job for job in left if job.directory not in removed]
+    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None, begun), kept)
     parts = [submitted_message(list(job_ids), len(jobs))]
     if unknown:
         names = run_names([directory.log_id for directory in unknown])
         parts.append(f"it is not known whether the queue has {names}: mlxpy status says more")
     if not nothing and left:
-        became = "as before" if left[0].earlier else "INTERRUPTED"
         command = run_command("resubmit", [job.directory for job in left])
         names = run_names([job.directory.log_id for job in left])
-        parts.append(f"{names} {became} (to submit them: {command})")
+        are = "is" if len(left) == 1 else "are"
+        status = "as before" if left[0].earlier else "INTERRUPTED"
+        parts.append(f"{names} {are} {status} (to submit: {command})")
     return f"interrupted: {'; '.join(parts)}"
 
 
@@ -233,18 +230,20 @@ def _spans(log_ids: Sequence[int]) -> list[list[int]]:
 
 def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
     """Notes which jobs runs are; what cannot be written is printed."""
-    unnoted, reason = {}, ""
-    for job in jobs:
-        if job.directory not in job_ids:
-            continue
+    refusals: dict[RunDirectory, str] = {}
+
+    def note(job: Job) -> None:
         try:
             note_job_id(job, job_ids[job.directory])
-        except StorageError as error:  # each run may fail for itself
-            unnoted[job.directory.log_id], reason = job_ids[job.directory], str(error)
-    if unnoted:
+        except StorageError as error:
+            refusals[job.directory] = str(error)
+
+    do_at_once(note, [job for job in jobs if job.directory in job_ids])
+    if refusals:
+        unknown = " ".join(dict.fromkeys(job_ids[directory] for directory in refusals))
         print(
-            f"mlxpy: {run_names(list(unnoted))} {'are' if len(unnoted) > 1 else 'is'} submitted, but it "
-            f"cannot be noted as which job: {' '.join(dict.fromkeys(unnoted.values()))} ({reason})",
+            f"mlxpy: submitted, but it cannot be noted as which jobs, {unknown}: "
+            f"{run_names([run.log_id for run in refusals])} ({next(iter(refusals.values()))})",
             file=sys.stderr,
         )
 

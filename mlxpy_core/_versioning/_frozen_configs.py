@@ -3,18 +3,15 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import fsync_path, read_bytes, temporary_path
+from mlxpy_core._io._files import do_at_once, fsync_path, read_bytes, temporary_path
 from mlxpy_core._runs._directory import make_results_directory
 
 # Hydra reads the second one with a `version_base` below 1.2 only.
 _SUFFIXES = (".yaml", ".yml")
-# One fsync after the other waits for the disk each time; those that wait together are written together.
-_FSYNCS_AT_ONCE = 16
 
 
 def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) -> Path:
@@ -97,7 +94,8 @@ def _write(files: dict[str, bytes], frozen: Path) -> None:
                 file.write(content)
         inner = {parent for folder in folders for parent in (folder, *folder.parents)}
         inner = {folder for folder in inner if folder.is_relative_to(temporary)}
-        _fsync([*(temporary / name for name in files), *inner])
+        # One fsync after the other waits for the disk each time; those at once are written together.
+        do_at_once(fsync_path, [*(temporary / name for name in files), *inner])
         temporary.rename(frozen)
         fsync_path(frozen.parent)
     except OSError:
@@ -105,9 +103,3 @@ def _write(files: dict[str, bytes], frozen: Path) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _fsync(paths: Iterable[Path]) -> None:
-    with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as pool:
-        for _ in pool.map(fsync_path, paths):
-            pass

@@ -31,7 +31,6 @@ from mlxpy_core import (
     Scheduler,
     ScriptOptions,
     StorageError,
-    SubmissionInterruptedError,
     completed_runs,
     config_key,
     different_fields,
@@ -161,10 +160,8 @@ def _errors_end_the_program() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         _end("interrupted: nothing was submitted", exit_code_of(interrupt))
-    except SubmissionInterruptedError as error:
-        _end(str(error), error.exit_code)
     except MlxpyError as error:
-        _end(str(error), 1)
+        _end(str(error), error.exit_code)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
