@@ -230,23 +230,20 @@ def _spans(log_ids: Sequence[int]) -> list[list[int]]:
 
 def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
     """Notes which jobs runs are; what cannot be written is printed."""
-    taken = [job for job in jobs if job.directory in job_ids]
-    unnoted: dict[int, str] = {}
-    reason = ""
+    refusals: dict[RunDirectory, str] = {}
 
     def note(job: Job) -> None:
-        nonlocal reason
         try:
             note_job_id(job, job_ids[job.directory])
-        except StorageError as error:  # each run may fail for itself
-            unnoted[job.directory.log_id], reason = job_ids[job.directory], str(error)
+        except StorageError as error:
+            refusals[job.directory] = str(error)
 
-    do_at_once(note, taken)
-    if unnoted:
-        are = "are" if len(unnoted) > 1 else "is"
+    do_at_once(note, [job for job in jobs if job.directory in job_ids])
+    if refusals:
+        unknown = " ".join(dict.fromkeys(job_ids[directory] for directory in refusals))
         print(
-            f"mlxpy: {run_names(sorted(unnoted))} {are} submitted, but it "
-            f"cannot be noted as which job: {' '.join(dict.fromkeys(unnoted.values()))} ({reason})",
+            f"mlxpy: submitted, but it cannot be noted as which jobs, {unknown}: "
+            f"{run_names([run.log_id for run in refusals])} ({next(iter(refusals.values()))})",
             file=sys.stderr,
         )
 
