@@ -1,5 +1,6 @@
 """The launchers ``mlxp_*`` as Hydra finds them; what they do is loaded when one is used."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,15 @@ class MlxpLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from mlxpy_core import RERUN_VARIABLE
+
         from ._composing._sweep_configs import compose_once
 
         self._context = hydra_context
         self._task_function = task_function
         self._config = config
-        if self._options["dry_run"]:
+        # A rerun of a sweep's job leaves alone what the sweep wrote.
+        if self._options["dry_run"] or RERUN_VARIABLE in os.environ:
             from ._outputs import divert_sweep_directory
 
             divert_sweep_directory(config)

@@ -8,18 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.mlxpy._callback import MlxpLogger
-from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
+from hydra_plugins.mlxpy._hydra import (
+    BASIC_SWEEPER,
+    as_current_config,
+    basic_launcher,
+    callbacks_of,
+)
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
 from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
 from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
+from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
     RUN_DIRECTORY_VARIABLE,
     Grouping,
@@ -46,7 +51,7 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import JobCommands, are_typed, job_commands, program_arguments
+from ._job_command import JobCommands, job_commands, program_arguments
 from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
 
@@ -192,7 +197,7 @@ def _combination(
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
-    with _current(job_config):
+    with as_current_config(job_config):
         combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
@@ -218,18 +223,6 @@ def _make_another_run(hydra: DictConfig) -> None:
         hydra.mode = None
         if callback := (hydra.callbacks or {}).get("mlxp_logger"):
             callback.forced_log_id, callback.parent_log_dir = -2, "/another"
-
-
-@contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Has ``${hydra:...}`` mean this config, as it will in the job."""
-    holder = HydraConfig.instance()
-    sweeps = holder.cfg
-    holder.cfg = cast(Any, config)  # as Hydra does
-    try:
-        yield
-    finally:
-        holder.cfg = sweeps
 
 
 def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
