@@ -32,7 +32,12 @@ from ._runs._status import Status
 from ._runs._sweep_directory import take_sweep_directory
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
-from ._tracking._placement import RUN_DIRECTORY_VARIABLE, was_joined_by_children, was_started_again
+from ._tracking._placement import (
+    RERUN_VARIABLE,
+    RUN_DIRECTORY_VARIABLE,
+    was_joined_by_children,
+    was_started_again,
+)
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -61,15 +66,12 @@ if TYPE_CHECKING:
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
     from ._scheduling._script import ScriptOptions
-    from ._scheduling._submission import (
-        Grouping,
-        print_plan,
-        run_names,
-        submit_jobs,
-    )
+    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
+    "RERUN_VARIABLE",
     "RUN_DIRECTORY_VARIABLE",
     "SWEEP_JOB_VARIABLE",
     "ArtifactType",
@@ -148,6 +150,7 @@ __all__ = [
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
+    "writes_to_own_directory",
 ]
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
@@ -181,6 +184,7 @@ _LATER = {
     "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
     "wait_for_runs": "_operations",
+    "writes_to_own_directory": "_tracking._rerun_output",
 }
 
 

@@ -1,6 +1,7 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
 import atexit
+import os
 import signal
 import sys
 import traceback
@@ -12,9 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import (
+    RERUN_VARIABLE,
     Attempt,
     Interrupted,
     Logger,
@@ -56,15 +58,19 @@ from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     has_default_output,
+    leave_what_is_there,
     new_sweep_directory,
     passing_sweep_directory,
+    run_dir_as_written,
     write_run_where_typed,
     write_sweep_among_runs,
     write_sweep_where_typed,
+    write_to,
 )
 from ._override_values import typed_overrides
 from ._rank_sweeper import follow_job, job_of_sweep
 from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
+from ._typed_arguments import are_of_code
 
 _NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
@@ -82,6 +88,7 @@ class MlxpLogger(Callback):
     _ranks: str = MlxpLoggerNode.ranks
     # Whether this process runs the jobs of a sweep.
     _ends_by_ctrl_c = False
+    _of_code: str = ""
 
     def __init__(
         self,
@@ -107,6 +114,7 @@ class MlxpLogger(Callback):
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
         self._ranks_before: dict[str, str] = {}
+        self._of_code = ""
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -123,10 +131,16 @@ class MlxpLogger(Callback):
         # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
         with signals_held(until_second=True):  # it may wait for other processes
             self._taken = self._take()
+        self._of_code = self._look_at_arguments(config, sweeps=False)
+        written = run_dir_as_written(config)
         if self._use_run_dir and has_default_output(config.hydra.run):
-            with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.run.dir = str(self._taken.directory.path)
+            write_to(config, self._taken.directory)
+            return
         write_run_where_typed(config, self._launch)
+        try:
+            leave_what_is_there(config, self._taken, written)
+        except MlxpyError as error:
+            stop(str(error))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: how many there will be is not known yet."""
@@ -136,6 +150,7 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
+        self._of_code = self._look_at_arguments(config, sweeps=True)
         job = sweep_job_of_this_process()
         if again := self._started_again():
             if again.job is None:
@@ -146,9 +161,14 @@ class MlxpLogger(Callback):
             follow_job(config, again.job)
         elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
             refuse_to_sweep()
-        if self._use_run_dir and has_default_output(config.hydra.sweep):
+        among_runs = self._use_run_dir and has_default_output(config.hydra.sweep)
+        old = os.environ.get(RERUN_VARIABLE)
+        if old and not among_runs:
+            # Where the sweep writes lies what that run has written.
+            print(f"mlxpy: this makes {old} again, and writes to its own directory", file=sys.stderr)
+        if old or among_runs:
             of_parent = again and again.job and again.job["sweep_dir"]
-            lasts = not (job or config.hydra.launcher.get("dry_run"))
+            lasts = not (job or old or config.hydra.launcher.get("dry_run"))
             write_sweep_among_runs(config, of_parent or self._sweep_directory(lasts=lasts))
         else:
             write_sweep_where_typed(config, self._launch)
@@ -200,7 +220,11 @@ class MlxpLogger(Callback):
         fix_changing_values(task)
         run = Run.start(
             attempt,
-            launch=replace(self._launch, overrides=typed_overrides(config)),
+            launch=replace(
+                self._launch,
+                overrides=typed_overrides(config),
+                of_code="runs" if self._of_code and attempt.number else self._of_code,
+            ),
             config=plain_config(task),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
@@ -211,6 +235,12 @@ class MlxpLogger(Callback):
         except BaseException as error:
             run.end(error)
             raise
+
+    def _look_at_arguments(self, config: DictConfig, *, sweeps: bool) -> str:
+        """Returns what the program's code sets the arguments of, as `Launch.of_code`."""
+        if not are_of_code(config, sweeps=sweeps, by_launch=bool(self._settings)):
+            return ""
+        return "runs" if sweeps else "run"
 
     def _run_settings(self) -> dict[str, Any]:
         logger = {

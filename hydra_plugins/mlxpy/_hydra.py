@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import hydra
 import hydra._internal.utils as hydra_internals
@@ -21,8 +21,9 @@ import hydra.core.utils as hydra_utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import Overrides
-from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -50,6 +51,18 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
     """
     return get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+
+
+def reads_arguments() -> bool:
+    """Returns whether ``hydra.main``, which reads ``sys.argv``, has led to this callback.
+
+    Other ways to start Hydra, hydra_zen's, give it overrides. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+        if frame.f_code is _run_hydra.__code__:
+            return True
+    return False
 
 
 def config_groups(config_path: str | None, config_dir: str | None) -> set[str]:
@@ -105,6 +118,21 @@ def config_of_the_task() -> DictConfig | None:
             config = frame.f_locals["task_cfg"]
             return config if isinstance(config, DictConfig) else None
     return None
+
+
+@contextmanager
+def as_current_config(config: DictConfig) -> Iterator[None]:
+    """Has ``${hydra:...}`` mean this config, as it will in the job.
+
+    `HydraConfig.set_config` would make the config read-only. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    holder = HydraConfig.instance()
+    before = holder.cfg
+    holder.cfg = cast(Any, config)  # as Hydra does
+    try:
+        yield
+    finally:
+        holder.cfg = before
 
 
 def callbacks_of(context: HydraContext) -> list[Any]:

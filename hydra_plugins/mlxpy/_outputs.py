@@ -9,8 +9,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from mlxpy_core import Launch, relative_to_launch, take_sweep_directory
+from mlxpy_core import (
+    Attempt,
+    Launch,
+    RunDirectory,
+    relative_to_launch,
+    take_sweep_directory,
+    writes_to_own_directory,
+)
 
+from ._hydra import as_current_config
 from ._override_values import as_override_value
 
 RUN_DIRECTORY_RESOLVER = "mlxp_run_directory"
@@ -40,6 +48,36 @@ def override_everywhere(config: DictConfig, override: str) -> None:
         for node in (config.hydra, config.hydra.overrides, config.hydra.overrides.hydra):
             stack.enter_context(read_write(node))
         config.hydra.overrides.hydra.append(override)
+
+
+def run_dir_as_written(config: DictConfig) -> str:
+    """Returns ``hydra.run.dir`` with what it refers to unresolved."""
+    written = OmegaConf.to_container(config.hydra.run, resolve=False)
+    assert isinstance(written, dict)
+    return str(written["dir"])
+
+
+def leave_what_is_there(config: DictConfig, attempt: Attempt, written: str) -> None:
+    """Has a run that makes another one again write to its own directory, where Hydra's is in use.
+
+    Args:
+        config: the config of a single job.
+        attempt: the attempt at the run.
+        written: what `run_dir_as_written` gave, before the path was changed.
+    """
+
+    def resolve() -> str:
+        with as_current_config(config):
+            return str(config.hydra.run.dir)
+
+    if writes_to_own_directory(attempt, written, resolve):
+        write_to(config, attempt.directory)
+
+
+def write_to(config: DictConfig, directory: RunDirectory) -> None:
+    """Has Hydra write the output of a single job to a run's directory."""
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.run.dir = str(directory.path)
 
 
 def write_run_where_typed(config: DictConfig, launch: Launch) -> None:

@@ -264,6 +264,8 @@ def _lives_here(info: Mapping[str, Any]) -> bool:
 def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     if info["status"] == Status.RUNNING.value:
         return bool(info["attempts"]) and died_here(info["attempts"][-1])
+    if info["status"] == Status.INTERRUPTED.value:  # no queue puts what ran on this machine back
+        return not (info["attempts"] and lives_here(info["attempts"][-1]))
     if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
         return False
     # What was to run on this machine ends with the launcher that was to start it; but for the scripts

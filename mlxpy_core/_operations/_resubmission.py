@@ -14,6 +14,7 @@ from mlxpy_core._scheduling._local import LOCAL
 
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job
+from ._rerun import reason_against_start
 
 
 @dataclass
@@ -50,7 +51,9 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             continue
         scheduler = info["scheduler"]
         job = recorded_job(run, info)
-        if not scheduler or scheduler["name"] == LOCAL:
+        if not job and (reason := reason_against_start(run, info)):
+            plan.left.append(reason)
+        elif not scheduler or scheduler["name"] == LOCAL:
             plan.here[run] = (info, job)
         elif job:
             plan.jobs.setdefault(scheduler["name"], []).append(job)

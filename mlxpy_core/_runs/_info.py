@@ -143,6 +143,7 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
         "current_file_path": launch.current_file_path,
         "cmd": launch.cmd,
         "overrides": launch.overrides,
+        **({"arguments_of_code": launch.of_code} if launch.of_code else {}),
     }
 
 

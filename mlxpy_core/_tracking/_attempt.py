@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
 
 from ._held_directory import temporary_directory
-from ._placement import RUN_DIRECTORY_VARIABLE, Place, given_directory, place_run
+from ._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE, Place, given_directory, place_run
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Attempt:
         job: the scheduler's job that this process belongs to.
         contested: whether a process of an earlier attempt may still write.
         claim: the right to begin the attempt; rank 0's.
+        rerun_of: the directory of the run that this one makes again, if it was started to do so.
+        begun: whether rank 0 has begun the attempt already, where this is another rank.
     """
 
     directory: RunDirectory
@@ -38,6 +40,8 @@ class Attempt:
     job: JobIdentity | None
     contested: bool
     claim: AttemptClaim | None
+    rerun_of: str | None = None
+    begun: bool = False
 
     def release(self) -> None:
         """Releases the claim."""
@@ -63,15 +67,15 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto")
         MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
         StorageError: its directory cannot be made or read.
     """
-    run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
+    # Programs that the run starts are others.
+    run_id, rerun_of = (os.environ.pop(name, None) for name in (RUN_ID_VARIABLE, RERUN_VARIABLE))
     given = given_directory(parent_log_dir, forced_log_id)
     try:
         if run_id and given and not _is_run(given, run_id):
             os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
             return open_attempt(Place(_without_its_directory(given)))
-        return open_attempt(
-            place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None
-        )
+        place = place_run(parent_log_dir, forced_log_id, ranks)
+        return replace(open_attempt(place, by_script=run_id is not None), rerun_of=rerun_of)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -88,9 +92,9 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
     directory, rank = place.directory, place.rank
     if rank:  # who else may still write, only rank 0 can tell
         info = read_info_to_continue(directory)
-        return Attempt(
-            directory, rank, place.number, info, _job(info, by_script), contested=True, claim=None
-        )
+        begun = place.rank_0 is not None and place.rank_0.has_begun(info)
+        job = _job(info, by_script)
+        return Attempt(directory, rank, place.number, info, job, contested=True, claim=None, begun=begun)
     try:
         claim = claim_attempt(directory)
     except BaseException:

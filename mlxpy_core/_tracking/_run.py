@@ -24,7 +24,6 @@ from mlxpy_core._runs._info_file import (
 )
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
-from mlxpy_core._runs._process import died_here
 from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
@@ -154,7 +153,7 @@ class Run:
     ) -> "Run":
         directory, info = attempt.directory, attempt.info
         try:
-            if attempt.rank == 0 or not _is_begun(info):
+            if not attempt.begun:
                 info = begin_attempt(info, directory, launch, attempt.job)
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
@@ -347,12 +346,6 @@ os.register_at_fork(
     after_in_parent=_at_fork("after_fork_in_parent"),
     after_in_child=_at_fork("after_fork_in_child"),
 )
-
-
-def _is_begun(info: dict[str, Any]) -> bool:
-    """Returns whether rank 0 has begun its attempt already, for all that can be seen from here."""
-    last = info["attempts"][-1] if info.get("attempts") else {}
-    return last.get("status") == Status.RUNNING.value and not died_here(last)
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:

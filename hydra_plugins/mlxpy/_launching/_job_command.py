@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._hydra import parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
-from hydra_plugins.mlxpy._outputs import has_default_output, is_output_of_sweep
-from hydra_plugins.mlxpy._override_values import as_override_value, overrides_for_hydra
+from hydra_plugins.mlxpy._outputs import has_default_output
+from hydra_plugins.mlxpy._override_values import as_override_value
+from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
@@ -187,7 +188,9 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
     start = first_argument(sys.orig_argv)
     typed = sys.orig_argv[start:]
     given = sys.argv[1:]
-    ours = Counter([*parse_arguments(given).overrides, *(word for word in given if word in _SWEEPING)])
+    ours = Counter(
+        [*parse_arguments(given).overrides, *(word for word in given if word in MODE_OPTIONS)]
+    )
     left = []
     # Options of the program's own may be the same words; they come first.
     for word in reversed(typed):
@@ -202,37 +205,7 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
     return [*sys.orig_argv[:start], *words, *config_options]
 
 
-def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
-    """Returns whether a sweep's arguments were typed in the command, and not set by the program's code.
-
-    Args:
-        config: the sweep's config.
-        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
-
-    Raises:
-        MlxpyError: the command cannot be started again.
-    """
-    typed = sys.orig_argv[first_argument(sys.orig_argv) :]
-    known = {*typed, *(f"+{word}" for word in typed)} if by_launch else set(typed)
-    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(written, list)
-    words = [*overrides_for_hydra(config), *map(str, written), *sys.argv[1:]]
-    sweeps = "hydra.mode=MULTIRUN" not in written or by_launch or bool({*typed} & _ALL_SWEEPING)
-    return sweeps and all(
-        word in known
-        or word == "hydra.mode=MULTIRUN"  # said by -m
-        or is_output_of_sweep(word)  # by the callback
-        or (by_launch and _BY_LAUNCH.match(word))
-        for word in words
-    )
-
-
-_SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
-_ALL_SWEEPING = {*_SWEEPING, "hydra.mode=MULTIRUN"}
 _SETTING = re.compile(r"[+]*mlxpy\.")
-_BY_LAUNCH = re.compile(
-    r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
-)
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 

@@ -4,20 +4,25 @@ import contextlib
 import difflib
 import gc
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.mlxpy._callback import MlxpLogger
-from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
+from hydra_plugins.mlxpy._hydra import (
+    BASIC_SWEEPER,
+    as_current_config,
+    basic_launcher,
+    callbacks_of,
+)
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
 from hydra_plugins.mlxpy._outputs import (
     has_default_output,
@@ -28,7 +33,9 @@ from hydra_plugins.mlxpy._outputs import (
 )
 from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
 from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep, sweep_job_of_this_process
+from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
+    RERUN_VARIABLE,
     RUN_DIRECTORY_VARIABLE,
     Grouping,
     Job,
@@ -58,14 +65,7 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import (
-    JobCommands,
-    are_typed,
-    job_commands,
-    log_directory,
-    program_arguments,
-    uses_run_dir,
-)
+from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
 
@@ -167,7 +167,8 @@ def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
         options: the launcher's options.
     """
     with _errors_end_the_program():
-        if options["dry_run"]:
+        # A rerun of a sweep's job leaves alone what the sweep wrote.
+        if options["dry_run"] or RERUN_VARIABLE in os.environ:
             set_sweep_directory(config, passing_sweep_directory())
         elif not (has_default_output(config.hydra.sweep) and uses_run_dir(config)):
             return
@@ -250,7 +251,7 @@ def _combination(
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
-    with _current(job_config):
+    with as_current_config(job_config):
         combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
@@ -276,18 +277,6 @@ def _make_another_run(hydra: DictConfig) -> None:
         hydra.mode = None
         if callback := (hydra.callbacks or {}).get("mlxp_logger"):
             callback.forced_log_id, callback.parent_log_dir = -2, "/another"
-
-
-@contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Has ``${hydra:...}`` mean this config, as it will in the job."""
-    holder = HydraConfig.instance()
-    sweeps = holder.cfg
-    holder.cfg = cast(Any, config)  # as Hydra does
-    try:
-        yield
-    finally:
-        holder.cfg = sweeps
 
 
 def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
