@@ -26,7 +26,7 @@ _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
 _CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
 # Settings that each job gets anew, or that mean nothing to it.
 _OF_THE_SUBMISSION = re.compile(
-    r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
+    r"[+]*mlxpy?\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
 )
 _OF_THE_SWEEP_BY_LAUNCH = re.compile(
     rf"{_OF_THE_SWEEP.pattern}|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)="
@@ -217,7 +217,7 @@ def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
 
 _SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
 _ALL_SWEEPING = {*_SWEEPING, "hydra.mode=MULTIRUN"}
-_SETTING = re.compile(r"[+]*mlxpy\.")
+_SETTING = re.compile(r"[+]*mlxpy?\.")
 _BY_LAUNCH = re.compile(
     r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
 )
