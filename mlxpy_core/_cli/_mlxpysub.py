@@ -1,6 +1,7 @@
 """The command ``mlxpysub``: submits each line of a script that starts a Python program as a run."""
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._arguments import logs_option
-from ._job_file import JobFile, parse_job_file
+from ._job_file import JobFile, parse_job_file, sets_environment
+from ._job_lines import single_jobs, with_interpreter
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,8 +33,9 @@ from ._job_file import JobFile, parse_job_file
 def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None:
     """Submits the lines of SCRIPT that start a Python program, each as a job and a run.
 
-    The scheduler's directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what
-    stands before the first job (module load, source, export, cd) is run before each.
+    A line with lists of values (lr=0.1,0.2 seed=1,2) is a job for each combination. The scheduler's
+    directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what stands before the
+    first job (module load, source, export, cd) is run before each, other commands after it after each.
     """
     try:
         _submit(script, logs, scheduler, dry_run=dry_run)
@@ -47,21 +50,24 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
     try:
         file = parse_job_file(_read(script), sorted({*by_directive, *own}))
         scheduler = _scheduler_of(file, chosen, by_directive)
+        lines = [single for line in file.jobs for single in single_jobs(line)]
     except MlxpyError as error:
         raise MlxpyError(f"{str(script)!r} cannot be submitted: {error}") from error
     options = _options(file, scheduler)
     directories = _free_directories(logs) if dry_run else _new_directories(logs)
     launch = replace(launch_of_this_process(), current_file_path=None)
+    # What the script sets up chooses the Python of its jobs; otherwise it is that of this command.
+    keeps_python = sets_environment(file.setup)
     jobs = [
         Job(
             directory,
             config={},
             launch=replace(launch, cmd=line),
-            command=ShellLine(line),
+            command=ShellLine(line if keeps_python else with_interpreter(line, sys.executable)),
             options=options,
             environment={RUN_DIRECTORY_VARIABLE: str(directory.path)},
         )
-        for line, directory in zip(file.jobs, directories, strict=False)
+        for line, directory in zip(lines, directories, strict=False)
     ]
     if dry_run:
         print_plan(scheduler, jobs, Grouping())
@@ -116,6 +122,7 @@ def _options(file: JobFile, scheduler: Scheduler) -> ScriptOptions:
         option_cmd=tuple(file.directives.get(scheduler.directive, ())),
         shell_path=file.shell,
         setup=tuple(file.setup),
+        cleanup_cmd="\n".join(file.cleanup),
     )
 
 
