@@ -11,7 +11,8 @@ from mlxpy_core._cli._arguments import logs_option, run_argument
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory, take_run_directory
-from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._info_file import read_info, read_info_to_rerun
+from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status
 
 
@@ -41,9 +42,15 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     from mlxpy_core._scheduling._submission import submit_jobs
 
     old = choose_run(logs, run)
-    info = read_info(old)
+    info = read_info_to_rerun(old)
     if info is None:
         raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
+    if WRITTEN_BY_MLXP in info:
+        click.echo(
+            f"mlxpy: MLXP, which wrote run {old.log_id}, noted no command: its program gets its whole "
+            "config as overrides, and this interpreter",
+            err=True,
+        )
     job = recorded_job(old, info)
     code = code_to_rerun(old, info, job, overrides)
     if code.caveat:
