@@ -30,7 +30,7 @@ SWEEP = ["main.py", "optimizer.lr=0.5,0.25", "seed=1,2", "+mlxp.use_version_mana
 
 def copy_programs(path: Path, package: str) -> Project:
     """Copies the programs, with the import of `package` in place of MLXP's."""
-    shutil.copytree(DATA, path, ignore=shutil.ignore_patterns("__pycache__", "*.yaml.gz", "runs.yaml"))
+    shutil.copytree(DATA, path, ignore=shutil.ignore_patterns("__pycache__", "runs.yaml"))
     for program in path.glob("*.py"):
         program.write_text(re.sub(r"\bmlxp\b", package, program.read_text()))
     return Project(path)
@@ -172,7 +172,7 @@ def test_the_command_of_a_run_gives_its_config(config: dict[str, Any]) -> None:
 
 
 def test_a_pickle_of_dill(tmp_path: Path) -> None:
-    dill = pytest.importorskip("dill")
+    pytest.importorskip("dill")
     program = "import dill, sys; f = lambda: 3; dill.dump(f, open(sys.argv[1], 'wb'))"
     folder = tmp_path / "1/artifacts/pickle"
     folder.mkdir(parents=True)
@@ -182,7 +182,6 @@ def test_a_pickle_of_dill(tmp_path: Path) -> None:
     with mlxpy.Logger(tmp_path) as logger:
         assert logger.load_artifacts("f", root=tmp_path / "1")() == 3
         assert logger.load_checkpoint("f", root=folder)() == 3
-    assert dill.__name__ == "dill"
 
 
 def test_a_pickle_of_dill_without_dill(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def _names_of_mlxp(field: str) -> Iterator[str]:
     if field in ("info.logger.log_id", "info.logger.log_dir"):  # runs of MLXP have these, too
         yield field.replace(".logger", "")
     elif field.startswith("artifact.") and ".." in f"{field}.":  # MLXP ends a type with a dot
-        yield re.sub(r"\.+", ".", field).rstrip(".")
-        yield re.sub(r"\.+", ".", field).rstrip(".").replace(".pickle", ".Checkpoint", 1)
+        plain = re.sub(r"\.+", ".", field).rstrip(".")
+        yield from (plain, plain.replace(".pickle", ".Checkpoint", 1))  # it pickles checkpoints
 
 
 def no_field(field: str, fields: Iterable[str]) -> str:
