@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlxpy_core import (
         ArtifactType,
         ConfigList,
+        GitVM,
         GroupedConfigList,
         QueryError,
         Reader,
@@ -31,13 +32,20 @@ if TYPE_CHECKING:
         hookimpl,
     )
 
+    from ._config_dict import ConfigDict
     from ._context import Context
     from ._launch import launch
 
+    DataFrame = ConfigList
+
 __all__ = [
     "ArtifactType",
+    "ConfigDict",
     "ConfigList",
     "Context",
+    "DataFrame",
+    "DefaultLogger",
+    "GitVM",
     "GroupedConfigList",
     "InvalidNameError",
     "Logger",
@@ -61,16 +69,20 @@ __all__ = [
 
 __version__: str
 
-_OF_HYDRA = {"Context": "_context", "launch": "_launch"}
+# The names that MLXP has for them.
+DefaultLogger = Logger
+_NAMES_OF_MLXP = {"DataFrame": "ConfigList"}
+
+_OF_THIS_PACKAGE = {"ConfigDict": "_config_dict", "Context": "_context", "launch": "_launch"}
 
 
 def __getattr__(name: str) -> Any:
     # Looked up when they are used: a program that trains does not wait for the reader and for pluggy,
     # and one without Hydra not for Hydra.
-    if name in _OF_HYDRA:
-        return getattr(importlib.import_module(f".{_OF_HYDRA[name]}", __name__), name)
+    if name in _OF_THIS_PACKAGE:
+        return getattr(importlib.import_module(f".{_OF_THIS_PACKAGE[name]}", __name__), name)
     if name in __all__:
-        return getattr(mlxpy_core, name)
+        return getattr(mlxpy_core, _NAMES_OF_MLXP.get(name, name))
     if name == "__version__":
         from importlib.metadata import version  # takes as long as half of this package
 

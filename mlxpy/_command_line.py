@@ -12,6 +12,7 @@ from hydra_plugins.mlxpy._hydra import parse_arguments
 from mlxpy_core import MlxpyError
 
 _PREFIX = "mlxpy"
+_PREFIXES = (_PREFIX, "mlxp")  # that of MLXP means the same
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class CommandLine:
     Attributes:
         arguments: the arguments that the user typed.
         overrides: those of them that are overrides, parsed.
-        settings: what the ``mlxpy.*`` overrides change, nested as in mlxpy.yaml.
+        settings: what the ``mlxpy.*`` overrides change (and MLXP's ``mlxp.*``), nested as in mlxpy.yaml.
         settings_overrides: those overrides as they were typed.
         config_path: the value of ``--config-path``, or None.
         config_dir: the value of ``--config-dir``, or None.
@@ -114,7 +115,7 @@ def _is_doubled(override: Override, config_groups: Container[str]) -> bool:
 
 
 def _is_setting(override: Override) -> bool:
-    return override.key_or_group.split(".")[0] == _PREFIX
+    return override.key_or_group.split(".")[0] in _PREFIXES
 
 
 def _add_setting(settings: dict[str, Any], override: Override) -> None:

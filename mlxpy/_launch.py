@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._hydra import MAIN_OPTIONS, config_groups
@@ -25,8 +26,9 @@ from mlxpy_core import (
 )
 
 from ._command_line import parse_command_line
+from ._config_dict import ConfigDict
 from ._context import Context
-from ._settings import change_settings, settings_of_launch
+from ._settings import change_settings, one_line, settings_of_launch
 
 # Launchers with options that only their scheduler has; the others' options are all the same.
 _LAUNCHERS = {"LocalScheduler": "mlxp_local", "SLURMScheduler": "mlxp_slurm"}
@@ -107,19 +109,36 @@ def _as_task(
         if not run:
             fix_changing_values(config)  # the callback has done it otherwise
         context = Context(
-            config=config,
+            config=_config_of_function(config, settings),
             mlxpy=settings,
             info=OmegaConf.create(run.info if run else {}),
             logger=get_logger(),
         )
         if seeding_function:
-            _seed(seeding_function, config)
+            _seed(seeding_function, context.config)
         return function(context)
 
     return task
 
 
-def _seed(seeding_function: Callable[[Any], object], config: DictConfig) -> None:
+def _config_of_function(config: DictConfig, settings: DictConfig) -> ConfigDict | DictConfig:
+    try:
+        if settings.get("as_ConfigDict", True):
+            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return ConfigDict(cast("dict[str, Any]", plain))
+        if settings.get("resolve", True):
+            OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        name = f" {error.full_key}" if error.full_key else ""
+        raise SystemExit(
+            f"mlxpy: the value{name} of the config cannot be had: {one_line(error)}; give it on the "
+            "command line, or have values looked up when they are used by +mlxpy.as_ConfigDict=false "
+            "+mlxpy.resolve=false"
+        ) from None
+    return config
+
+
+def _seed(seeding_function: Callable[[Any], object], config: ConfigDict | DictConfig) -> None:
     if "seed" not in config:
         raise SystemExit(
             "mlxpy: a seeding function was given to launch, but the config has no 'seed': "

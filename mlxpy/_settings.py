@@ -2,7 +2,9 @@
 
 import difflib
 import os
+import re
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import MlxpyError, current_copy, dump_yaml, original_place, recorded_launch
 
 FILE_NAME = "mlxpy.yaml"
+_FILE_OF_MLXP = "mlxp.yaml"
 
 
 @dataclass
@@ -47,10 +50,16 @@ class Settings:
     use_scheduler: bool = False
     use_logger: bool = True
     interactive_mode: bool = MlxpGitNode.interactive_mode
+    # Whether a DictConfig is resolved before the function is called; a ConfigDict always is.
+    resolve: bool = True
+    # Whether ctx.config is a ConfigDict, not Hydra's DictConfig.
+    as_ConfigDict: bool = True  # noqa: N815  # the name that MLXP gave it
 
 
 def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
     """Reads mlxpy.yaml in the config directory; writes it with the defaults where there is none.
+
+    Where there is none but one of MLXP's, mlxp.yaml, that is read, and a sentence says so.
 
     Args:
         directory: the config directory; without one, or in one that does not exist, nothing is read
@@ -67,6 +76,10 @@ def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
     if directory is None or not directory.is_dir():
         return settings
     path = directory / FILE_NAME
+    if not path.exists() and (directory / _FILE_OF_MLXP).exists():
+        path = directory / _FILE_OF_MLXP
+        if write:
+            print(f"mlxpy: settings are those of {path}, as there is no {FILE_NAME}", file=sys.stderr)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -78,7 +91,7 @@ def load_settings(directory: Path | None, *, write: bool = True) -> DictConfig:
     try:
         written = OmegaConf.create(text)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise MlxpyError(f"{path} is not valid YAML: {_one_line(error)}") from error
+        raise MlxpyError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(written, DictConfig):
         raise MlxpyError(f"{path} must hold settings such as 'use_logger: true'")
     return change_settings(settings, OmegaConf.to_container(written), str(path))
@@ -136,8 +149,10 @@ def change_settings(settings: DictConfig, changes: Any, source: str) -> DictConf
         OmegaConf.resolve(changed)
     except OmegaConfBaseException as error:
         name = f" for {error.full_key}" if error.full_key else ""
-        raise MlxpyError(f"wrong value{name} in {source}: {_one_line(error)}") from error
+        raise MlxpyError(f"wrong value{name} in {source}: {one_line(error)}") from error
     assert isinstance(changed, DictConfig)
+    for node in (changed.logger, changed.version_manager):
+        node.name = re.sub(r"^mlxp\.", "mlxpy.", node.name)
     forced = changed.logger.forced_log_id
     if forced != -1 and forced < 1:
         raise MlxpyError(
@@ -185,5 +200,6 @@ def _write_defaults(path: Path, settings: DictConfig) -> None:
             temporary.unlink()
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Returns what an error of OmegaConf says as one line, without where."""
     return " ".join(str(error).split("\n    full_key")[0].split())

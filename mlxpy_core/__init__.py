@@ -59,7 +59,16 @@ if TYPE_CHECKING:
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import Scheduler, SubmissionError
-    from ._reading import ConfigList, GroupedConfigList, QueryError, Reader
+    from ._reading import (
+        Artifact,
+        ConfigList,
+        DefaultParser,
+        GroupedConfigList,
+        Parser,
+        QueryError,
+        Reader,
+        RunRow,
+    )
     from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._find_scheduler import find_scheduler
@@ -69,14 +78,18 @@ if TYPE_CHECKING:
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
     from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
+    from ._versioning._git_manager import GitVM
 
 __all__ = [
     "RERUN_VARIABLE",
     "RUN_DIRECTORY_VARIABLE",
     "SWEEP_JOB_VARIABLE",
+    "Artifact",
     "ArtifactType",
     "Attempt",
     "ConfigList",
+    "DefaultParser",
+    "GitVM",
     "GroupedConfigList",
     "Grouping",
     "Interrupted",
@@ -88,11 +101,13 @@ __all__ = [
     "MlxpyError",
     "Outcome",
     "ParentRun",
+    "Parser",
     "QueryError",
     "Reader",
     "Run",
     "RunDirectory",
     "RunEndedError",
+    "RunRow",
     "Scheduler",
     "ScriptOptions",
     "Status",
@@ -155,14 +170,19 @@ __all__ = [
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
 _LATER = {
+    "Artifact": "_reading",
     "ConfigList": "_reading",
+    "DefaultParser": "_reading",
+    "GitVM": "_versioning._git_manager",
     "GroupedConfigList": "_reading",
     "Grouping": "_scheduling._submission",
     "Job": "_scheduling._job",
     "LocalScheduler": "_scheduling._local",
     "Outcome": "_runs._outcome",
+    "Parser": "_reading",
     "QueryError": "_reading",
     "Reader": "_reading",
+    "RunRow": "_reading",
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",

@@ -50,6 +50,19 @@ def test_built_in_types_come_back(logger: Logger) -> None:
     }
 
 
+def test_dicts_of_arrays(logger: Logger) -> None:
+    numpy = pytest.importorskip("numpy")
+    arrays = {"a": numpy.arange(3), "b": numpy.ones((2, 2))}
+    for name in ("both", "both.npz"):
+        logger.log_artifact(arrays, name, "numpy")
+        loaded = logger.load_artifact(name)
+        assert loaded.keys() == arrays.keys()
+        assert all(numpy.array_equal(loaded[key], arrays[key]) for key in arrays)
+    assert numpy.load(Path(logger.artifacts_dir, "numpy/both.npz"))["a"].tolist() == [0, 1, 2]
+    with pytest.raises(UnstorableValueError, match="'a' is an array of objects"):
+        logger.log_artifact({"a": [None]}, "x", "numpy")
+
+
 def test_images(logger: Logger) -> None:
     numpy = pytest.importorskip("numpy")
     pytest.importorskip("PIL")

@@ -114,6 +114,142 @@ class TestGuide:
         assert list(best.keys()) == [(2, 1.0), (3, 10.0), (4, 1.0)]
 
 
+class TestMaps:
+    """Functions that are applied to columns."""
+
+    def test_of_each_value(self, results: ConfigList) -> None:
+        last = results[:2].map(
+            [(lambda losses: losses[-1], ("train.loss", "test.loss")), (str, "config.seed", "s")]
+        )
+        assert last.keys() == ["f<lambda>.train.loss", "f<lambda>.test.loss", "s"]
+        assert last["s"] == ["1", "2"]
+        assert last["f<lambda>.test.loss"] == [2 * loss for loss in last["f<lambda>.train.loss"]]
+
+    def test_of_each_column(self, results: ConfigList) -> None:
+        ranks = results[:3].transform(
+            (lambda seeds: [seed - min(seeds) for seed in seeds], "config.seed", "rank")
+        )
+        assert ranks["rank"] == [0, 1, 2]
+        with pytest.raises(MlxpyError, match="transform keeps the 18 rows; aggregate makes one row"):
+            results.transform((sum, "config.seed"))
+        both = results.apply([(sum, "config.seed"), (np.mean, "config.seed", "mean")], "Columnwise")
+        assert [dict(row) for row in both] == [{"fsum.config.seed": 36, "mean": 2.0}]
+
+    def test_of_several_columns(self, results: ConfigList) -> None:
+        def both(first: Any, second: Any) -> Any:
+            return first, second
+
+        columns = ("config.seed", "config.model.num_units")
+        rows = results[:2].apply((both, columns, ("a", "b")), map_type="Rowwise")
+        assert [dict(row) for row in rows] == [{"a": 1, "b": 2}, {"a": 2, "b": 2}]
+        assert results[:2].apply((both, columns), "Rowwise")[
+            "fboth.config.seed_config.model.num_units"
+        ] == [(1, 2), (2, 2)]
+        assert [dict(row) for row in results[:2].apply((both, columns, ("a", "b")))] == [
+            dict(row) for row in rows
+        ]
+        with pytest.raises(MlxpyError, match="both is to return a tuple, of a, b, c"):
+            results.apply((both, columns, ("a", "b", "c")))
+        with pytest.raises(MlxpyError, match="a came as another number of values than the 18 rows"):
+            results.apply([(lambda seeds: seeds, "config.seed", "b"), (sum, "config.seed", "a")])
+        with pytest.raises(MlxpyError, match="map_type='rows': give one of Generic, Columnwise"):
+            results.apply((both, columns), "rows")
+
+    def test_of_groups(self, results: ConfigList) -> None:
+        groups = results.groupby("config.optimizer.lr")
+        assert [group["m"] for _, group in groups.map((str, "config.seed", "m")).items()] == [
+            ["1", "2", "3"] * 3
+        ] * 2
+        ungrouped = groups.apply((sum, "config.seed", "sum"), ungroup=True)
+        assert [dict(row) for row in ungrouped] == [
+            {"sum": 18, "config.optimizer.lr": lr} for lr in (1.0, 10.0)
+        ]
+        assert len(groups.transform((sorted, "config.seed", "s"), ungroup=True)) == 18
+
+    def test_groups_of_groups(self, results: ConfigList) -> None:
+        nested = results.groupby("config.optimizer.lr").groupby("config.model.num_units")
+        inner: Any = nested[10.0,]
+        assert list(inner.keys()) == [(2,), (3,), (4,)]
+        assert inner[3,]["config.seed"] == [1, 2, 3]
+        sums: Any = nested.aggregate((sum, "config.seed", "sum"))
+        assert sums[1.0,][4,]["sum"] == [6]
+        outer: Any = nested.ungroup()
+        assert isinstance(outer, GroupedConfigList)
+        assert len(outer[1.0,]) == 9
+        assert "LAZYLOADING" in repr(nested)
+
+    def test_no_runs(self, results: ConfigList) -> None:
+        assert len(results[:0].map((str, "config.seed"))) == 0
+        assert len(results[:0].transform((sorted, "config.seed"))) == 0
+        assert len(results[:0] + results[:0]) == 0
+
+
+class TestAddedColumns:
+    """Columns that a program adds to what it has found."""
+
+    def test_a_row_that_is_updated_is_so_in_its_list(self, results: ConfigList) -> None:
+        for row in results:
+            row.update({"parity": row["config.seed"] % 2, "config.same": row["info.log_id"]})
+            assert row["parity"] == row["config.seed"] % 2
+        results[0].update({"parity": "first"})
+        assert results["parity"][:4] == ["first", 0, 1, 1]
+        assert "config.same" in results.diff()
+        assert list(results.groupby("parity").keys()) == [(0,), (1,), ("first",)]
+        assert results.sort("parity")[-1]["train.loss"] == results[0]["train.loss"]
+        assert [row["parity"] for row in results[1:3]] == [0, 1]
+        assert results.select(["parity", "train.loss"])[0]["parity"] == "first"
+        assert (
+            results.filter((lambda values: [value == 0 for value in values], "parity"))["config.seed"]
+            == [2] * 6
+        )
+        assert list(results.toPandas()["parity"][:2]) == ["first", 0]
+        assert results.toArrow()["parity"].to_pylist()[:2] == ["first", "0"]
+        assert results.last("parity")[:2] == ["first", 0]
+        assert len(results.last("train.loss")) == len(results["train.loss"]) == 18
+        assert len(results.groupby("config.optimizer.lr").ungroup()) == 18
+        assert "parity" in repr(results.select(["info.log_id", "parity"]))
+
+    def test_a_run_without_the_column_has_none(self, results: ConfigList) -> None:
+        results[1].update({"x": np.arange(2), "train.loss": 0})
+        assert results["x"][0] is None
+        assert results["x"][1].tolist() == [0, 1]
+        assert "x" not in dict(results[0])
+        assert results[1]["train.loss"] == results["train.loss"][1] == 0
+        assert results[0]["train.loss"] == results["train.loss"][0].tolist()
+
+    def test_lists_are_merged(self, results: ConfigList) -> None:
+        merged = results.merge(results.map((len, "train.loss", "length")))
+        assert merged is results
+        assert results["length"] == [4] * 18
+        assert results[0]["config.seed"] == 1
+        with pytest.raises(MlxpyError, match="merge needs as many rows as there are here: 18, not 1"):
+            results.merge(results[:1])
+
+    def test_lists_are_added(self, results: ConfigList, tmp_path: Path) -> None:
+        config = {"optimizer": {"lr": 3.0}, "seed": 9, "new": "y"}
+        with mlxpy.Logger(parent_log_dir=tmp_path, config=config) as logger:
+            logger.log_metrics({"loss": 7}, "train")
+        others = Reader(tmp_path).search()
+        both = results[:2] + others + results[2:3]
+        assert len(both) == 4
+        assert both["config.seed"] == [1, 2, 9, 3]
+        assert both["config.new"] == [None, None, "y", None]
+        assert [len(loss) for loss in both["train.loss"]] == [4, 4, 1, 4]
+        assert both.sort("config.seed", ascending=False)[0]["train.loss"] == [7]
+        assert both[::-1]["info.log_id"] == [3, 1, 2, 1]
+        assert both.last("train.loss")[2] == 7
+        assert both.toArrow()["train.loss"].to_pylist()[2] == [7.0]
+        assert list(both.toPandas(lazy=False)["train.loss"][2:3]) == [[7]]
+        assert set(both.diff()) >= {"config.seed", "config.new"}
+        assert len(both.groupby("config.seed").ungroup()) == 4
+        assert (results[:1] + results[1:2]).keys() == results.keys()
+        computed = results.aggregate((sum, "config.seed", "sum"))
+        assert (computed + computed)["sum"] == [36, 36]
+        both[0].update({"x": 1})
+        assert both["x"] == [1, None, None, None]
+        both.plot(None, "train.loss").figure.clear()
+
+
 class TestList:
     """One list of runs."""
 

@@ -1,8 +1,14 @@
 """``@mlxpy.launch``: what it adds to Hydra, and how it reports mistakes."""
 
+import copy
+import json
+import pickle
+
 import pytest
 from conftest import BECOME_NOBODY, Project
 
+from mlxpy import ConfigDict
+from mlxpy._config_dict import convert_dict
 from mlxpy_core import load_yaml
 
 MAIN = """
@@ -93,6 +99,8 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
         "use_scheduler": False,
         "use_logger": True,
         "interactive_mode": True,
+        "resolve": True,
+        "as_ConfigDict": True,
     }
     path.write_text("logger: {parent_log_dir: other}\n")
     program.run("main.py")
@@ -111,6 +119,112 @@ def test_settings_may_name_the_environment(program: Project) -> None:
     done = program.run("main.py", exit_code=1)
     assert done.stderr.startswith("mlxpy: wrong value in ")
     assert "Environment variable 'SCRATCH' not found" in done.stderr
+
+
+def test_settings_by_the_names_of_mlxp(program: Project) -> None:
+    program.write("configs/mlxp.yaml", "logger: {name: mlxp.DefaultLogger, parent_log_dir: theirs}")
+    done = program.run(
+        "main.py", "+mlxp.logger.log_streams_to_file=true", "+mlxp.version_manager.name=mlxp.GitVM"
+    )
+    assert "as there is no mlxpy.yaml" in done.stderr
+    assert program.file(1, "log.stdout", "theirs").read_text() == "lr 0.001 0.001\n"
+    program.write("configs/mlxp.yaml", "logger: {parent_logs: theirs}")
+    done = program.run("main.py", exit_code=1)
+    assert "unknown setting logger.parent_logs in " in done.stderr
+    assert "configs/mlxp.yaml, did you mean logger.parent_log_dir?" in done.stderr
+    program.write("configs/mlxpy.yaml", "logger: {parent_log_dir: ours}")  # is read, and not MLXP's
+    assert program.run("main.py", "+mlxp={logger: {parent_log_dir: typed}}").stderr == ""
+    assert program.run_ids("typed") == [1]
+
+
+def test_the_config_is_a_dict_of_the_function_alone(project: Project) -> None:
+    project.write(
+        "configs/config.yaml",
+        "a: {b: [1, {c: 2}], d: '${x}'}\nx: 3\nclass: {_target_: collections.Counter}\n",
+    )
+    project.write(
+        "main.py",
+        """
+        import json
+        import hydra
+        import mlxpy
+        @mlxpy.launch()
+        def main(ctx):
+            cfg = ctx.config
+            assert isinstance(cfg, mlxpy.ConfigDict) and ctx.mlxp.use_logger
+            assert type(cfg.a.b) is list and cfg.a.b[1].c == cfg["a"]["b"][1]["c"] == 2
+            assert hydra.utils.instantiate(cfg["class"]) == {}
+            cfg.new = {"deep": {"er": 1}}
+            cfg.new.deep.other = 2
+            cfg.update({"a": {"d": 4}, "y": {"z": 5}})
+            assert cfg.pop("x") == 3
+            print(json.dumps(cfg.to_dict()))
+        main()
+        """,
+    )
+    counter = {"class": {"_target_": "collections.Counter"}}
+    assert json.loads(project.run("main.py").stdout) == {
+        "a": {"b": [1, {"c": 2}], "d": 4}, **counter, "new": {"deep": {"er": 1, "other": 2}}, "y": {"z": 5}
+    }  # fmt: skip
+    assert project.yaml(1, "config") == {"a": {"b": [1, {"c": 2}], "d": 3}, "x": 3, **counter}
+
+
+def test_values_that_cannot_be_had(project: Project) -> None:
+    project.write("configs/config.yaml", "a: {b: '???'}\nc: '${nothing}'\n")
+    project.write(
+        "main.py",
+        "import mlxpy\n@mlxpy.launch()\ndef main(ctx): print(type(ctx.config).__name__)\nmain()\n",
+    )
+    assert (
+        "mlxpy: the value a.b of the config cannot be had: "
+        in project.run("main.py", exit_code=1).stderr
+    )
+    done = project.run("main.py", "a.b=1", exit_code=1)
+    assert (
+        "mlxpy: the value c of the config cannot be had: Interpolation key 'nothing' not found"
+        in done.stderr
+    )
+    lazily = ["+mlxpy.as_ConfigDict=false", "+mlxpy.resolve=false"]
+    assert project.run("main.py", *lazily).stdout == "DictConfig\n"
+    assert project.run("main.py", lazily[0], "a.b=1", "c=2").stdout == "DictConfig\n"
+    assert project.statuses() == ["FAILED", "FAILED", "COMPLETE", "COMPLETE"]
+
+
+class TestConfigDict:
+    """`mlxpy.ConfigDict` by itself."""
+
+    def test_attributes_are_items_at_all_depths(self) -> None:
+        config = ConfigDict({"a": {"b": [{"c": 1}]}}, d=2)
+        config.a.e = {"f": 3}
+        config["a"]["b"].append(4)
+        assert config.a.b[0].c + config.a.e.f == 4
+        assert config == {"a": {"b": [{"c": 1}, 4], "e": {"f": 3}}, "d": 2}
+        del config.d
+        assert "d" not in config
+        with pytest.raises(AttributeError, match="the config has no 'ab' here: did you mean 'a'"):
+            config.ab  # noqa: B018  # looking is what is tested
+        assert getattr(config, "zzz", None) is None
+        assert "a" in dir(config)
+
+    def test_plain_dicts_come_of_it(self) -> None:
+        config = ConfigDict(a={"b": ({"c": 1},)})
+        plain = config.to_dict()
+        assert type(plain["a"]) is type(plain["a"]["b"][0]) is dict
+        assert repr(config) == repr(plain) == "{'a': {'b': ({'c': 1},)}}"
+        assert json.dumps(config) == '{"a": {"b": [{"c": 1}]}}'
+        assert convert_dict(config, ConfigDict, dict) == plain
+        assert convert_dict(plain, src_class=dict).a.b[0].c == 1
+
+    def test_copies_are_of_its_kind(self) -> None:
+        config = ConfigDict(a={"b": [1]})
+        for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+            copied.a.b.append(2)
+            assert config.a.b == [1]
+        assert copy.copy(config).a is config.copy().a is config.a
+        assert (config | {"c": {"d": 1}}).c.d == 1
+        config |= {"c": {"d": 1}}
+        assert config.setdefault("e", {"f": 1}).f == config.e.f == config.c.d
+        assert config.setdefault("e") == {"f": 1}
 
 
 def test_without_a_logger(program: Project) -> None:
@@ -142,7 +256,12 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxpy.usage=1",
             "mlxpy: unknown setting usage in the command line; valid here: logger, scheduler, "
-            "version_manager, use_version_manager, use_scheduler, use_logger, interactive_mode",
+            "version_manager, use_version_manager, use_scheduler, use_logger, interactive_mode, resolve, as_ConfigDict",
+        ),
+        (
+            "+mlxp.logger.parent_logs=x",
+            "mlxpy: unknown setting logger.parent_logs in the command line, did you mean "
+            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file",
         ),
         (
             "+mlxpy.use_logger=3",

@@ -12,9 +12,10 @@ import pytest
 from conftest import file_size_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from mlxpy_core import InvalidNameError, RunEndedError, StorageError, UnstorableValueError, load_yaml
-from mlxpy_core._runs._metrics_files import file_of_log
+from mlxpy_core._runs._metrics_files import file_of_log, known_keys
 from mlxpy_core._tracking._metrics import MetricsWriter
 
 
@@ -111,9 +112,77 @@ def test_jax_scalars(writer: MetricsWriter, tmp_path: Path) -> None:
     assert rows(tmp_path) == [{"loss": 0.5, "n": 3.0}]
 
 
-@pytest.mark.parametrize(
-    "value", [[1.0], {"a": 1}, (1,), b"x", 1j, object(), {1}], ids=lambda value: type(value).__name__
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
 )
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_what_json_holds_comes_back_as_it_was(tmp_path_factory: Any, row: dict[str, Any]) -> None:
+    run = tmp_path_factory.mktemp("run")
+    open_writer(run).write(row, "train")
+    assert repr(rows(run)) == repr([row])
+
+
+def test_the_keys_of_nested_dicts_are_listed(writer: MetricsWriter, tmp_path: Path) -> None:
+    writer.write({"val": {"acc": 1, "by": {0: 0.5, "x": []}}, "loss": 2, "none": {}}, "train")
+    listed = load_yaml((tmp_path / ".keys/metrics.yaml").read_text())
+    names = ["loss", "none", *("\x1f".join(path) for path in (["val", "acc"], ["val", "by", "0"]))]
+    assert listed == {"train": [*names, "\x1f".join(["val", "by", "x"])]}
+    (tmp_path / ".keys/metrics.yaml").unlink()
+    assert known_keys(tmp_path / "metrics/train.json") == set(listed["train"])
+
+
+def test_arrays_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    row = {"a": numpy.arange(6).reshape(2, 3), "b": [numpy.float32(0.5)], "c": numpy.zeros((2, 0))}
+    writer.write({**row, "d": {"x": (True, numpy.array(["y", "z"]))}}, "train")
+    expected = {"a": [[0, 1, 2], [3, 4, 5]], "b": [0.5], "c": [[], []], "d": {"x": [True, ["y", "z"]]}}
+    assert rows(tmp_path) == [expected]
+
+
+def test_torch_tensors_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    writer.write({"a": torch.ones(2, requires_grad=True), "b": [torch.tensor(3)]}, "train")
+    assert rows(tmp_path) == [{"a": [1.0, 1.0], "b": [3]}]
+
+
+def test_lists_of_a_config_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
+    writer.write({"config": OmegaConf.create({"a": [1, {"b": 2}]})}, "train")
+    assert rows(tmp_path) == [{"config": {"a": [1, {"b": 2}]}}]
+
+
+def test_what_nests_too_deep_is_refused(writer: MetricsWriter, tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(49):
+        deep = [deep]
+    writer.write({"deep": deep}, "train")
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in ([deep], circle, {"a": {"b": [circle]}}):
+        with pytest.raises(UnstorableValueError, match="nests deeper than 50 levels"):
+            writer.write({"deep": value}, "train")
+    assert rows(tmp_path) == [{"deep": deep}]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1, {2}], "the value of 'bad' has the type set"),
+        ({"a": [b"x"]}, "the value of 'bad.a' has the type bytes"),
+        ({"a": {None: 1}}, "have the key None; keys must be strings"),
+        ({1: 1, "1": 2}, "'bad' has a key as text and as number"),
+    ],
+)
+def test_what_is_no_metric_is_refused_at_any_depth(
+    writer: MetricsWriter, tmp_path: Path, value: Any, message: str
+) -> None:
+    with pytest.raises(UnstorableValueError, match=message):
+        writer.write({"bad": value}, "train")
+    assert rows(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [b"x", 1j, object(), {1}], ids=lambda value: type(value).__name__)
 def test_what_is_no_metric_is_refused_whole(writer: MetricsWriter, tmp_path: Path, value: Any) -> None:
     writer.write({"loss": 1}, "train")
     with pytest.raises(UnstorableValueError, match=f"'bad' has the type {type(value).__name__}"):
@@ -121,10 +190,13 @@ def test_what_is_no_metric_is_refused_whole(writer: MetricsWriter, tmp_path: Pat
     assert rows(tmp_path) == [{"loss": 1}]
 
 
-def test_an_array_is_refused_with_its_shape(writer: MetricsWriter) -> None:
+def test_a_large_array_is_refused_with_its_shape(writer: MetricsWriter, tmp_path: Path) -> None:
     numpy = pytest.importorskip("numpy")
-    with pytest.raises(UnstorableValueError, match=r"ndarray of shape \(2, 3\), which is no metric"):
-        writer.write({"a": numpy.zeros((2, 3))}, "train")
+    writer.write({"a": numpy.zeros(10_000)}, "train")
+    shape = r"ndarray of shape \(73, 137\), which is no metric; .* arrays of at most 10,000 elements"
+    with pytest.raises(UnstorableValueError, match=shape):
+        writer.write({"a": numpy.zeros((73, 137))}, "train")
+    assert len(rows(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("key", [1, None, True, ("a",)])

@@ -1,5 +1,6 @@
 """``mlxpysub``: a script's lines become runs; what is in them is the job's affair."""
 
+import contextlib
 import json
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from mlxpy_core import MlxpyError, dump_yaml
 from mlxpy_core._cli._job_file import JobFile, parse_job_file
+from mlxpy_core._cli._job_lines import single_jobs, with_interpreter
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine, job_script
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
@@ -58,7 +60,9 @@ def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
     export A=$(echo one two)
     python main.py lr=0.1 \\
         seed=1
+    sleep 0
     A=3 python3 main.py 'a b'   # it's the last
+    echo done
     """
     jobs.write("jobs.sh", text)
     done = mlxpysub(jobs, "jobs.sh", "--scheduler", "queues.Queue")
@@ -86,10 +90,15 @@ export A=$(echo one two)
 export MLXPY_RUN_DIRECTORY={logs}/1
 export MLXPY_RUN_ID={jobs.info(1)["run_id"]}
 
-python main.py lr=0.1 \\
+{PYTHON} main.py lr=0.1 \\
     seed=1
+mlxpy_status=$?
+sleep 0
+echo done
+exit $mlxpy_status
 """
     )
+    assert f"A=3 {PYTHON} main.py 'a b'   # it's the last\n" in jobs.file(2, "script.sh").read_text()
 
 
 def test_jobs_run_where_the_command_was_typed(jobs: Project) -> None:
@@ -142,7 +151,7 @@ def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
     jobs.write("jobs.sh", f"#SBATCH --comment=$(touch ran)\nexport A=$(touch ran)\n{line}\n")
     mlxpysub(jobs, "jobs.sh", "--scheduler", "queues.Queue")
     assert not (jobs.path / "ran").exists()
-    assert line in jobs.file(1, "script.sh").read_text().splitlines()
+    assert f"{PYTHON}{line[6:]}" in jobs.file(1, "script.sh").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,10 @@ def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
         ("#OAR -l x\n#SBATCH -t 1\npython main.py\n", "directives of several schedulers, #OAR and #SBATCH"),
         ("#OAR -l x\necho python main.py\n", "no line starts a Python program"),
         ("", "no line starts a Python program, as python main.py does"),
-        ("#OAR\npython a.py\n\nmodule load x\n", "line 4 ('module load x') comes after the first job but"),
+        ("#OAR\npython a.py\n\nmodule load x\n", "line 4 ('module load x') comes after the first job but sets"),
+        ("#OAR\npython a.py\nA=1 B=2\npython b.py\n", "line 3 ('A=1 B=2') comes after the first job but sets"),
+        ("#MSUB -l walltime=1\npython a.py\n", "line 1 is a directive of Moab (#MSUB), which mlxpy does not"),
+        ("#OAR\npython a.py \"x=$A,'b'\"\n", "holds commas, quotes and what the shell puts in: write a line"),
         ("#OAR\npython a.py 'x\n\n", "line 2: the quote ' is never closed"),
         ("#OAR\ncat > x <<EOF\npython a.py\nEOF\n", "line 2: a here-document (<<) cannot be"),
         ("#OAR\nfor i in 1 2; do python a.py $i; done\n", "line 2 is a loop or a choice: write a line for"),
@@ -187,6 +199,69 @@ def test_a_scheduler_that_is_not_there(jobs: Project, tmp_path: Path) -> None:
     done = mlxpysub(jobs, "jobs.sh", exit_code=1, env={"PATH": str(tmp_path)})
     assert done.stderr.startswith("Error: there is no command 'qsub' here")
     assert jobs.statuses() == ["FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("line", "jobs_of_it"),
+    [
+        ("python main.py lr=0.1,0.2  seed=1,2 # x=1,2", [
+            f"python main.py lr={lr}  seed={seed} # x=1,2" for lr in (0.1, 0.2) for seed in (1, 2)]),
+        ("python main.py a=1 b=[1,2] c={x:1,y:2} d='\"e,f\"' g=h\\\\,i j=choice\\(1,2\\)", None),
+        ("python main.py --rates=0.1,0.2 -x 1,2 1,2 a= b=,", None),
+        ("python main.py a=[1,2],[3]", ["python main.py 'a=[1,2]'", "python main.py 'a=[3]'"]),
+        ("python main.py 'a=x y, z'", ["python main.py 'a=x y'", "python main.py a=z"]),
+        ('python main.py a=$A,$B ++b.c=~,"d"', [
+            f"python main.py a=${a} {b}" for a in "AB" for b in ("'++b.c=~'", "++b.c=d")]),
+        ("python main.py a=${A:-1,2} b=$(x 1,2)", None),
+        ("python -m pkg.main -m a=1,2", ["python -m pkg.main  a=1", "python -m pkg.main  a=2"]),
+        ("A=1,2 srun -n 2 python x.py db@b=c,d | tee e=1,2", [
+            f"A=1,2 srun -n 2 python x.py db@b={one} | tee e=1,2" for one in "cd"]),
+        ("python main.py \\\n  a=1,2 \\\n  b=3", [f"python main.py \\\n  a={a} \\\n  b=3" for a in (1, 2)]),
+        ("python a=1,2", None),
+        ("python -m pytest a=1,2", None),
+        ("python x.py a=1,1", ["python x.py a=1"] * 2),
+    ],
+)  # fmt: skip
+def test_lists_of_values_are_jobs(line: str, jobs_of_it: list[str] | None) -> None:
+    assert single_jobs(line) == (jobs_of_it or [line])
+
+
+@pytest.mark.parametrize(
+    ("line", "started"),
+    [
+        ("python main.py python", "'/a b/python' main.py python"),
+        ("A=1 python3 x | python y", "A=1 '/a b/python' x | '/a b/python' y"),
+        ("srun --comment 'python 3' python x", "srun --comment 'python 3' '/a b/python' x"),
+        ("python3.9 x", None), ("/opt/python x", None), ("A=1 conda run -n e python x", None),
+        ("source env/bin/activate && python x", None), ("PATH=/opt:$PATH python x", None),
+    ],
+)  # fmt: skip
+def test_python_is_the_interpreter_of_the_command(line: str, started: str | None) -> None:
+    assert with_interpreter(line, "/a b/python") == (started or line)
+
+
+@pytest.mark.parametrize(
+    ("set_up", "keeps"),
+    [("module load python", True), ("export PATH=/opt:$PATH", True), (". venv/bin/activate", True),
+     ("cd sub\nexport PYTHONPATH=src\necho conda", False)],
+)  # fmt: skip
+def test_a_script_that_sets_its_environment_chooses_its_python(
+    jobs: Project, set_up: str, keeps: bool
+) -> None:
+    jobs.write("jobs.sh", f"#SBATCH -t 1\n{set_up}\npython main.py\n")
+    mlxpysub(jobs, "jobs.sh", "--scheduler", "queues.Queue")
+    script = jobs.file(1, "script.sh").read_text()
+    assert ("\npython main.py\n" in script, f"\n{PYTHON} main.py\n" in script) == (keeps, not keeps)
+    assert jobs.info(1)["cmd"] == "python main.py"
+
+
+def test_lists_are_submitted_as_jobs(jobs: Project) -> None:
+    jobs.write("jobs.sh", "#SBATCH -t 1\npython main.py lr=0.1,0.2 seed=1,2 -m\npython main.py last\n")
+    done = mlxpysub(jobs, "jobs.sh", "--scheduler", "LocalScheduler")
+    assert done.stdout == "Ran 5 jobs on this machine.\n"
+    assert [shown(jobs, log_id)[2] for log_id in jobs.run_ids()] == [
+        ["lr=0.1", "seed=1"], ["lr=0.1", "seed=2"], ["lr=0.2", "seed=1"], ["lr=0.2", "seed=2"], ["last"]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -229,6 +304,10 @@ def test_any_text_is_a_script_or_refused(text: str) -> None:
     place = 0
     for line in lines:  # as they were written, in this order
         place = text.index(line, place) + len(line)
+    for line in found.jobs:
+        with contextlib.suppress(MlxpyError):
+            assert single_jobs(line)
+        assert with_interpreter(line, "python") == line.replace("python3 ", "python ")
     assert set(found.directives) <= set(DIRECTIVES)
     assert dump_yaml({"cmd": lines}) is not None
 

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlxpy
+import mlxpy_core
 from mlxpy_core import MlxpyError, QueryError, Reader, RunDirectory, dump_yaml
 from mlxpy_core._io import _progress
 from mlxpy_core._io._files import stamp_of
@@ -481,6 +482,68 @@ for _ in range(2):
         assert bool(list((project.path / cache).rglob("*.arrow"))) is (cache == "cache")
 
 
+class TestParsers:
+    """Query languages of the user's own."""
+
+    def test_a_function_of_each_run(self, logs: Path) -> None:
+        class Parser(mlxpy_core.Parser):
+            def parse(self, query: str) -> Any:
+                field, value = query.split(" is ")
+                return lambda run: run.get(field) == float(value)
+
+        reader = Reader(src_dir=logs, parser=Parser())
+        assert found(reader, "config.optimizer.lr is 1e-2") == [2]
+        assert found(reader, "config.nothing is 1") == []
+        assert found(reader) == [1, 2, 3]
+
+    def test_another_text_for_the_same_language(self, logs: Path) -> None:
+        class Parser(mlxpy_core.DefaultParser):
+            def parse(self, query: str) -> Any:
+                return super().parse(query.replace("lr", "config.optimizer.lr"))
+
+        assert found(Reader(logs, parser=Parser()), "lr > 1e-3") == [2, 3]
+        with pytest.raises(QueryError):
+            Reader(logs, parser=Parser()).search("lr >")
+
+
+class TestNestedMetrics:
+    """Lists and nested dicts that were logged."""
+
+    def test_dicts_are_columns_with_dots(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"val": {"acc": 0.5, "by": {0: [1, 2]}}, "loss": 1}, "train")
+            logger.log_metrics({"val": {"acc": 0.75}, "loss": 2, "none": {}}, "train")
+        for refresh in (True, False):
+            results = Reader(tmp_path, refresh=refresh).search()
+            columns = sorted(field for field in results[0] if field.startswith("train."))
+            assert columns == ["train.loss", "train.none", "train.val.acc", "train.val.by.0"]
+            assert results[0]["train.val.acc"] == [0.5, 0.75]
+            assert results["train.val.acc"][0].tolist() == [0.5, 0.75]
+            assert results[0]["train.val.by.0"] == [[1, 2]]
+            assert results.last("train.val.acc") == [0.75]
+            assert results.toArrow()["train.val.acc"].to_pylist() == [[0.5, 0.75]]
+            assert results.toArrow()["train.val.by.0"].to_pylist() == [[[1, 2]]]
+            assert results[0]['train."val"."acc"'] == [0.5, 0.75]
+        log = results[0].log("train")
+        assert log.keys() == ["val.acc", "val.by.0", "loss", "none"]
+        assert log["val.acc"] == [0.5, 0.75]
+        assert log["val.by.0"] == [[1, 2], None]
+
+    def test_what_clashes_is_told_apart(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"val": {"acc": 1}, "val.acc": 2}, "train")
+            logger.log_metrics({"acc": 3}, "train.val")
+        row = Reader(tmp_path).search()[0]
+        names = ['train."val"."acc"', 'train."val.acc"', "train.val.acc"]
+        assert [row[name] for name in names] == [[1], [2], [3]]
+
+    def test_while_the_run_goes_on(self, tmp_path: Path) -> None:
+        with mlxpy.Logger(tmp_path) as logger:
+            logger.log_metrics({"val": {"acc": 1}}, "train")
+            results = Reader(tmp_path).search()
+            assert results[0]["train.val.acc"] == results.last("train.val.acc") * 1 == [1]
+
+
 class TestMlxp:
     """Runs that MLXP 1.0.5 wrote."""
 
@@ -501,6 +564,21 @@ class TestMlxp:
         assert row["info.start_time"] == "12:46:07"
         assert row["config.since"] == "2024-01-31"
         assert reader.search(asPandas=True)["train.epoch"][2] == [0, 1, 2]
+
+    def test_columns_by_the_names_of_mlxp(self, mlxp_logs: Path) -> None:
+        with mlxpy.Logger(mlxp_logs) as logger:
+            logger.log_artifact(1, "a/b", "pickle")
+            logger.log_checkpoint(2, "last")
+        reader = Reader(mlxp_logs)
+        results = reader.search("info.logger.log_id >= 3")
+        assert results["info.logger.log_id"] == [3, 4]
+        assert results["info.logger.log_dir"] == [str(mlxp_logs / "3"), logger.log_dir]
+        assert results[0]["artifact.pickle."]["last_ckpt"].load() == {"epoch": 2}
+        assert results[0]["artifact.pickle..models"]["best"].load() == [1, 2]
+        assert results[1]["artifact.pickle..a"]["b"].load() == 1
+        assert results[1]["artifact.pickle."]["last"].load() == 2  # a checkpoint, which MLXP pickles
+        with pytest.raises(KeyError):
+            results[1]["artifact.pickle."]["first"]
 
     def test_beside_ours(self, mlxp_logs: Path) -> None:
         make_run(mlxp_logs, {"optimizer": {"lr": 10.0}}, [1.0])

@@ -1,7 +1,7 @@
 """A script of jobs, read line by line and never run: what its directives, set-up and jobs are."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mlxpy_core._errors import MlxpyError
@@ -19,7 +19,36 @@ _QUOTED = {
     "`": re.compile(r"`(?:[^`\\]|\\.)*`", flags=re.DOTALL),
 }
 
-Words = list[str]
+# Commands that change the shell for those that follow; the second kind may choose another Python, too.
+_SET_UP = {"alias", "cd", "export", "pushd", "set", "shopt", "ulimit", "umask", "unset"}
+_SET_ENVIRONMENT = {
+    ".",
+    "conda",
+    "eval",
+    "mamba",
+    "micromamba",
+    "ml",
+    "module",
+    "pyenv",
+    "source",
+    "spack",
+}
+_MOAB = "#MSUB"
+
+
+class Word(str):
+    """A word of a command as it was written, and where it stands in the text."""
+
+    start: int
+    end: int
+
+    def __new__(cls, written: str, start: int, end: int) -> "Word":
+        word = super().__new__(cls, written)
+        word.start, word.end = start, end
+        return word
+
+
+Words = list[Word]
 
 
 @dataclass(frozen=True)
@@ -31,12 +60,14 @@ class JobFile:
         directives: the directives of each scheduler, without what a directive's line starts with.
         setup: the lines before the first job, as they were written.
         jobs: the lines that start a Python program, as they were written.
+        cleanup: the other lines after the first job.
     """
 
     shell: str = "/bin/bash"
     directives: dict[str, list[str]] = field(default_factory=dict)
     setup: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
+    cleanup: list[str] = field(default_factory=list)
 
 
 def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
@@ -54,20 +85,27 @@ def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
     shell = text.partition("\n")[0][2:].strip() if text.startswith("#!") else JobFile.shell
     found = JobFile(shell)
     for number, line, commands in _logical_lines(text):
+        if line.startswith(_MOAB):
+            raise MlxpyError(
+                f"line {number} is a directive of Moab ({_MOAB}), which mlxpy does not know: write it "
+                "for the scheduler below, as #PBS (Torque) or #SBATCH (Slurm)"
+            )
         option = _directive(line, directives)
         if option:
             found.directives.setdefault(option[0], []).append(option[1])
         elif not any(commands):
             continue
-        elif any(map(_starts_python, commands)):
+        elif any(map(python_word, commands)):
             if commands[0][:1] and commands[0][0] in _LOOPS:
                 raise MlxpyError(f"line {number} is a loop or a choice: write a line for each job")
             found.jobs.append(line)
-        elif found.jobs:
+        elif found.jobs and any(map(_changes_shell, commands)):
             raise MlxpyError(
-                f"line {number} ({line.splitlines()[0][:40]!r}) comes after the first job but starts no "
-                "Python program: put what sets jobs up before them"
+                f"line {number} ({line.splitlines()[0][:40]!r}) comes after the first job but sets up "
+                "what follows: put it before all jobs, or what needs it into a script of its own"
             )
+        elif found.jobs:
+            found.cleanup.append(line)
         else:
             found.setup.append(line)
     if not found.jobs:
@@ -83,15 +121,34 @@ def _directive(line: str, directives: Collection[str]) -> tuple[str, str] | None
     return None
 
 
-def _starts_python(words: Words) -> bool:
+def python_word(words: Words) -> Word | None:
+    """Returns the word of a command that starts a Python program; None if it starts none."""
+    left = _without_assignments(words)
+    starts_other = left and (left[0] in _STARTERS or (left[0] in _RUNNERS and left[1:2] == ["run"]))
+    candidates = left[1:] if starts_other else left[:1]
+    return next((word for word in candidates if _PYTHON.fullmatch(_unquoted(word))), None)
+
+
+def sets_environment(lines: Iterable[str]) -> bool:
+    """Returns whether lines may choose another Python than that of the shell in which they are run."""
+    commands = [command for line in lines for command in read_line(line, 0, 1)[1]]
+    return any(
+        {*_without_assignments(command)[:1]} & (_SET_ENVIRONMENT | _RUNNERS)
+        or any(word.startswith(("PATH=", "PATH+=")) for word in command)
+        for command in commands
+    )
+
+
+def _changes_shell(words: Words) -> bool:
+    left = _without_assignments(words)
+    return bool(words) and (not left or left[0] in _SET_UP | _SET_ENVIRONMENT)
+
+
+def _without_assignments(words: Words) -> Words:
     left = list(words)
     while left and (left[0] in _KEYWORDS or _ASSIGNMENT.fullmatch(left[0])):
         left.pop(0)
-    if not left:
-        return False
-    if left[0] in _STARTERS or (left[0] in _RUNNERS and left[1:2] == ["run"]):
-        return any(_PYTHON.fullmatch(_unquoted(word)) for word in left[1:])
-    return bool(_PYTHON.fullmatch(_unquoted(left[0])))
+    return left
 
 
 def _unquoted(word: str) -> str:
@@ -102,18 +159,23 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str, list[Words]]]:
     """Yields each line, with its number and the words of its commands; quotes and backslashes join."""
     start, number = 0, 1
     while start < len(text):
-        end, commands = _read_line(text, start, number)
+        end, commands = read_line(text, start, number)
         yield number, text[start:end], commands
         number += text.count("\n", start, end + 1)
         start = end + 1
 
 
-def _read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
-    """Finds the end of the line that starts at `start`, and the words of its commands."""
+def read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
+    """Finds the end of the line that starts at `start`, and the words of its commands.
+
+    Raises:
+        MlxpyError: a quote is never closed, or something is no line of a job file.
+    """
     commands: list[Words] = [[]]
-    word, depth, at = "", 0, start
+    word, begin, depth, at = "", start, 0, start
     while at < len(text) and (text[at] != "\n" or depth):
         here, size = text[at], 1
+        begin = begin if word else at
         if here == "\\":
             size = 2
             word += "" if text[at + 1 : at + 2] == "\n" else text[at : at + 2]
@@ -137,7 +199,7 @@ def _read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
             size = 3
             word += "<<<"
         elif here.isspace() or here in ";&|()":
-            commands[-1].extend([word] if word else [])
+            commands[-1].extend([Word(word, begin, at)] if word else [])
             word = ""
             commands.extend([[]] if here in ";&|()" else [])
         else:
@@ -145,5 +207,5 @@ def _read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
         at += size
     if depth:
         raise MlxpyError(f"line {number}: the parenthesis of $( is never closed")
-    commands[-1].extend([word] if word else [])
+    commands[-1].extend([Word(word, begin, at)] if word else [])
     return min(at, len(text)), commands

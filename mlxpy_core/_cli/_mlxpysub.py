@@ -1,7 +1,8 @@
 """The command ``mlxpysub``: submits each line of a script that starts a Python program as a run."""
 
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._arguments import logs_option
 from ._ending import errors_end_the_command
-from ._job_file import JobFile, parse_job_file
+from ._job_file import JobFile, parse_job_file, sets_environment
+from ._job_lines import single_jobs, with_interpreter
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,8 +37,9 @@ from ._job_file import JobFile, parse_job_file
 def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None:
     """Submits the lines of SCRIPT that start a Python program, each as a job and a run.
 
-    The scheduler's directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what
-    stands before the first job (module load, source, export, cd) is run before each.
+    A line with lists of values (lr=0.1,0.2 seed=1,2) is a job for each combination. The scheduler's
+    directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what stands before the
+    first job (module load, source, export, cd) is run before each, other commands after it after each.
     """
     end_by_signals()
     with errors_end_the_command():
@@ -50,17 +53,18 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
     try:
         file = parse_job_file(_read(script), sorted({*by_directive, *own}))
         scheduler = _scheduler_of(file, chosen, by_directive)
+        lines = [single for line in file.jobs for single in single_jobs(line)]
     except MlxpyError as error:
         raise MlxpyError(f"{str(script)!r} cannot be submitted: {error}") from error
     options = _options(file, scheduler)
     launch = replace(launch_of_this_process(), current_file_path=None)
     if dry_run:
-        print_plan(scheduler, _jobs(file, options, launch, _free_directories(logs)), Grouping())
+        print_plan(scheduler, _jobs(file, lines, options, launch, _free_directories(logs)), Grouping())
         return
     jobs_left: dict[RunDirectory, str] = {}
     with signals_break_off(scheduler, jobs_left):
         with new_run_directories(logs) as new_directory:
-            jobs = _jobs(file, options, launch, iter(new_directory, None))
+            jobs = _jobs(file, lines, options, launch, iter(new_directory, None))
             submit_jobs(scheduler, jobs, job_ids=jobs_left)
         count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
         if isinstance(scheduler, LocalScheduler):
@@ -71,18 +75,24 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
 
 
 def _jobs(
-    file: JobFile, options: ScriptOptions, launch: Launch, directories: Iterator[RunDirectory]
+    file: JobFile,
+    lines: Sequence[str],
+    options: ScriptOptions,
+    launch: Launch,
+    directories: Iterator[RunDirectory],
 ) -> list[Job]:
+    # What the script sets up chooses the Python of its jobs; otherwise it is that of this command.
+    keeps_python = sets_environment(file.setup)
     return [
         Job(
             directory,
             config={},
             launch=replace(launch, cmd=line),
-            command=ShellLine(line),
+            command=ShellLine(line if keeps_python else with_interpreter(line, sys.executable)),
             options=options,
             environment={RUN_DIRECTORY_VARIABLE: str(directory.path)},
         )
-        for line, directory in zip(file.jobs, directories, strict=False)
+        for line, directory in zip(lines, directories, strict=False)
     ]
 
 
@@ -127,6 +137,7 @@ def _options(file: JobFile, scheduler: Scheduler) -> ScriptOptions:
         option_cmd=tuple(file.directives.get(scheduler.directive, ())),
         shell_path=file.shell,
         setup=tuple(file.setup),
+        cleanup_cmd="\n".join(file.cleanup),
     )
 
 

@@ -10,11 +10,14 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from ._text import is_unicode
+
+NESTED = "\x1f"
+"""What joins the keys of nested dicts in a metric's key; Unicode calls it the unit separator."""
 
 _CONSTANTS = frozenset({"true", "false", "null", "NaN", "Infinity"})
 _NUMBER = re.compile(r"-?(?:\d+(?:e[+-]?\d+)?|Infinity)")
@@ -56,10 +59,25 @@ def key_text(key: Any) -> str:
     return _quoted(key) if unclear or key in _CONSTANTS or _NUMBER.fullmatch(key) else key
 
 
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of metrics with the leaves of nested dicts in place of these; {} is a leaf."""
+    return {name: leaf for key, value in row.items() for name, leaf in _leaves(key, value)}
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if type(value) is dict and value:
+        for name, item in value.items():
+            yield from _leaves(key + NESTED + name, item)
+    else:
+        yield key, value
+
+
 def metric_name(log: str, key: str) -> str:
     """Names the column of a metric, in which a log's name is quoted if it begins as others' names do."""
     if log[:1] == '"' or log.partition(".")[0] in ("artifact", "config", "info"):
         log = _quoted(log)
+    if NESTED in key:  # in quotes all: a log of the first part's name may have the others as key
+        return ".".join([log, *map(_quoted, key.split(NESTED))])
     clear = key and "." not in key and '"' not in key and key.isprintable()
     return f"{log}.{key if clear else _quoted(key)}"
 
@@ -87,13 +105,22 @@ def has_quotes(name: str) -> bool:
 
 def find_field(field: str, known: Container[str], aliases: Mapping[str, str]) -> str | None:
     """Returns the name of the column that somebody typed, perhaps with quotes that it does not need."""
-    if field in known:
-        return field
+    if (name := next((name for name in _names_of_mlxp(field) if name in known), None)) or field in known:
+        return name or field
     if not has_quotes(field) and field.isprintable():
         return None
     quoted = ".".join(map(key_text, field.split(".")))
     names = (aliases.get(name, name) for name in (field, _PART.sub(_requoted, field), quoted))
     return next((name for name in names if name in known), None)
+
+
+def _names_of_mlxp(field: str) -> Iterator[str]:
+    """Returns the names that a column may have here that MLXP calls so."""
+    if field in ("info.logger.log_id", "info.logger.log_dir"):  # runs of MLXP have these, too
+        yield field.replace(".logger", "")
+    elif field.startswith("artifact.") and ".." in f"{field}.":  # MLXP ends a type with a dot
+        plain = re.sub(r"\.+", ".", field).rstrip(".")
+        yield from (plain, plain.replace(".pickle", ".Checkpoint", 1))  # it pickles checkpoints
 
 
 def no_field(field: str, fields: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from mlxpy_core._versioning._launches import launch_of_info
 _OVERRIDE = re.compile(r"[+~]*(?P<key>[\w@./:$-]+)(=|$)")
 # What shaped a sweep says nothing to one run of it.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
-_OF_HYDRA = re.compile(r"[+~]*(hydra(/|\.)|mlxpy\.)")
+_OF_HYDRA = re.compile(r"[+~]*(hydra(/|\.)|mlxpy?\.)")
 _SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
 
 

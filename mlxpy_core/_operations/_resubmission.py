@@ -7,7 +7,8 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import claim_operation, noted_job_id, read_info
+from mlxpy_core._runs._info_file import claim_operation, noted_job_id, read_info_to_rerun
+from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
@@ -42,7 +43,7 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
     """
     plan = Resubmission()
     for run in runs:
-        info = read_info(run)
+        info = read_info_to_rerun(run)
         if info is None:
             plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
             continue
@@ -105,6 +106,11 @@ def _submitter(info: Mapping[str, Any]) -> str:
 
 def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) -> str | None:
     status = Status(info["status"])
+    if WRITTEN_BY_MLXP in info and (info["was_submitted"] or not is_final(info)):
+        return (
+            f"MLXP, which wrote run {run.log_id}, noted neither how it was submitted nor whether it "
+            f"lives: start its program with +mlxpy.logger.forced_log_id={run.log_id} to have it go on"
+        )
     if status is Status.COMPLETE and not complete:
         return f"run {run.log_id} is COMPLETE (--complete submits it, too)"
     lost = status is Status.SUBMITTED and noted_job_id(run, info) is None and died_submitting(info)

@@ -1,30 +1,24 @@
 """What a query finds: a list of runs that can be looked at, cut, grouped and turned into tables."""
 
+import functools
 import json
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+import numpy as np
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._text import as_unicode
 from mlxpy_core._reading._tables._columns import MISSING
 
+from ._combined_rows import ExtendedRows, stacked
 from ._data_frames import data_frame
 from ._display import render_html, render_text
 from ._drawable import LAZY_CELL
-from ._maps import Map, aggregations, condition
+from ._maps import Map, aggregations, apply_maps, condition, rows_of
 from ._moments import MOMENTS, microseconds
-from ._rows import (
-    CatalogRows,
-    PlainRows,
-    Rows,
-    RunRow,
-    identity,
-    joined,
-    missing_as_none,
-    need_fields,
-)
+from ._rows import PlainRows, Rows, RunRow, identity, missing_as_none, need_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -48,7 +42,14 @@ class ConfigList:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[RunRow]:
-        return self._rows.rows()
+        for place, row in enumerate(self._rows.rows()):
+            yield self._of_this_list(row, place)
+
+    def __add__(self, other: "ConfigList") -> "ConfigList":
+        """Returns the runs of both, one after the other; they may be of two directories."""
+        if not isinstance(other, ConfigList):
+            return NotImplemented
+        return ConfigList(stacked([self._rows, other._rows]))
 
     @overload
     def __getitem__(self, index: int) -> RunRow: ...
@@ -71,7 +72,7 @@ class ConfigList:
         places = range(len(self))[index]
         if isinstance(places, range):
             return ConfigList(self._rows.take(places))
-        return next(self._rows.take([places]).rows())
+        return self._of_this_list(next(self._rows.take([places]).rows()), places)
 
     def __repr__(self) -> str:
         return render_text(self._rows)
@@ -188,6 +189,57 @@ class ConfigList:
                 row[output] = one.function(missing_as_none(self._rows.column(column)))
         return ConfigList(PlainRows([row]))
 
+    def apply(self, maps: Map | list[Map], map_type: str = "Generic") -> "ConfigList":
+        """Makes columns by functions of columns.
+
+        Where the functions return a value for each run there is a row for each, otherwise one of all.
+
+        Args:
+            maps: ``(function, columns)``, ``(function, columns, names)`` or a list of these. Results are
+                named ``f<function>.<column>``, or ``f<function>.<column>_<column>``, where no names are
+                given; several results of one call are a tuple.
+            map_type: with what a function is called: ``Generic``, once with a list for each of its
+                columns; ``Columnwise``, with the list of one column after the other; ``Rowwise``, with
+                the values of one run after the other; ``Pointwise``, with one value after the other.
+
+        Raises:
+            MlxpyError: there is no such column or type, or the results do not go together.
+        """
+        of_rows = map_type in ("Rowwise", "Pointwise")
+        results = apply_maps(maps, map_type, self._values_in_rows if of_rows else self._columns)
+        rows = rows_of(results, len(self)) if len(self) else []
+        return ConfigList(PlainRows([results] if rows is None else rows))
+
+    def map(self, maps: Map | list[Map]) -> "ConfigList":
+        """Makes a column of each column by a function that is called with each value, see `apply`."""
+        return self.apply(maps, "Pointwise")
+
+    def transform(self, maps: Map | list[Map]) -> "ConfigList":
+        """Makes a column of each column by a function that is called with the list of its values.
+
+        Raises:
+            MlxpyError: there is no such column, or not one value for each run came back.
+        """
+        results = apply_maps(maps, "Columnwise", self._columns)
+        rows = rows_of(results, len(self)) if len(self) else []
+        if rows is None:
+            raise MlxpyError(f"transform keeps the {len(self)} rows; aggregate makes one row of all")
+        return ConfigList(PlainRows(rows))
+
+    def merge(self, new_df: "ConfigList") -> "ConfigList":
+        """Adds the columns of a list with as many rows to this one, and returns it.
+
+        Raises:
+            MlxpyError: it has another number of rows.
+        """
+        if len(new_df) != len(self):
+            raise MlxpyError(
+                f"merge needs as many rows as there are here: {len(self)}, not {len(new_df)}"
+            )
+        for place, row in enumerate(new_df):
+            self._add_to_row(place, dict(row))
+        return self
+
     def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
         """Makes a pandas DataFrame with a row for each run.
 
@@ -232,6 +284,29 @@ class ConfigList:
         from ._plotting import plot
 
         return plot(self._rows, x, y, hue, self.diff(), ax)
+
+    def _columns(self, names: tuple[str, ...]) -> list[list[Any]]:
+        return [missing_as_none(self._rows.column(name)) for name in need_fields(names, self._rows)]
+
+    def _values_in_rows(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """Returns columns with metrics as lists, as rows have them."""
+        lazy = self._rows.lazy_fields
+        return [
+            [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
+            if name in lazy
+            else column
+            for name, column in zip(need_fields(names, self._rows), self._columns(names), strict=True)
+        ]
+
+    def _of_this_list(self, row: RunRow, place: int) -> RunRow:
+        """Has a row tell this list what is added to it."""
+        row.on_update = functools.partial(self._add_to_row, place)
+        return row
+
+    def _add_to_row(self, place: int, values: Mapping[str, Any]) -> None:
+        if not isinstance(self._rows, ExtendedRows):
+            self._rows = ExtendedRows(self._rows, [{} for _ in range(len(self))])
+        self._rows.added[place].update(values)
 
 
 class GroupedConfigList:
@@ -309,24 +384,75 @@ class GroupedConfigList:
         """Makes one row of each group, see `ConfigList.aggregate`."""
         return self._each(lambda group: group.aggregate(maps), ungroup)
 
+    @overload
+    def apply(
+        self, maps: Map | list[Map], map_type: str = "Generic", ungroup: Literal[False] = False
+    ) -> "GroupedConfigList": ...
+
+    @overload
+    def apply(
+        self, maps: Map | list[Map], map_type: str = "Generic", *, ungroup: Literal[True]
+    ) -> ConfigList: ...
+
+    def apply(
+        self, maps: Map | list[Map], map_type: str = "Generic", ungroup: bool = False
+    ) -> "GroupedConfigList | ConfigList":
+        """Makes columns of each group, see `ConfigList.apply`."""
+        return self._each(lambda group: group.apply(maps, map_type), ungroup)
+
+    @overload
+    def map(self, maps: Map | list[Map], ungroup: Literal[False] = False) -> "GroupedConfigList": ...
+
+    @overload
+    def map(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+
+    def map(self, maps: Map | list[Map], ungroup: bool = False) -> "GroupedConfigList | ConfigList":
+        """Makes columns of each group, see `ConfigList.map`."""
+        return self._each(lambda group: group.map(maps), ungroup)
+
+    @overload
+    def transform(
+        self, maps: Map | list[Map], ungroup: Literal[False] = False
+    ) -> "GroupedConfigList": ...
+
+    @overload
+    def transform(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+
+    def transform(
+        self, maps: Map | list[Map], ungroup: bool = False
+    ) -> "GroupedConfigList | ConfigList":
+        """Makes columns of each group, see `ConfigList.transform`."""
+        return self._each(lambda group: group.transform(maps), ungroup)
+
+    def groupby(self, group_keys: str | Sequence[str]) -> "GroupedConfigList":
+        """Groups the runs of each group by other columns, too.
+
+        The result holds a `GroupedConfigList` for each group, whose methods do what they do to each of
+        its groups; `ungroup` undoes this last grouping.
+        """
+        return self._with(
+            {key: cast("ConfigList", one.groupby(group_keys)) for key, one in self.items()}
+        )
+
     def sort(self, by: str | Sequence[str], ascending: bool = True) -> "GroupedConfigList":
         """Orders the runs of each group, see `ConfigList.sort`."""
         return self._with({key: group.sort(by, ascending) for key, group in self.items()})
 
     def ungroup(self) -> ConfigList:
         """Returns the rows of all groups as one list, with the columns of the groups."""
-        parts = [group._rows for group in self._groups.values()]
-        if all(isinstance(part, CatalogRows) for part in parts):
-            return ConfigList(joined(cast("list[CatalogRows]", parts)))
-        return ConfigList(
-            PlainRows(
-                [
-                    {**row, **dict(zip(self.group_keys, key, strict=True))}
-                    for key, group in self.items()
-                    for row in group
-                ]
-            )
-        )
+        groups: list[Any] = list(self._groups.values())
+        if any(isinstance(group, GroupedConfigList) for group in groups):
+            inner = {key: group.ungroup() for key, group in zip(self, groups, strict=True)}
+            return cast("ConfigList", self._with(inner))
+        keys = [
+            dict(zip(self.group_keys, key, strict=True))
+            for key, group in self.items()
+            for _ in range(len(group))
+        ]
+        rows = stacked([group._rows for group in groups])
+        if not set(self.group_keys) <= set(rows.fields):  # they are those of computed rows
+            rows = PlainRows([{**row, **key} for row, key in zip(rows.rows(), keys, strict=True)])
+        return ConfigList(rows)
 
     def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
         """Makes a pandas DataFrame that is indexed by the columns of the groups."""
@@ -335,7 +461,7 @@ class GroupedConfigList:
         table: pandas.DataFrame = pandas.DataFrame()
         if self._groups:
             frames = [group.toPandas(lazy) for group in self._groups.values()]
-            names = [*self.group_keys, None]
+            names = [*self.group_keys, *frames[0].index.names]
             keys = [tuple(as_unicode(v) if isinstance(v, str) else v for v in key) for key in self]
             table = pandas.concat(frames, keys=keys, names=names)
         return table

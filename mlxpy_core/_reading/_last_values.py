@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlxpy_core._io._files import open_regular
+from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
 from mlxpy_core._reading._tables._catalog import Catalog, current_places
@@ -124,7 +125,7 @@ def _in_tail(path: Path, key: str, logs: Path) -> Any:
             if line.count(b"{") + line.count(b"[") > _MOST_BRACKETS:
                 break
             row = json.loads(line)
-            if isinstance(row, dict) and key in row:
+            if isinstance(row, dict) and key in (row := row | flat_row(row)):
                 return row[key]
     except ValueError:
         pass

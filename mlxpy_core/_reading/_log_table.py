@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._flatten import no_field
+from mlxpy_core._io._flatten import NESTED, flat_row, no_field
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Row, read_rows
@@ -128,7 +128,14 @@ def read_log(run: Path, name: str) -> LogTable:
             UnreadableRunWarning,
             stacklevel=3,
         )
-    return LogTable(rows)
+    return LogTable([_with_dots(row) for row in rows])
+
+
+def _with_dots(row: Row) -> Row:
+    """Returns a row whose nested dicts are their leaves, by names with dots."""
+    if not any(type(value) is dict for value in row.values()):
+        return row
+    return {key.replace(NESTED, "."): value for key, value in flat_row(row).items()}
 
 
 def _arrow_column(values: Sequence[Any]) -> pa.Array:

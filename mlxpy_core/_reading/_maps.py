@@ -4,7 +4,7 @@ A map is ``(function, columns)`` or ``(function, columns, output names)``, where
 one string or a tuple of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,87 @@ def condition(given: Map) -> ColumnMap:
     """Checks a map that is called once with all its columns and gives a boolean for each row."""
     function, columns = _function_and_columns(given)
     return ColumnMap(function, columns, ())
+
+
+MAP_TYPES = ("Generic", "Columnwise", "Rowwise", "Pointwise")
+
+
+def apply_maps(
+    given: Map | Sequence[Map], map_type: str, read: Callable[[tuple[str, ...]], list[list[Any]]]
+) -> dict[str, Any]:
+    """Calls functions with columns, and returns what they make of them by the names of their results.
+
+    Args:
+        given: a map or a list of them.
+        map_type: with what a function is called: ``Generic``, once with all its columns; ``Columnwise``,
+            with one column after the other; ``Rowwise``, with the values of one row after the other;
+            ``Pointwise``, with one value after the other.
+        read: returns the values of columns.
+
+    Raises:
+        MlxpyError: a map is none, or a function returned not as many results as it has names.
+    """
+    if map_type not in MAP_TYPES:
+        raise MlxpyError(f"map_type={map_type!r}: give one of {', '.join(MAP_TYPES)}")
+    results: dict[str, Any] = {}
+    maps: Sequence[Any] = given if isinstance(given, list) else [given]
+    for one in maps:
+        by_column = map_type in ("Columnwise", "Pointwise")
+        checked = aggregation(one) if by_column else _of_all_columns(one)
+        columns = read(checked.columns)
+        if map_type == "Columnwise":
+            made = list(map(checked.function, columns))
+        elif map_type == "Pointwise":
+            made = [list(map(checked.function, column)) for column in columns]
+        elif map_type == "Rowwise":
+            made = _separate([checked.function(*row) for row in zip(*columns, strict=True)], checked)
+        else:
+            made = _of_each_name(checked.function(*columns), checked)
+        results.update(zip(checked.outputs, made, strict=True))
+    return results
+
+
+def _of_all_columns(given: Map) -> ColumnMap:
+    function, columns = _function_and_columns(given)
+    outputs = _names(given[2]) if len(given) == 3 else (f"f{_name(function)}.{'_'.join(columns)}",)
+    return ColumnMap(function, columns, outputs)
+
+
+def _of_each_name(result: Any, called: ColumnMap) -> list[Any]:
+    """Returns the results of a call, of which a function gives several as a tuple."""
+    names = called.outputs
+    if len(names) == 1 and not (isinstance(result, tuple) and len(result) == 1):
+        return [result]
+    if not isinstance(result, tuple) or len(result) != len(names):
+        raise MlxpyError(f"{_name(called.function)} is to return a tuple, of {', '.join(names)}")
+    return list(result)
+
+
+def _separate(results: list[Any], called: ColumnMap) -> list[list[Any]]:
+    rows = [_of_each_name(result, called) for result in results]
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in called.outputs]
+
+
+def rows_of(results: Mapping[str, Any], count: int) -> list[dict[str, Any]] | None:
+    """Returns results as rows where each has a value for each of `count` rows; None where none has.
+
+    Raises:
+        MlxpyError: some have, and some have not.
+    """
+    whole = {name for name, values in results.items() if _is_list_of(values, count)}
+    if not whole:
+        return None
+    if len(whole) < len(results):
+        others = ", ".join(sorted(results.keys() - whole))
+        raise MlxpyError(f"{others} came as another number of values than the {count} rows")
+    return [{name: results[name][place] for name in results} for place in range(count)]
+
+
+def _is_list_of(values: Any, count: int) -> bool:
+    shape = getattr(values, "shape", None)  # of NumPy, pandas, Arrow, torch
+    if isinstance(values, (list, tuple)):
+        return len(values) == count
+    return isinstance(shape, tuple) and len(shape) > 0 and shape[0] == count
 
 
 def _function_and_columns(given: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._text import printable
-from mlxpy_core._reading._query._parser import check_fields, parse_query
+from mlxpy_core._reading._query._parser import check_fields
+from mlxpy_core._reading._query._user_parser import DefaultParser, Parser
 from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._catalog import open_catalog
 from mlxpy_core._reading._tables._columns import PYTHON_TYPES
@@ -39,9 +40,12 @@ class Reader:
         parent_log_dir: the directory of runs.
         dst_dir: where to keep the cache, if not in ``<parent_log_dir>/.mlxpy``.
         refresh: whether to look for changes in runs that are cached.
+        src_dir: the directory of runs, by the name that MLXP has for it.
+        parser: reads queries in another language, see `Parser`.
 
     Attributes:
         src_dir: the directory of runs, absolute.
+        parser: what reads queries.
         troubles: what could not be found out about runs that have not ended, a sentence each.
 
     Raises:
@@ -53,10 +57,15 @@ class Reader:
         parent_log_dir: str | os.PathLike[str] = "./logs",
         dst_dir: str | os.PathLike[str] | None = None,
         refresh: bool = True,
+        *,
+        src_dir: str | os.PathLike[str] | None = None,
+        parser: Parser | None = None,
     ) -> None:
-        self._logs = Path(os.path.abspath(os.path.expanduser(parent_log_dir)))
+        runs = parent_log_dir if src_dir is None else src_dir
+        self._logs = Path(os.path.abspath(os.path.expanduser(runs)))
         self._dst_dir = None if dst_dir is None else Path(os.path.abspath(os.path.expanduser(dst_dir)))
         self.src_dir = str(self._logs)
+        self.parser = parser or DefaultParser()
         self._open(refresh)
 
     def __len__(self) -> int:
@@ -92,11 +101,15 @@ class Reader:
         Raises:
             QueryError: the query is malformed, or names a field that no run has.
         """
-        predicate = parse_query(query_string)
-        if len(self):
-            aliases = self._catalog.aliases
-            predicate = check_fields(predicate, query_string, self._kinds, self._lazy_fields, aliases)
-        positions = self._catalog.matching(predicate)
+        parsed = self.parser.parse(query_string) if query_string.strip() else []
+        positions = np.arange(len(self))
+        if callable(parsed):
+            rows = CatalogRows(self._catalog, self._metrics, positions).rows()
+            positions = np.flatnonzero([bool(parsed(row)) for row in rows])
+        elif len(self):
+            known, lazy, aliases = self._kinds, self._lazy_fields, self._catalog.aliases
+            predicate = check_fields(parsed, query_string, known, lazy, aliases)
+            positions = self._catalog.matching(predicate)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
         return results.toPandas(lazy=False) if asPandas else results
 

@@ -1,6 +1,7 @@
 """Rows of results: runs of a directory, loaded when they are looked at, or what was made of them."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +64,9 @@ class RunRow(Mapping[str, Any]):
 
     A metric is the list of the values that were logged, an artifact field a dict of `Artifact` by file
     name.
+
+    Attributes:
+        on_update: what is told of what `update` adds.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class RunRow(Mapping[str, Any]):
         self._lazy = lazy
         self._aliases = aliases
         self._path = path
+        self.on_update: Callable[[Mapping[str, Any]], object] | None = None
 
     def __getitem__(self, field: str) -> Any:
         field = find_field(field, self, self._aliases) or field
@@ -94,6 +99,16 @@ class RunRow(Mapping[str, Any]):
 
     def __contains__(self, field: object) -> bool:
         return field in self._values or field in self._lazy
+
+    def update(self, new_dict: Mapping[str, Any]) -> None:
+        """Adds fields to this row, and as columns to the list that it was taken from.
+
+        Files of the run are not changed.
+        """
+        self._values = {**self._values, **new_dict}
+        self._lazy = {field: load for field, load in self._lazy.items() if field not in new_dict}
+        if self.on_update:
+            self.on_update(new_dict)
 
     def log(self, log_name: str) -> LogTable:
         """Returns one log as a table: its rows as they were logged, with None for what a row has not.
@@ -174,6 +189,11 @@ class CatalogRows:
     @property
     def lazy_fields(self) -> set[str]:
         return set(self._lazy)
+
+    @property
+    def source(self) -> tuple[int, tuple[str, ...] | None]:
+        """What rows have in common that can be `joined`."""
+        return id(self._catalog), None if self._chosen is None else tuple(self._chosen)
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -387,12 +407,20 @@ def plain_arrow(values: Sequence[Any]) -> pa.Array:
         )
 
 
+class _Artifacts(dict[str, Artifact]):
+    """Artifacts by file name; one is found by the name without its suffix, too, as it was logged."""
+
+    def __missing__(self, name: str) -> Artifact:
+        files = [file for file in self if os.path.splitext(file)[0] == name]
+        if len(files) != 1:
+            raise KeyError(name)
+        return self[files[0]]
+
+
 def _artifacts(run: Path, type_name: str, folder: str, names: Mapping[str, Any]) -> dict[str, Artifact]:
     directory = run / "artifacts" / type_name / folder
-    return {
-        name: Artifact(directory / name, run, type_name)
-        for name in names["artifacts"][type_name][folder]
-    }
+    files = names["artifacts"][type_name][folder]
+    return _Artifacts({name: Artifact(directory / name, run, type_name) for name in files})
 
 
 def missing_as_none(values: Sequence[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from mlxpy_core._io._files import Stamp, read_text, stamp_of, write_unsynced, wr
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
+from ._mlxp_info import WRITTEN_BY_MLXP, info_of_mlxp, is_info_of_mlxp
 from ._process import describe_process, died_here, lives_here
 from ._status import Status
 
@@ -112,6 +113,8 @@ def read_info(directory: RunDirectory) -> dict[str, Any] | None:
 def read_info_to_continue(directory: RunDirectory) -> dict[str, Any]:
     """Reads info.yaml of a run that is to be continued; it is empty where there is none.
 
+    That of MLXP is returned as `info_of_mlxp` has it.
+
     Raises:
         MlxpyError: it is not what mlxpy wrote.
         StorageError: it may not be read.
@@ -126,10 +129,25 @@ def read_info_to_continue(directory: RunDirectory) -> dict[str, Any]:
         raise StorageError(f"cannot read {path}", error) from error
     except (ValueError, AttributeError, yaml.YAMLError):
         info = None
+    if is_info_of_mlxp(info):
+        info = info_of_mlxp(info, read_config(directory) or {}, directory)
     if not isinstance(info, dict) or not isinstance(info.get("attempts"), list):
         raise MlxpyError(
             f"{path} is not what mlxpy wrote, so the run cannot be continued: mend it or move it away"
         )
+    return info
+
+
+def read_info_to_rerun(directory: RunDirectory) -> dict[str, Any] | None:
+    """Reads info.yaml of a run whose program is to be started again; None if that cannot be read.
+
+    That of MLXP is returned as `info_of_mlxp` has it.
+    """
+    info = read_info(directory)
+    if info is None:
+        with contextlib.suppress(MlxpyError):
+            continued = read_info_to_continue(directory)
+            info = continued if WRITTEN_BY_MLXP in continued else None
     return info
 
 
@@ -185,7 +203,10 @@ def touch_info(directory: RunDirectory) -> None:
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
     try:
-        config = load_yaml(read_text(directory.config, directory.logs))
+        path = directory.config
+        if not path.exists():  # MLXP has another name for it until the run starts
+            path = path.with_name("config_unresolved.yaml")
+        config = load_yaml(read_text(path, directory.logs))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from mlxpy_core._io._files import open_regular, read_text
+from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import load_yaml
 
@@ -107,7 +108,7 @@ def known_keys(path: Path, logs: Path) -> set[str]:
         with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
             row = json.loads(line)
             if isinstance(row, dict):
-                keys.update(key for key in row if is_unicode(key))
+                keys.update(key for key in flat_row(row) if is_unicode(key))
     return keys
 
 

@@ -3,9 +3,8 @@
 import functools
 import importlib
 import json
-import pickle
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -17,6 +16,8 @@ from mlxpy_core._plugins._artifact_type import ArtifactType, Load, Save
 from mlxpy_core._plugins._manager import call_plugins, report
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._names import check_name, check_unlinked
+
+from ._pickles import load_next_pickle
 
 
 def save_pickle(obj: Any, path: Path) -> None:
@@ -30,20 +31,30 @@ def save_pickle(obj: Any, path: Path) -> None:
 def load_pickle(path: Path) -> Any:
     """Loads what `save_pickle` stored. Unpickling runs code that the file names."""
     with open(path, "rb") as file:
-        return pickle.load(file)
+        return load_next_pickle(file)
 
 
 def _save_numpy(obj: Any, path: Path) -> None:
     import numpy
 
     with open(path, "wb") as file:
-        numpy.save(file, numpy.asarray(obj), allow_pickle=False)
+        if isinstance(obj, Mapping):
+            arrays: dict[str, Any] = {name: numpy.asarray(array) for name, array in obj.items()}
+            if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+                raise TypeError(f"{objects[0]!r} is an array of objects")
+            numpy.savez(file, **arrays)
+        else:
+            numpy.save(file, numpy.asarray(obj), allow_pickle=False)
 
 
 def _load_numpy(path: Path) -> Any:
     import numpy
 
-    return numpy.load(path, allow_pickle=False)
+    loaded = numpy.load(path, allow_pickle=False)
+    if isinstance(loaded, numpy.ndarray):
+        return loaded
+    with loaded:  # a dict of arrays
+        return dict(loaded)
 
 
 def _save_torch(obj: Any, path: Path) -> None:
@@ -150,7 +161,12 @@ class ArtifactStore:
     def path(self, name: str, artifact_type: ArtifactType) -> Path:
         """Returns the file of an artifact."""
         check_name(name, "an artifact's name")
-        suffix = "" if name.endswith(artifact_type.suffix) else artifact_type.suffix
+        # The dicts of arrays that numpy stores have a suffix of their own.
+        suffixes = (
+            artifact_type.suffix,
+            ".npz" if artifact_type.name == "numpy" else artifact_type.suffix,
+        )
+        suffix = "" if name.endswith(suffixes) else artifact_type.suffix
         directory = self._directory
         path = directory / artifact_type.name / (name + suffix)
         # The file itself may be a link: a new one takes its place.
@@ -171,6 +187,8 @@ class ArtifactStore:
             type_name = self._only_type_with(name)
         artifact_type = self._type(type_name)
         path = self.path(name, artifact_type)
+        if not path.is_file():
+            path = path.with_name(PurePath(name).name)  # MLXP adds no suffix
         if not path.is_file():
             raise FileNotFoundError(f"no artifact {name!r} of type {type_name!r} in {self._directory}")
         return artifact_type.load(path)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from mlxpy_core._errors import MlxpyError
 
 from ._history import Positions
+from ._pickles import load_next_pickle
 
 TYPE_NAME = "Checkpoint"
 SUFFIX = ".pkl"
@@ -55,7 +56,7 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
     """
     try:
         with open(path, "rb") as file:
-            obj = pickle.load(file)
+            obj = load_next_pickle(file)
             try:
                 mark = Mark(**pickle.load(file))
             except (EOFError, TypeError, pickle.UnpicklingError):
@@ -78,3 +79,33 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def find_checkpoint(root: Path, name: str | None) -> Path:
+    """Finds a checkpoint below a directory that somebody named: of a run, or of checkpoints.
+
+    Args:
+        root: the directory.
+        name: the checkpoint's name; None for the one that was written last.
+
+    Raises:
+        FileNotFoundError: there is none (of this name).
+    """
+    # Where MLXP has them, in artifacts/pickle, none of ours are.
+    folders = (root, root / TYPE_NAME, root / "artifacts" / TYPE_NAME, root.parent / TYPE_NAME)
+    if name is None:
+        found = newest_checkpoint(next((one for one in folders[1:] if one.is_dir()), root))
+    else:
+        plain = name.removeprefix("pickle/")
+        paths = (folder / file for folder in folders for file in (name, plain, plain + SUFFIX))
+        found = next(filter(Path.is_file, paths), None)
+        found = found or checkpoint_of_mlxp(root / "artifacts", plain)
+    if found is None:
+        raise FileNotFoundError(f"no checkpoint{f' {name!r}' if name else ''} in {root}")
+    return found
+
+
+def checkpoint_of_mlxp(artifacts: Path, name: str) -> Path | None:
+    """Finds a checkpoint among the artifacts of a run of MLXP's, where it is a pickle."""
+    path = artifacts / "pickle" / name
+    return path if (artifacts / ".keys").is_dir() and path.is_file() else None

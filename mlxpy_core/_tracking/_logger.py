@@ -10,6 +10,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import whole_stream
 from mlxpy_core._plugins._artifact_type import Load, Save
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
 from mlxpy_core._runs._ranks import tell_children
@@ -20,7 +21,9 @@ from ._attempt import take_run
 from ._checkpoints import (
     TYPE_NAME,
     Mark,
+    checkpoint_of_mlxp,
     checkpoints_of_rank,
+    find_checkpoint,
     newest_checkpoint,
     read_checkpoint,
     write_checkpoint,
@@ -97,6 +100,31 @@ class Logger:
         return str(self._run.directory.path)
 
     @property
+    def parent_log_dir(self) -> str:
+        """The directory of all runs, absolute."""
+        return str(self._run.directory.path.parent)
+
+    @property
+    def metadata_dir(self) -> str:
+        """The run's directory of metadata, absolute."""
+        return str(self._run.directory.metadata)
+
+    @property
+    def metrics_dir(self) -> str:
+        """The run's directory of metrics, absolute."""
+        return str(self._run.directory.metrics)
+
+    @property
+    def artifacts_dir(self) -> str:
+        """The run's directory of artifacts, absolute."""
+        return str(self._run.directory.artifacts)
+
+    def get_info(self) -> dict[str, Any]:
+        """Returns the run's number and its directories."""
+        names = ("log_id", "log_dir", "metrics_dir", "metadata_dir", "artifacts_dir")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def should_stop(self) -> bool:
         """Whether a signal has announced the end of the job.
 
@@ -116,15 +144,16 @@ class Logger:
         """Ends a run that this logger started itself, as COMPLETE."""
         self._run.end()
 
-    def log_metrics(self, metrics: Mapping[str, Any], log_name: str) -> None:
+    def log_metrics(self, metrics_dict: Mapping[str, Any], log_name: str) -> None:
         """Appends one row to ``metrics/<log_name>.json``.
 
         When it returns the row has been handed to the operating system: killing the process does
         not lose it.
 
         Args:
-            metrics: names and values: numbers (NaN and infinities too), strings, booleans, None,
-                and scalars of NumPy, torch or JAX.
+            metrics_dict: names and values: numbers (NaN and infinities too), strings, booleans, None,
+                lists and dicts of these, and arrays of NumPy, torch or JAX of at most 10,000 elements;
+                one of a single element is a number.
             log_name: which log the row belongs to, such as ``train``.
 
         Raises:
@@ -132,15 +161,16 @@ class Logger:
             InvalidNameError: `log_name` is reserved or cannot be a file's name.
             StorageError: the file system refused; no part of the row is written.
         """
-        self._run.metrics.write(metrics, log_name)
+        self._run.metrics.write(metrics_dict, log_name)
 
-    def log_artifact(self, obj: Any, artifact_name: str, artifact_type: str) -> None:
+    def log_artifact(self, artifact: Any, artifact_name: str, artifact_type: str) -> None:
         """Stores an object at ``artifacts/<artifact_type>/<artifact_name>``, whole or not at all.
 
         Args:
-            obj: what to store.
+            artifact: what to store.
             artifact_name: its name; folders are allowed, as in ``models/best``.
-            artifact_type: ``Checkpoint``, ``pickle``, ``numpy`` (an array), ``torch``, ``image`` (a
+            artifact_type: ``Checkpoint``, ``pickle``, ``numpy`` (an array, or
+                a dict of arrays), ``torch``, ``image`` (a
                 Pillow image, a matplotlib figure, or an array of height by width (by 3 or 4) of
                 bytes or of floats from 0 to 1), ``json``, ``text``, or a registered type.
 
@@ -151,24 +181,33 @@ class Logger:
         """
         self._check_running(artifact_name)
         if artifact_type == TYPE_NAME:
-            self.log_checkpoint(obj, artifact_name)
+            self.log_checkpoint(artifact, artifact_name)
         else:
-            self._artifacts.save(obj, artifact_name, artifact_type)
+            self._artifacts.save(artifact, artifact_name, artifact_type)
 
     log_artifacts = log_artifact
 
-    def load_artifact(self, artifact_name: str, artifact_type: str | None = None) -> Any:
+    def load_artifact(
+        self, artifact_name: str, artifact_type: str | None = None, root: str | Path | None = None
+    ) -> Any:
         """Loads what `log_artifact` stored.
 
         Args:
             artifact_name: the name it was stored by.
             artifact_type: its type; may be left out where only one type has the name.
+            root: the directory of another run that stored it.
 
         Raises:
             FileNotFoundError: there is none of this name (and type).
             MlxpyError: several types have the name, or the type is not known here.
         """
-        return self._artifacts.load(artifact_name, artifact_type)
+        store = self._artifacts
+        if root is not None:
+            other = RunDirectory(Path(root))
+            store = ArtifactStore(lambda: other)
+        return store.load(artifact_name, artifact_type)
+
+    load_artifacts = load_artifact
 
     def register_artifact_type(self, name: str, save: Save, load: Load) -> None:
         """Adds a type of artifact.
@@ -186,7 +225,7 @@ class Logger:
         """
         self._artifacts.register(name, save, load)
 
-    def log_checkpoint(self, obj: Any, log_name: str = "checkpoint") -> None:
+    def log_checkpoint(self, checkpoint: Any, log_name: str = "checkpoint") -> None:
         """Stores the program's state at ``artifacts/Checkpoint/<log_name>.pkl``, whole or not at all.
 
         It takes the place of an earlier checkpoint of the same name and remembers which metrics had
@@ -199,7 +238,7 @@ class Logger:
         that rank's metrics, and only that rank finds it.
 
         Args:
-            obj: any object that pickles.
+            checkpoint: any object that pickles.
             log_name: the checkpoint's name.
 
         Raises:
@@ -213,17 +252,17 @@ class Logger:
             mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
             folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
             with whole_stream(path, run.directory.logs) as file:
-                write_checkpoint(obj, mark, file, newest_checkpoint(folder))
+                write_checkpoint(checkpoint, mark, file, newest_checkpoint(folder))
         except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
             raise UnstorableValueError(
-                f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
+                f"cannot store a {type(checkpoint).__name__} as checkpoint {log_name!r}: {error}"
             ) from error
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError(f"cannot store checkpoint {log_name!r}", error) from error
 
-    def load_checkpoint(self, log_name: str | None = None) -> Any:
+    def load_checkpoint(self, log_name: str | None = None, root: str | Path | None = None) -> Any:
         """Loads a checkpoint of this run and continues the run's history from it.
 
         Rows that earlier attempts logged after the checkpoint are moved to ``metrics/.aside``, so that
@@ -235,6 +274,7 @@ class Logger:
 
         Args:
             log_name: the checkpoint's name; None for the one that was written last.
+            root: the directory of another run, or of checkpoints; this run's history is then left alone.
 
         Raises:
             FileNotFoundError: there is none (of this name). In a run without any checkpoint all rows
@@ -242,19 +282,22 @@ class Logger:
             MlxpyError: the file cannot be loaded.
         """
         run = self._run
-        folder = run.directory.artifacts / TYPE_NAME
+        artifacts = run.directory.artifacts
+        # MLXP needs to be told where its own checkpoints are.
+        if root is not None and Path(root) not in (run.directory.path, artifacts, artifacts / "pickle"):
+            return read_checkpoint(find_checkpoint(Path(root), log_name))[0]
+        folder = artifacts / TYPE_NAME
         ranks = (run.rank, 0) if run.rank else (0,)
         all_newest = [newest_checkpoint(checkpoints_of_rank(folder, rank)) for rank in ranks]
-        newest = next(filter(None, all_newest), None)
-        if newest is None:
+        paths = all_newest
+        if log_name is not None:
+            names = (log_name, log_name.removeprefix("pickle/"))  # the second as MLXP has it
+            named = [self._checkpoint_path(name, rank) for name in names for rank in ranks]
+            paths = [*filter(Path.is_file, named), checkpoint_of_mlxp(artifacts, names[1])]
+        path = next(filter(None, paths), None)
+        if path is None and not any(all_newest):
             self._resume_at({})
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint in {folder}")
-        paths = (
-            [self._checkpoint_path(log_name, rank) for rank in ranks]
-            if log_name is not None
-            else [newest]
-        )
-        path = next(filter(Path.is_file, paths), None)
         if path is None:
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint {log_name!r} in {folder}")
         obj, mark = read_checkpoint(path)

@@ -2,16 +2,18 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import open_in_place, write_whole
+from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._metrics_files import _SUFFIX, cut_torn_line, listed_keys
@@ -21,6 +23,9 @@ from mlxpy_core._runs._names import check_name, check_unlinked
 RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
 
 _PLAIN = frozenset({bool, float, int, str, type(None)})
+_BYTES = (bytes, bytearray, memoryview)
+_LARGEST_ARRAY = 10_000  # elements; larger ones would make rows slow to read
+_DEEPEST = 50  # levels; the reader takes rows of 100 for an attack
 _OPEN_FILES = 64
 _LOOK_S = 1.0
 
@@ -72,12 +77,14 @@ class MetricsWriter:
             # Keys that were seen before are strings, and listed in the keys file.
             if not log.keys.issuperset(row):
                 _check_keys(row, log_name)
+            columns = row
             for value in row.values():
                 if type(value) not in _PLAIN:
                     row = {key: _plain(value, key, log_name) for key, value in row.items()}
+                    columns = flat_row(row)
                     break
-            if not log.keys.issuperset(row):
-                self._list_keys(log, row, log_name)
+            if not log.keys.issuperset(columns):
+                self._list_keys(log, columns, log_name)
             line = (json.dumps(row) + "\n").encode()
             try:
                 written = os.write(log.descriptor, line)
@@ -139,9 +146,9 @@ class MetricsWriter:
     def _run(self) -> Path:
         return self._keys_file.parent.parent
 
-    def _list_keys(self, log: _Log, row: Mapping[str, Any], log_name: str) -> None:
+    def _list_keys(self, log: _Log, columns: Iterable[str], log_name: str) -> None:
         # Listed before the row is written: the list may name a key too many, never one too few.
-        new = [key for key in row if key not in log.keys]
+        new = [key for key in columns if key not in log.keys]
         listed = {**self._keys, log_name: log.keys.union(new)}
         content = {name: sorted(keys) for name, keys in listed.items() if keys}
         write_whole(self._keys_file, dump_yaml(content), self._run.parent)
@@ -156,8 +163,8 @@ def _as_dict(row: Any, log_name: str) -> dict[str, Any]:
     return dict(row)
 
 
-def _check_keys(row: Mapping[str, Any], log_name: str) -> None:
-    for key in row:
+def _check_keys(keys: Iterable[Any], log_name: str) -> None:
+    for key in keys:
         if not isinstance(key, str):
             raise UnstorableValueError(
                 f"metrics of {log_name!r} have the key {key!r}; keys must be strings"
@@ -166,8 +173,10 @@ def _check_keys(row: Mapping[str, Any], log_name: str) -> None:
             raise UnstorableValueError(f"metrics of {log_name!r} have the key {key!r}, which is no text")
 
 
-def _plain(value: Any, key: str, log_name: str) -> Any:
-    """Turns a scalar of any library into a plain one."""
+def _plain(value: Any, key: str, log_name: str, depth: int = 0) -> Any:
+    """Turns a value of any library into what JSON holds."""
+    if isinstance(value, Mapping):
+        return _plain_dict(value, key, log_name, depth)
     if not isinstance(value, (bool, float, int, str)) and hasattr(value, "item"):
         with contextlib.suppress(TypeError, ValueError, RuntimeError):  # several elements
             value = value.item()
@@ -178,11 +187,39 @@ def _plain(value: Any, key: str, log_name: str) -> Any:
     if value is None:
         return None
     shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and hasattr(value, "tolist") and math.prod(shape) <= _LARGEST_ARRAY:
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, _BYTES):
+        _check_depth(depth, key, log_name)
+        return [
+            item if type(item) in _PLAIN else _plain(item, key, log_name, depth + 1) for item in value
+        ]
     kind = type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
     raise UnstorableValueError(
-        f"metrics of {log_name!r}: the value of {key!r} has the type {kind}, which is no metric; "
-        "log a number, a string, a boolean or None (arrays go to log_artifact)"
+        f"metrics of {log_name!r}: the value of {key!r} has the type {kind}, which is no metric; log "
+        "numbers, strings, booleans, None, lists and dicts of them, or arrays of at most "
+        f"{_LARGEST_ARRAY:,} elements (anything else goes to log_artifact)"
     )
+
+
+def _plain_dict(value: Mapping[Any, Any], key: str, log_name: str, depth: int) -> dict[str, Any]:
+    _check_depth(depth, key, log_name)
+    # As JSON has them: a number that counts classes, say, becomes its text.
+    texts = [str(name) if type(name) is int else name for name in value]
+    _check_keys(texts, log_name)
+    if len(set(texts)) < len(texts):
+        raise UnstorableValueError(f"metrics of {log_name!r}: {key!r} has a key as text and as number")
+    return {
+        name: _plain(item, f"{key}.{name}", log_name, depth + 1)
+        for name, item in zip(texts, value.values(), strict=True)
+    }
+
+
+def _check_depth(depth: int, key: str, log_name: str) -> None:
+    if depth == _DEEPEST:
+        raise UnstorableValueError(
+            f"metrics of {log_name!r}: the value of {key[:100]!r} nests deeper than {_DEEPEST} levels"
+        )
 
 
 def _finish_line(descriptor: int, line: bytes, written: int, log_name: str) -> None:

@@ -27,7 +27,7 @@ _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
 _CHOICE = re.compile(r"[+]*hydra/(launcher|sweeper)(@|=)")
 # Settings that each job gets anew, or that mean nothing to it.
 _OF_THE_SUBMISSION = re.compile(
-    r"[+]*mlxpy\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
+    r"[+]*mlxpy?\.(scheduler\b|use_scheduler|use_version_manager|logger\.(forced_log_id|parent_log_dir))"
 )
 _OF_THE_SWEEP_BY_LAUNCH = re.compile(
     rf"{_OF_THE_SWEEP.pattern}|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)="
@@ -205,7 +205,7 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
     return [*sys.orig_argv[:start], *words, *config_options]
 
 
-_SETTING = re.compile(r"[+]*mlxpy\.")
+_SETTING = re.compile(r"[+]*mlxpy?\.")
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 

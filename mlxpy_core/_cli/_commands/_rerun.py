@@ -14,7 +14,8 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._interrupts import end_by_signals
 from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory, new_run_directories
-from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._info_file import read_info, read_info_to_rerun
+from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status
 
 
@@ -49,9 +50,15 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool, trust: S
     old = choose_run(logs, run)
     if not believed([old], trust, "which command runs"):
         sys.exit(1)
-    info = read_info(old)
+    info = read_info_to_rerun(old)
     if info is None:
         raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
+    if WRITTEN_BY_MLXP in info:
+        click.echo(
+            f"mlxpy: MLXP, which wrote run {old.log_id}, noted no command: its program gets its whole "
+            "config as overrides, and this interpreter",
+            err=True,
+        )
     job = recorded_job(old, info)
     code = code_to_rerun(old, info, job, overrides)
     if code.caveat:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlxpy_core._io._files import read_bytes, stamp_of
+from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
@@ -260,6 +261,8 @@ def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
 def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
     """Reads a metrics file; a torn last line is no row yet.
 
+    Rows with nested dicts have the leaves of these besides, see `flat_row`.
+
     Args:
         path: the file; one that does not exist holds no rows.
         damaged: gets a note on each line that is no row.
@@ -273,7 +276,13 @@ def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
         damaged.append(f"{path} ({error.strerror})")
         return []
     lines = content.split(b"\n")[:-1]
-    # Rows that mlxpy wrote nest nothing; others' could nest deeper than anything can read.
+    rows = _parsed(lines, content, path, damaged)
+    # The dicts themselves stay, too: for MLXP they are the column.
+    return [row | flat_row(row) for row in rows] if content.count(b"{") > len(lines) else rows
+
+
+def _parsed(lines: Sequence[bytes], content: bytes, path: Path, damaged: list[str]) -> list[Row]:
+    # Rows could nest deeper than anything can read.
     if content.count(b"{") + content.count(b"[") < len(lines) + _DEEPEST:
         with contextlib.suppress(ValueError):
             rows = json.loads(b"[" + b",".join(lines) + b"]")

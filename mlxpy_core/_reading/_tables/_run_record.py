@@ -5,12 +5,11 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
+import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._info_file import check_kinds, read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
+from mlxpy_core._runs._mlxp_info import iso_of_mlxp, undated
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._summary import Summary, lazy_names, read_summary
 
@@ -100,11 +100,11 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
         UnreadableRunError: one of them cannot be read.
     """
     try:
-        info = _undated(_load(run, "info"))
+        info = undated(_load(run, "info"))
         check_kinds(info)
         if "logger" in info:  # MLXP
-            info = {key: _iso(str(key), value) for key, value in info.items()}
-        return info, _undated(_load(run, "config"))
+            info = {key: iso_of_mlxp(str(key), value) for key, value in info.items()}
+        return info, undated(_load(run, "config"))
     except (RecursionError, TypeError, ValueError) as error:
         raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
 
@@ -138,16 +138,15 @@ def _load(run: str, name: str) -> dict[str, Any]:
 
 
 def _metrics_keys(run: str) -> dict[str, list[str]]:
-    metrics = Path(run, "metrics")
+    metrics, state = Path(run, "metrics"), Path(run, ".keys")
+    listed: dict[str, set[str]] = {}
     if (metrics / ".keys").is_dir():  # MLXP
-        return {
-            path.stem: [str(key) for key in content]
-            for path, content in _listings(metrics / ".keys", "*.yaml")
-        }
-    try:
-        listed = keys_of_all_ranks(metrics, Path(run, ".keys"))
-    except OSError:  # no list of keys, and rows that may not be read
-        return {}
+        for path, content in _listings(metrics / ".keys", "*.yaml"):
+            listed[path.stem] = set(map(str, content))
+    if not listed or (state / "metrics.yaml").exists():  # mlxpy may have continued the run
+        with contextlib.suppress(OSError):  # no list of keys, and rows that may not be read
+            for name, keys in keys_of_all_ranks(metrics, state).items():
+                listed.setdefault(name, set()).update(keys)
     return {name: sorted(keys) for name, keys in listed.items()}
 
 
@@ -159,21 +158,3 @@ def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any
             continue
         if isinstance(content, dict):
             yield path, content
-
-
-def _undated(value: Any) -> Any:
-    """Returns a value as mlxpy writes it: YAML knows dates, the metadata of mlxpy has their text."""
-    if isinstance(value, dict):
-        return {_undated(key): _undated(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_undated(item) for item in value]
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _iso(key: str, value: Any) -> Any:
-    """Returns a date or time of MLXP as mlxpy writes it, so that those of both have one order."""
-    if key.endswith("_time") and isinstance(value, int):
-        return f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
-    if key.endswith("_date") and isinstance(value, str):
-        return re.sub(r"^(\d\d)/(\d\d)/(\d{4})$", r"\3-\2-\1", value)
-    return value

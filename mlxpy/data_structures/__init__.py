@@ -1,0 +1,1 @@
+"""The modules of MLXP's package of this name."""
