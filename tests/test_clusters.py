@@ -24,6 +24,7 @@ from conftest import (
 )
 
 from mlxpy_core import Launch, MlxpyError, Reader, Status, dump_yaml, take_run_directory
+from mlxpy_core._io import _interrupts
 from mlxpy_core._plugins._scheduler import SubmissionError
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._oar import OARScheduler
@@ -190,13 +191,16 @@ def test_ctrl_c_while_jobs_are_submitted(project: Project, in_directory: Path) -
         "runs 3 to 4 are INTERRUPTED (to submit: mlxpy resubmit 3-4)"
     )
     with pytest.raises(SubmissionError, match=re.escape(said)) as raised:
-        submit_jobs(Interrupting("2"), make_jobs(project, 4))
+        submit_jobs(Interrupting("2", "2"), make_jobs(project, 4))
     assert raised.value.exit_code == 130
     assert project.statuses() == ["SUBMITTED", "SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
     assert [project.job_id(log_id) for log_id in (1, 2)] == ["71", "72"]
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_scheduler(project: Project) -> None:
+def test_a_second_ctrl_c_does_not_wait_for_the_scheduler(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_interrupts, "_SAME_S", 0)
     said = "it is not known whether the queue has run 2: mlxpy status says more; run 3 is INTERRUPTED"
     with pytest.raises(SubmissionError, match=re.escape(said)):
         submit_jobs(Interrupting("2", "2"), make_jobs(project, 3))

@@ -2,15 +2,21 @@
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+# Who presses Ctrl-C twice within this time has pressed it once.
+_SAME_S = 1.0
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):
@@ -101,22 +107,25 @@ def signals_held(*, until_second: bool = False, drop: bool = False) -> Iterator[
     They come when the block has ended. Other threads than the main one get none.
 
     Args:
-        until_second: whether a second one comes at once: the step may take long.
+        until_second: whether another one, a second later or more, comes at once: the step may take long.
         drop: whether they do not come at all.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     noted: list[int] = []
+    first = math.inf
     earlier = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:
-        handler = earlier[signal.Signals(number)]
-        if until_second and noted and callable(handler):
+        nonlocal first
+        handler, now = earlier[signal.Signals(number)], time.monotonic()
+        if until_second and now - first >= _SAME_S and callable(handler):
             noted.clear()
             handler(number, frame)
         else:
             noted.append(number)
+            first = min(first, now)
 
     # None: not installed from Python, which could not put it back.
     held = [number for number in ENDING_SIGNALS if earlier[number] not in (None, signal.SIG_IGN)]
