@@ -1,5 +1,6 @@
 """What the file system refuses: no space, no inodes, no permission, read-only, failing, too many open files."""
 
+import importlib
 import json
 import os
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Project
+
+import mlxpy
+from mlxpy_core import frozen_configs
 
 DATA = REPOSITORY / "tests" / "data" / "refusals"
 
@@ -82,3 +86,28 @@ def test_a_hydra_app_on_a_full_disk(
     print(resource, counts)
     assert counts["refused"] == counts["cases"] - 1 > 2
     assert counts["runs"] == runs
+
+
+@pytest.mark.parametrize("resource", ["space", "inodes"])
+def test_the_reader_needs_no_space_and_frozen_configs_leave_nothing(
+    project: Project, small_disk: Path, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(DATA))
+    filler = importlib.import_module("fillers").FILLERS[resource]
+    logs = small_disk / "logs"
+    mlxpy.Logger(logs, config={"lr": 0.1}).close()
+    project.write("conf/config.yaml", "lr: 0.1\n")
+    filler.fill(small_disk, 0)
+    try:
+        assert mlxpy.Reader(logs).search()["config.lr"] == [0.1]
+        listed, errors = project.mlxpy("ls", "--logs", str(logs))
+        with pytest.raises(
+            mlxpy.StorageError, match=r"^cannot keep a copy .*: No space left on device$"
+        ):
+            frozen_configs(project.path / "conf", logs)
+    finally:
+        filler.empty(small_disk)
+    assert len(listed.splitlines()) == 2
+    assert not errors
+    assert not list(logs.glob(".configs/*/*"))
+    assert (frozen_configs(project.path / "conf", logs) / "config.yaml").exists()
