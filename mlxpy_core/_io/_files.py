@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mlxpy_core._errors import StorageError
 
+from ._retries import Retries
+
 TEMPORARY = ".mlxpy-tmp-"
 """How the names of half-written files start; no two processes anywhere make the same."""
 
@@ -46,14 +48,23 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, retries: Retries | None = None) -> None:
     """Writes a small text file, whole or not at all.
+
+    Args:
+        path: the file.
+        text: what it will hold.
+        retries: bounds the time that a file system is waited for.
 
     Raises:
         StorageError: the file system refused.
     """
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+    def write() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+    (retries or Retries())(write)
 
 
 def read_bytes(path: str) -> bytes:

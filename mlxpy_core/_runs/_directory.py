@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import TEMPORARY_PATTERN
+from mlxpy_core._io._retries import Retries
 
 _HINT_WIDTH = 20
 
@@ -75,7 +76,7 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         )
     try:
         if forced_log_id == -1:
-            return RunDirectory(_take_next_id(parent_log_dir))
+            return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)))
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
@@ -88,8 +89,8 @@ def make_run_directory(path: Path) -> RunDirectory:
         StorageError: it cannot be made.
     """
     try:
-        make_results_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        Retries()(lambda: make_results_directory(path.parent))
+        Retries()(lambda: path.mkdir(exist_ok=True))
     except OSError as error:
         raise StorageError(f"cannot make the run directory {path}", error) from error
     return RunDirectory(path)
