@@ -18,6 +18,7 @@ import yaml
 
 from mlxpy_core._io._files import Stamp, read_bytes
 from mlxpy_core._io._flatten import flatten
+from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._info_file import read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
@@ -145,7 +146,9 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
         }
     try:
         listed = keys_of_all_ranks(metrics, Path(run, ".keys"))
-    except OSError:  # no list of keys, and rows that may not be read
+    except OSError as error:  # no list of keys, and rows that may not be read
+        if can_pass(error):
+            raise UnreadableRunError(f"metrics: {error.strerror}") from error
         return {}
     return {name: sorted(keys) for name, keys in listed.items()}
 
