@@ -9,6 +9,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, RunEndedError, UnstorableValueError
 from mlxpy_core._io._files import whole_file
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
@@ -202,6 +203,9 @@ class Logger:
             StorageError: the file system refused.
         """
         self._check_running(log_name)
+        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(obj, log_name))
+
+    def _save_checkpoint(self, obj: Any, log_name: str) -> None:
         run = self._run
         path = self._checkpoint_path(log_name, run.rank)
         mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
@@ -232,6 +236,9 @@ class Logger:
                 of earlier attempts are moved aside: it starts anew.
             MlxpyError: the file cannot be loaded.
         """
+        return Retries(OUTAGE_S, announce=True)(lambda: self._load_checkpoint(log_name))
+
+    def _load_checkpoint(self, log_name: str | None) -> Any:
         run = self._run
         folder = run.directory.artifacts / TYPE_NAME
         ranks = (run.rank, 0) if run.rank else (0,)

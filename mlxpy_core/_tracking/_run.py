@@ -8,12 +8,14 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp, write_whole
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._info import begin_attempt, set_status
 from mlxpy_core._runs._info_file import (
     info_stamp,
+    read_info,
     read_info_to_continue,
     read_status,
     touch_info,
@@ -74,7 +76,7 @@ class Run:
         standalone: bool,
     ) -> None:
         directory, rank = attempt.directory, attempt.rank
-        self._held = HeldDirectory(directory)
+        self._held = HeldDirectory(directory, self._is_in)
         self._directory = directory
         self.rank = rank
         self.started = time.time()
@@ -182,6 +184,10 @@ class Run:
         self.history.move_to(metrics)
         self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
+    def _is_in(self, directory: RunDirectory) -> bool:
+        info = read_info(directory)
+        return info is not None and info.get("run_id") == self.info["run_id"]
+
     @property
     def attempt(self) -> int:
         """The number of this attempt at the run, from 1."""
@@ -222,20 +228,25 @@ class Run:
     def end(self, error: BaseException | None = None) -> None:
         """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.
 
-        What cannot be written any more (a full disk, say) is told on standard error: the program's
-        own result must not be lost over it.
+        A file system that is away is waited for, at most for `OUTAGE_S` seconds. What cannot be written
+        any more (a full disk, say) is told on standard error: the program's own result must not be lost
+        over it.
         """
         global _current
         if self._ended or not self.belongs_here:
             return
-        self.metrics.close()
+        retries = Retries(OUTAGE_S, announce=True)
+        try:
+            self.metrics.close(retries)
+        except StorageError as refusal:
+            print(f"mlxpy: {refusal}; its last rows are lost", file=sys.stderr)
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)
         self._list_requirements()
         self._ending = True
         try:
-            self._write_info(ended=True)
+            retries(lambda: self._write_info(ended=True))
         except StorageError as refusal:
             print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last status it can write.
