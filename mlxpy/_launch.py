@@ -15,8 +15,10 @@ from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._hydra import MAIN_OPTIONS, config_groups
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import (
+    SWEEP_JOB_VARIABLE,
     MlxpyError,
     current_run,
+    end_by_signals,
     find_version_manager,
     fix_changing_values,
     get_logger,
@@ -85,6 +87,8 @@ def _launch(
         plugins = _select_plugins(settings, settings_overrides, doubled_keys)
     # Hydra asks launchers in sweeps only; one job is a sweep, too.
     submits = bool(settings.get("use_scheduler"))
+    if submits and SWEEP_JOB_VARIABLE not in os.environ:
+        end_by_signals("mlxpy: interrupted: nothing was submitted")
     arguments = command_line.hydra_arguments(groups, plugins, sweeps=submits)
     config_name = config_name or ("config" if config_path else None)
     program = hydra.main(config_path=config_path, config_name=config_name, **MAIN_OPTIONS)

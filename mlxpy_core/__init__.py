@@ -8,16 +8,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
+from ._io._interrupts import (
+    Interrupted,
+    end_by_signals,
+    end_by_signals_no_more,
+    exit_code_of,
+    raise_interrupted,
+    signals_held,
+)
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
 from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
-from ._runs._directory import RunDirectory, is_run_name, next_run_directory, take_run_directory
+from ._runs._directory import (
+    RunDirectory,
+    is_run_name,
+    new_run_directories,
+    next_run_directory,
+    take_run_directory,
+)
 from ._runs._launch import Launch, relative_to_launch
 from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
 from ._runs._status import Status
+from ._runs._sweep_directory import take_sweep_directory
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
-from ._tracking._placement import RUN_DIRECTORY_VARIABLE, was_joined_by_children, was_started_again
+from ._tracking._placement import (
+    RERUN_VARIABLE,
+    RUN_DIRECTORY_VARIABLE,
+    was_joined_by_children,
+    was_started_again,
+)
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -34,7 +54,7 @@ from ._versioning import (
 )
 
 if TYPE_CHECKING:
-    from ._operations import reconcile, wait_for_runs
+    from ._operations import reconcile, signals_break_off, wait_for_runs
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
@@ -47,9 +67,11 @@ if TYPE_CHECKING:
     from ._scheduling._local import LocalScheduler
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
+    "RERUN_VARIABLE",
     "RUN_DIRECTORY_VARIABLE",
     "SWEEP_JOB_VARIABLE",
     "ArtifactType",
@@ -57,6 +79,7 @@ __all__ = [
     "ConfigList",
     "GroupedConfigList",
     "Grouping",
+    "Interrupted",
     "InvalidNameError",
     "Job",
     "Launch",
@@ -84,6 +107,9 @@ __all__ = [
     "current_run",
     "different_fields",
     "dump_yaml",
+    "end_by_signals",
+    "end_by_signals_no_more",
+    "exit_code_of",
     "find_scheduler",
     "find_version_manager",
     "first_argument",
@@ -98,11 +124,13 @@ __all__ = [
     "launch_of_this_process",
     "load_class",
     "load_yaml",
+    "new_run_directories",
     "next_run_directory",
     "original_place",
     "plain_config",
     "plain_config_at_another_time",
     "print_plan",
+    "raise_interrupted",
     "ranks_set",
     "reconcile",
     "record_launch",
@@ -112,13 +140,17 @@ __all__ = [
     "run_names",
     "runs_from_copy",
     "set_ranks_back",
+    "signals_break_off",
+    "signals_held",
     "submit_jobs",
     "take_run",
     "take_run_directory",
+    "take_sweep_directory",
     "tell_children",
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
+    "writes_to_own_directory",
 ]
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
@@ -149,8 +181,10 @@ _LATER = {
     "print_plan": "_scheduling._submission",
     "reconcile": "_operations",
     "run_names": "_scheduling._submission",
+    "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
     "wait_for_runs": "_operations",
+    "writes_to_own_directory": "_tracking._rerun_output",
 }
 
 

@@ -5,7 +5,12 @@ class MlxpyError(Exception):
     """Base of all errors that a user of mlxpy can cause.
 
     The faces (the Hydra callback, ``mlxpy.launch``) print its message without a traceback.
+
+    Attributes:
+        exit_code: the exit code of a program that it ends.
     """
+
+    exit_code = 1
 
 
 class InvalidNameError(MlxpyError, ValueError):

@@ -50,6 +50,14 @@ if os.getuid() == 0:
     os.setuid(65534)
 """
 
+NOBODY = 65534
+"""The other user, to whom root gives files."""
+
+
+def need_root() -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files to another user")
+
 
 class Project:
     """A user's directory with programs in it."""
@@ -316,15 +324,23 @@ def one_at_a_time(what: str) -> Iterator[None]:
         yield
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 90) -> None:
-    """Looks at what other machines would do, too: files of a shared directory."""
+def wait_until(
+    condition: Callable[[], Any], seconds: float = 90, shown: Callable[[], Any] | None = None
+) -> None:
+    """Looks at what other machines would do, too: files of a shared directory.
+
+    Args:
+        condition: what is to come about.
+        seconds: the longest wait.
+        shown: gives what is shown of a wait in vain.
+    """
     end = time.monotonic() + seconds
     while True:
         looked = time.monotonic()
         if condition():
             return
         now = time.monotonic()
-        assert now < end, "it did not come about"
+        assert now < end, f"it did not come about: {shown() if shown else condition}"
         # Asking a scheduler takes the processor from what is waited for.
         time.sleep(max(0.2, 3 * (now - looked)))
 

@@ -111,6 +111,34 @@ def test_each_job_of_a_sweep_has_its_run(app: Project) -> None:
     assert [app.yaml(log_id, "config") for log_id in app.run_ids()] == [{"x": 1}, {"x": 2}, {"x": 3}]
     assert [app.info(log_id)["overrides"] for log_id in app.run_ids()] == [["+x=1"], ["+x=2"], ["+x=3"]]
     assert app.file(3, ".hydra/overrides.yaml").read_text() == "- +x=3\n"
+    # What is of no job lies among the runs, too, which it does not disturb.
+    assert sorted(os.listdir(app.path)) == ["app.py", "logs"]
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    assert os.listdir(sweep) == ["multirun.yaml"]
+    assert (app.path / "logs/.gitignore").read_text() == "*\n"
+    assert app.mlxpy("ls", "-c", "id") == ("id\n 1\n 2\n 3\n", "")
+    assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
+    app.run("app.py", CALLBACK)
+    assert app.run_ids() == [1, 2, 3, 4]
+
+
+def test_the_directory_of_a_sweep_is_the_same_in_its_jobs(app: Project) -> None:
+    app.run("app.py", "-m", CALLBACK, "+x=1,2", "+shared=${hydra:sweep.dir}")
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    assert [app.yaml(log_id, "config")["shared"] for log_id in (1, 2)] == [str(sweep)] * 2
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_sweep_of_no_run_leaves_nothing(app: Project, runs: bool) -> None:
+    if runs:
+        app.run("app.py", CALLBACK)
+    before = tree_of(app.path)
+    done = app.run("app.py", "-m", CALLBACK, "x=1,2", exit_code=1)
+    assert "Could not override 'x'" in done.stderr
+    assert tree_of(app.path) == before
+    assert (app.path / "logs").exists() == runs
+    assert not (app.path / "logs/.sweeps").exists()
 
 
 def test_a_job_that_fails_ends_its_sweep_and_only_its_run(app: Project) -> None:
@@ -132,6 +160,9 @@ def test_other_launchers(app: Project, launcher: str) -> None:
         assert "app.py -m" in app.info(log_id)["cmd"]
         assert app.info(log_id)["current_file_path"] == str(app.path / "app.py")
     assert "Traceback" not in done.stderr
+    assert sorted(os.listdir(app.path)) == ["app.py", "logs"]
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    assert (sweep / ".submitit").exists() == (launcher == "submitit_local")
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
@@ -158,7 +189,7 @@ def test_the_optuna_sweeper_gets_its_values(project: Project, launcher: str) -> 
     seed = ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_jobs=2"]
     project.run("app.py", "-m", CALLBACK, *sweep, *seed, "+x=choice(1,2,3)")
     assert project.statuses() == ["COMPLETE"] * 6
-    [results] = project.path.glob("multirun/*/*/optimization_results.yaml")
+    [results] = project.path.glob("logs/.sweeps/*/optimization_results.yaml")
     assert "best_value: 0" in results.read_text()
 
 
@@ -320,6 +351,8 @@ def test_an_output_directory_that_the_user_chose_is_hydras(
     assert (app.path / chosen / ".hydra").is_dir()
     assert not app.file(1, ".hydra").exists()
     assert app.statuses() == ["COMPLETE"]
+    assert sorted(os.listdir(app.path)) == ["app.py", "logs", "mine"]
+    assert not (app.path / "logs/.sweeps").exists()
 
 
 def test_use_run_dir_false_leaves_hydras_output_where_it_was(app: Project) -> None:

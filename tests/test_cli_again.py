@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import pexpect
 import pytest
 from conftest import MLXPY, Cluster, GitProject, Project, wait_until
 
-from mlxpy_core import dump_yaml, load_yaml
+from mlxpy_core import RunDirectory, dump_yaml, load_yaml
+from mlxpy_core._operations import claimed_resubmission, plan_resubmission
+from mlxpy_core._runs._info_file import claim_operation
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
@@ -21,6 +25,8 @@ GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 MAIN = """
 import os
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 import hydra
@@ -63,6 +69,10 @@ def app(repository: GitProject) -> GitProject:
 
 def found_out(app: Project) -> list[str]:
     return [row["status"] for row in json.loads(app.mlxpy("status", "--json")[0])]
+
+
+def found_out_with(app: Project, environment: dict[str, str]) -> list[str]:
+    return [row["status"] for row in json.loads(app.mlxpy("status", "--json", env=environment)[0])]
 
 
 def history(app: Project, log_id: int) -> list[Any]:
@@ -206,6 +216,88 @@ def test_a_submission_that_was_broken_off(app: GitProject, cluster: Cluster, tmp
     assert app.mlxpy("resubmit", "1")[0] == "Submitted 1 job to the cluster queue!\n"
     wait_until(lambda: app.statuses() == ["COMPLETE"])
     assert history(app, 1) == undisturbed(1)
+
+
+# A queue that notes what it is given; what was submitted before the file "later" exists has died.
+NOTING = """
+import os, pathlib, uuid, mlxpy
+FOLDER = pathlib.Path(__file__).parent
+
+class NotingScheduler(mlxpy.Scheduler):
+    def submit(self, script):
+        with open(FOLDER / "submitted", "a") as file:
+            file.write(f"{script.parent.name}\\n")
+        return ("later" if (FOLDER / "later").exists() else "died") + uuid.uuid4().hex
+    def states(self, job_ids):
+        return {i: mlxpy.Status.KILLED if i.startswith("died") else mlxpy.Status.SUBMITTED for i in job_ids}
+    def cancel_command(self, job_ids): return ["true"]
+"""
+# Several processes that do it at the same moment.
+RESUBMIT = """
+import sys
+import mlxpy, mlxpy_core._cli._commands._resubmit, mlxpy_core._operations
+from mlxpy_core._cli._main import main
+print("ready", flush=True)
+sys.stdin.readline()
+main(["resubmit", sys.argv[1]])
+"""
+
+
+def test_each_run_is_submitted_once_by_processes_at_once(project: Project) -> None:
+    count = 20
+    project.write("noting.py", NOTING)
+    project.write("resubmit.py", RESUBMIT)
+    project.write(
+        "submit.py",
+        f"""
+        import pathlib, sys
+        from mlxpy_core import Job, find_scheduler, launch_of_this_process, submit_jobs, take_run_directory
+        runs = [take_run_directory(pathlib.Path("logs").absolute()) for _ in range({count})]
+        jobs = [Job(run, {{}}, launch_of_this_process(), [sys.executable, "submit.py"]) for run in runs]
+        submit_jobs(find_scheduler("noting.NotingScheduler"), jobs)
+        """,
+    )
+    here = {"PYTHONPATH": str(project.path)}
+    project.run("submit.py", env=here)
+    assert set(found_out_with(project, here)) == {"FAILED"}
+    (project.path / "submitted").unlink()
+    project.write("later", "")
+    processes = [
+        project.start("resubmit.py", f"1-{count}", env=here, stdin=subprocess.PIPE) for _ in range(5)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    outputs = [process.communicate("\n", timeout=60) for process in processes]
+    assert (project.path / "submitted").exists(), outputs
+    submitted = (project.path / "submitted").read_text().split()
+    assert sorted(map(int, submitted)) == list(range(1, count + 1))
+    told = [re.search(r"Submitted (\d+) jobs?", output) for output, _ in outputs]
+    assert sum(int(match[1]) for match in told if match) == count
+    others = [errors for output, errors in outputs if f"Submitted {count} jobs" not in output]
+    assert all("Left alone: run " in errors for errors in others)
+    assert not any("Traceback" in errors for _, errors in outputs)
+    assert not list((project.path / "logs").glob("*/.keys/*claim*"))
+
+
+def test_the_other_process_is_told_who_has_taken_a_run(app: GitProject) -> None:
+    app.run("main.py", LOGGER, "fail=true", exit_code=1)
+    run = RunDirectory(app.path / "logs" / "1")
+    claim = claim_operation(run, "submission")
+    told = f"Left alone: run 1 has just been taken by process {os.getpid()} on {socket.gethostname()}.\n"
+    assert app.mlxpy("resubmit", "1") == ("Nothing to submit.\n", told)
+    claim.release()
+    assert "has just been taken" not in app.mlxpy("resubmit", "1", exit_code=1)[1]
+
+
+def test_runs_that_were_submitted_since_they_were_looked_at_are_left(app: GitProject) -> None:
+    app.run("main.py", LOGGER, "fail=true", exit_code=1)
+    plan = plan_resubmission([RunDirectory(app.path / "logs" / "1")])
+    ((run, (earlier, _)),) = plan.here.items()
+    app.mlxpy("resubmit", "1", exit_code=1)
+    with claimed_resubmission({run: earlier}) as mine:
+        assert mine.here == {}
+        assert mine.left == ["run 1 has just been taken by another process"]
 
 
 # What no run needs is removed.

@@ -109,7 +109,7 @@ def test_what_comes_after_the_final_status(tmp_path: Path) -> None:
             file.write("through tee\n")
         return True
 
-    assert b"".join(islice(follow(path, 0, ended), 2)) == b"a line\nthrough tee\n"
+    assert b"".join(islice(follow(path, path.parent, 0, ended), 2)) == b"a line\nthrough tee\n"
 
 
 def test_a_run_that_was_killed_is_not_followed_for_ever(tmp_path: Path) -> None:

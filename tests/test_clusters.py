@@ -4,15 +4,27 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONFIG, REPOSITORY, Cluster, GitProject, Project, ended, need_cluster, wait_until
+from conftest import (
+    CLUSTERS,
+    CONFIG,
+    REPOSITORY,
+    Cluster,
+    GitProject,
+    Project,
+    ended,
+    need_cluster,
+    wait_until,
+)
 
-from mlxpy_core import Launch, MlxpyError, Reader, take_run_directory
+from mlxpy_core import Launch, MlxpyError, Reader, Status, dump_yaml, take_run_directory
+from mlxpy_core._io import _interrupts
 from mlxpy_core._plugins._scheduler import SubmissionError
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._oar import OARScheduler
@@ -131,7 +143,13 @@ def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) 
             return str(super().submit(script))
 
     jobs = make_jobs(project, 5)
-    with pytest.raises(MlxpyError, match=r"enough \(4 of 5 jobs were submitted; run 5 failed\)"):
+    with pytest.raises(
+        MlxpyError,
+        match=re.escape(
+            "enough (runs 1 to 4 were submitted; run 5 failed: to submit the rest, mlxpy resubmit 5 "
+            f"--logs {project.path}/logs)"
+        ),
+    ):
         submit_jobs(Choosy(), jobs)
     assert project.info(5)["status"] == "FAILED"
     wait_until(lambda: all(project.file(i, "log.stdout").exists() for i in range(1, 5)))
@@ -147,26 +165,60 @@ def test_a_script_that_cannot_be_written(project: Project) -> None:
     jobs = make_jobs(project, 3)
     project.write("logs/3/metadata", "in the way")
     with pytest.raises(
-        MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 failed\)"
+        MlxpyError, match=r"cannot write .* \(nothing was submitted; runs 1 to 3 removed again\)"
     ):
         submit_jobs(SLURMScheduler(), jobs)
-    assert [project.info(log_id)["status"] for log_id in (1, 2)] == ["FAILED"] * 2
+    assert project.run_ids() == []
 
 
-def test_ctrl_c_while_jobs_are_submitted(project: Project) -> None:
-    class Impatient(SLURMScheduler):
-        max_array_size = 1
+class Interrupting(SLURMScheduler):
+    """Takes each script by itself, and is interrupted while it takes some."""
 
-        def submit(self, script: Path) -> str:
-            if script.parent.name == "2":
-                raise KeyboardInterrupt
-            return "7"
+    max_array_size = 1
 
-    with pytest.raises(
-        SubmissionError, match=r"interrupted \(1 of 3 jobs were submitted; runs 2 to 3 will not run\)"
-    ):
-        submit_jobs(Impatient(), make_jobs(project, 3))
-    assert project.statuses() == ["SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
+    def __init__(self, *runs: str) -> None:
+        self._runs = runs
+
+    def submit(self, script: Path) -> str:
+        for _ in range(self._runs.count(script.parent.name)):
+            signal.raise_signal(signal.SIGINT)
+        return f"7{script.parent.name}"
+
+
+def test_ctrl_c_while_jobs_are_submitted(project: Project, in_directory: Path) -> None:
+    said = (
+        "interrupted: 2 of 4 jobs stay in the queue (to cancel: mlxpy cancel 1-2); "
+        "runs 3 to 4 are INTERRUPTED (to submit: mlxpy resubmit 3-4)"
+    )
+    with pytest.raises(SubmissionError, match=re.escape(said)) as raised:
+        submit_jobs(Interrupting("2", "2"), make_jobs(project, 4))
+    assert raised.value.exit_code == 130
+    assert project.statuses() == ["SUBMITTED", "SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
+    assert [project.job_id(log_id) for log_id in (1, 2)] == ["71", "72"]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_scheduler(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_interrupts, "_SAME_S", 0)
+    said = "it is not known whether the queue has run 2: mlxpy status says more; run 3 is INTERRUPTED"
+    with pytest.raises(SubmissionError, match=re.escape(said)):
+        submit_jobs(Interrupting("2", "2"), make_jobs(project, 3))
+    assert project.statuses() == ["SUBMITTED", "SUBMITTED", "INTERRUPTED"]
+
+
+def test_ctrl_c_before_the_queue_has_anything_leaves_no_runs(project: Project) -> None:
+    jobs = make_jobs(project, 3)
+
+    class Early(SLURMScheduler):
+        def name_directives(self, name: str) -> list[str]:
+            if name.endswith("/3"):  # while the last script is written
+                signal.raise_signal(signal.SIGINT)
+            return []
+
+    with pytest.raises(SubmissionError, match="interrupted: nothing was submitted"):
+        submit_jobs(Early(), jobs)
+    assert project.run_ids() == []
 
 
 # As OAR 2.5.9 answers when its server is down; other tests need that of this machine.
@@ -344,6 +396,29 @@ def test_slurm_knows_a_queued_run_by_its_id(app: Project) -> None:
         assert set(job_ids) <= set(queued.stdout.split())
     finally:
         subprocess.run(["scancel", *job_ids], check=True)
+
+
+@pytest.mark.parametrize("name", ["slurm", "oar"])
+def test_what_is_cancelled_by_hand_while_it_is_held(app: Project, name: str) -> None:
+    need_cluster(name)
+    cluster = CLUSTERS[name]
+    words = ["main.py", "-m", f"hydra/launcher={cluster.launcher}", "hydra.launcher.option_cmd=[--hold]"]
+    app.run(*words, "lr=1,2,3")
+    scheduler = cluster.scheduler()
+    kept, *cancelled = [app.job_id(log_id) for log_id in (1, 2, 3)]
+    try:
+        subprocess.run(scheduler.cancel_command(cancelled), check=True, capture_output=True)
+        wait_until(lambda: Status.SUBMITTED not in scheduler.states(cancelled).values())
+        # As if a minute had gone by: accounting may be late.
+        for log_id in (2, 3):
+            info = app.info(log_id)
+            info["submit_date"] = "2020-01-01"
+            app.file(log_id, "metadata/info.yaml").write_text(dump_yaml(info))
+        found = json.loads(app.mlxpy("status", "--json")[0])
+        assert [row["status"] for row in found] == ["SUBMITTED", "INTERRUPTED", "INTERRUPTED"]
+        assert app.info(2)["exception"] is None
+    finally:
+        scheduler.cancel([kept])
 
 
 @pytest.mark.parametrize("name", ["slurm", "sge"])

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mlxpy_core import MlxpyError, StorageError, is_run_name, take_run_directory
+from mlxpy_core import (
+    MlxpyError,
+    StorageError,
+    is_run_name,
+    take_run_directory,
+    take_sweep_directory,
+)
 from mlxpy_core._runs._directory import remove_temporary_files
 
 
@@ -121,3 +127,42 @@ def test_of_temporary_files_only_ones_own_are_removed(tmp_path: Path) -> None:
     remove_temporary_files(run)
     assert all((run.path / name).exists() for name in theirs)
     assert not any((run.path / place / own).exists() for place in places)
+
+
+# Sweeps.
+
+
+def test_sweeps_of_one_second_have_directories_of_their_own(tmp_path: Path) -> None:
+    paths = {take_sweep_directory(tmp_path / "logs").path for _ in range(20)}
+    assert len(paths) == 20
+    assert {path.parent for path in paths} == {tmp_path / "logs" / ".sweeps"}
+    assert take(tmp_path / "logs") == 1
+
+
+def test_the_directory_of_a_sweep_of_no_run_goes(tmp_path: Path) -> None:
+    sweep = take_sweep_directory(tmp_path / "logs")
+    (sweep.path / "multirun.yaml").write_text("")
+    sweep.remove_if_unused()
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("used", ["logs/1", "logs/.sweeps/mine", "{sweep}/optimization_results.yaml"])
+def test_what_else_lies_there_stays(tmp_path: Path, used: str) -> None:
+    sweep = take_sweep_directory(tmp_path / "logs")
+    (tmp_path / used.format(sweep=sweep.path)).mkdir()
+    sweep.remove_if_unused()
+    assert (tmp_path / used.format(sweep=sweep.path)).exists()
+    assert sweep.path.exists() == (used != "logs/.sweeps/mine")
+
+
+@pytest.mark.parametrize("taken", ["link", "another user's"])
+def test_sweeps_do_not_pass_through_what_is_another_users(tmp_path: Path, taken: str) -> None:
+    sweeps = tmp_path / ".sweeps"
+    if taken == "link":
+        sweeps.symlink_to(tmp_path)
+    elif os.geteuid():
+        pytest.skip("only root can give a directory away")
+    else:
+        sweeps.mkdir()
+        os.chown(sweeps, 65534, 65534)
+    assert take_sweep_directory(tmp_path).path.parent == tmp_path / f".sweeps_{os.geteuid()}"

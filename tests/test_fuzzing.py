@@ -6,16 +6,19 @@ import re
 import shutil
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlxpy_core import Logger, MlxpyError, QueryError, Reader, load_yaml
+from mlxpy_core import Logger, MlxpyError, QueryError, Reader, dump_yaml, load_yaml
+from mlxpy_core._cli import main
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._reading._query._parser import parse_query
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
@@ -135,6 +138,62 @@ def test_metadata_made_to_exhaust_the_reader(logs: Path, name: str, text: str) -
     start = time.process_time()
     look_at(logs)
     assert time.process_time() - start < 20  # not for ever: it takes about one second
+
+
+COMMANDS = [
+    ["ls"], ["ls", "--sort", "start"], ["ls", "--json"], ["status"], ["show", "1"], ["show", "1", "--json"], ["clean"],
+    ["diff", "1", "2", "--info"], ["export", "-o", "-"], ["logs", "1"], ["cancel", "1", "--yes"],
+]  # fmt: skip
+SCHEDULER = {
+    "name": "SLURMScheduler",
+    "cluster": "c",
+    "scheduler_job_id": "7",
+    "array_index": None,
+    "submitter": {},
+}
+VERSION = {
+    "commit_hash": "a" * 40,
+    "branch": "b",
+    "dirty": True,
+    "safe_copy": f"/nowhere/{'a' * 40}",
+    "repo_path": "/x",
+}
+ERROR = {"type": "ValueError", "message": "no", "traceback": "at\n"}
+of_any_type = st.sampled_from(
+    [None, True, -1, 10**30, 1.5, float("nan"), "", "x", "\x1b[2J", "RUNNING", "SUBMITTED", "9" * 5000, [], [1, 2], [None],
+     ["x"], [{"a": 1}], [[1, [2]]], {}, {"a": 1}, {1: 2}, date(2020, 1, 1)]
+)  # fmt: skip
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.sampled_from(["", "scheduler", "version_manager", "exception", "attempts"]),
+    name=st.randoms(use_true_random=False),
+    value=of_any_type,
+    status=st.sampled_from(["COMPLETE", "RUNNING", "SUBMITTED"]),
+    command=st.sampled_from(COMMANDS),
+)
+@example(place="", name="status", value=[1, 2], status="COMPLETE", command=["status"])
+@example(place="", name="status", value=None, status="COMPLETE", command=["status"])
+def test_fields_of_any_type(
+    logs: Path, place: str, name: Any, value: Any, status: str, command: list[str]
+) -> None:
+    info = load_yaml((logs / "2/metadata/info.yaml").read_text())
+    info.update(status=status, scheduler={**SCHEDULER, "may_come_back": status != "COMPLETE"})
+    info.update(version_manager={**VERSION}, exception={**ERROR})
+    holder = info["attempts"][0] if place == "attempts" else info[place] if place else info
+    holder[name if isinstance(name, str) else name.choice(sorted(holder))] = value
+    (logs / "1/metadata/info.yaml").write_text(dump_yaml(info))
+    shutil.rmtree(logs / ".mlxpy", ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")  # no scheduler is asked
+        result = CliRunner().invoke(main, [command[0], "--logs", str(logs), *command[1:]])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    unread = [line for line in result.stderr.splitlines() if "are left out: 1 (info.yaml" in line]
+    if command == ["ls"]:  # the other is there in any case, and this one is shown or named
+        ids = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+        assert ids == (["2"] if unread else ["1", "2"])
 
 
 def summary(**changes: Any) -> bytes:

@@ -154,7 +154,7 @@ def test_the_furthest_checkpoint_that_is_loaded_before_the_first_row_counts(
 def test_what_was_moved_aside_stays_where_the_attempt_is_only_guessed(tmp_path: Path) -> None:
     for value in ("1", "2"):
         (tmp_path / "train.json").write_text(f'{{"a": {value}}}\n')
-        History(tmp_path, attempt=2).resume_at({})
+        History(tmp_path, tmp_path, attempt=2).resume_at({})
     aside = sorted(tmp_path.glob(".aside/*/train.json"))
     assert [path.read_text() for path in aside] == ['{"a": 1}\n', '{"a": 2}\n']
 

@@ -134,6 +134,8 @@ def test_a_program_that_sets_its_arguments_in_code_sweeps_once(
     outputs = [app.file(log_id, "log.stdout").read_text() for log_id in (1, 2)]
     assert ["x is 1" in outputs[0], "x is 2" in outputs[1]] == [True, True]
     assert [app.yaml(log_id, "config") for log_id in (1, 2)] == [{"x": 1}, {"x": 2}]
+    assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
+    assert not (app.path / "multirun").exists()
     app.mlxpy("rerun", "2")
     assert app.yaml(3, "config") == {"x": 2}
     assert app.statuses() == ["COMPLETE"] * 3

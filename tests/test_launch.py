@@ -294,7 +294,7 @@ def test_optuna_gets_what_the_function_returns(project: Project) -> None:
     options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1"]
     project.run("main.py", "-m", *options, "+x=choice(1,2,3)")
     assert project.statuses() == ["COMPLETE"] * 6
-    [results] = project.path.glob("multirun/*/*/optimization_results.yaml")
+    [results] = project.path.glob("logs/.sweeps/*/optimization_results.yaml")
     assert "best_value: 0" in results.read_text()
 
 

@@ -134,13 +134,33 @@ def test_slurm_does_what_the_options_say(app: Project) -> None:
     assert app.file(1, "log.stderr").read_text() == ""
 
 
-def test_two_tasks_are_two_processes_and_one_run(app: Project) -> None:
+@pytest.fixture
+def late_rank(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the second task of a step start when the run of the first has ended."""
     need_cluster("slurm")
-    app.run("main.py", *SLURM, "lr=1", "hydra.launcher.tasks_per_node=2")
+    ended_first = "grep -qs COMPLETE logs/1/metadata/info.yaml"
+    app.write("task.sh", f'until [ $SLURM_PROCID = 0 ] || {ended_first}; do sleep 0.1; done\n"$@"\n')
+    srun = f'#!/bin/bash\nexec {shutil.which("srun")} "$1" bash task.sh "${{@:2}}"\n'
+    app.write("bin/srun", srun).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{app.path}/bin:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("start", ["at once", "one after the other"])
+def test_two_tasks_are_two_processes_and_one_run(
+    app: Project, start: str, request: pytest.FixtureRequest
+) -> None:
+    need_cluster("slurm")
+    if start == "one after the other":
+        request.getfixturevalue("late_rank")
+    # Unbuffered, print writes the parts of a line by themselves: those of two processes mix.
+    buffered = {"PYTHONUNBUFFERED": ""}
+    app.run("main.py", *SLURM, "lr=1", "hydra.launcher.tasks_per_node=2", env=buffered)
     wait_until(lambda: ended(app))
     output = app.file(1, "log.stdout")
-    wait_until(lambda: output.read_text() == "lr is 1\n" * 2)
-    assert len(app.info()["attempts"]) == 1
+    wait_until(lambda: output.read_text() == "lr is 1\n" * 2, shown=output.read_text)
+    rank_1 = app.file(1, "metrics/.ranks/1/times.json")
+    wait_until(lambda: rank_1.read_text().count("\n") == 2)  # its end
+    assert [attempt["status"] for attempt in app.info()["attempts"]] == ["COMPLETE"]
     rows = [app.file(1, f"metrics/{name}.json").read_text() for name in ("train", ".ranks/1/train")]
     assert rows[0] == rows[1]
     assert rows[0].count("\n") == 1

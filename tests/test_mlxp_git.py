@@ -88,7 +88,8 @@ def test_a_sweep_from_one_copy(app: GitProject) -> None:
     assert printed(done.stdout, "main") == [str(copy / "main.py")] * 3
     assert app.statuses() == ["COMPLETE"] * 3
     assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2, 3)} == {copy.name}
-    assert (app.path / "multirun").exists()  # what Hydra writes of a sweep itself
+    assert len(list(app.path.glob("logs/.sweeps/*/multirun.yaml"))) == 1  # where the command was typed
+    assert not any(place.name == "multirun" for place in (*app.path.iterdir(), *copy.iterdir()))
     app.run("main.py", GIT)  # and that is no code
     assert app.copies() == [copy]
 
@@ -108,6 +109,14 @@ def test_without_the_logger(app: GitProject) -> None:
     assert len(list(app.path.glob("outputs/*/*/.hydra/config.yaml"))) == 1
     app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "lr=1,2")
     assert len(list(app.path.glob("multirun/*/*/*/.hydra/config.yaml"))) == 2
+
+
+def test_without_the_logger_but_by_a_launcher(app: GitProject) -> None:
+    app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "lr=1,2")
+    assert app.statuses() == ["COMPLETE"] * 2
+    assert app.file(2, ".hydra/config.yaml").exists()
+    assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
+    assert not any((place / "multirun").exists() for place in (app.path, *app.copies()))
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
@@ -272,6 +281,70 @@ def test_data_that_git_ignores_can_be_linked(app: GitProject) -> None:
     assert app.info()["status"] == "FAILED"
     app.run("main.py", GIT, "+open=data/x.csv", "hydra.callbacks.mlxp_git.link=[data]")
     assert app.info(2)["status"] == "COMPLETE"
+
+
+SAVE = """
+import os
+from pathlib import Path
+import hydra
+
+HERE = Path(__file__).parent
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    for name in cfg.get("save", []):
+        path = HERE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+if __name__ == "__main__":
+    main()
+"""
+LOST = (
+    "mlxpy: during this run {what} appeared in the copy of the code, not in your working tree: {where}\n"
+)
+
+
+def test_results_beside_the_program_are_told(app: GitProject) -> None:
+    app.write("save.py", SAVE)
+    app.write(".gitignore", "__pycache__\nlogs\n.workdir\nresults\ndata/*\n!data/.gitkeep\n")
+    app.write("data/.gitkeep", "")
+    app.write("data/cache/set.csv", "")
+    app.commit()
+    link = "hydra.callbacks.mlxp_git.link=[data]"
+    no_results = "__pycache__/x.pyc,x/__pycache__/y,.pytest_cache/z,a.pyc,data/cache/new.csv"
+    done = app.run("save.py", GIT, link, f"+save=[{no_results}]")
+    assert done.stderr == ""
+    (copy,) = app.copies()
+    one = app.run("save.py", GIT, link, "+save=[results/lr/a.txt]")
+    assert one.stderr == LOST.format(what="a new file has", where=f"results/lr/a.txt in {copy}")
+    several = app.run("save.py", GIT, link, "+save=[results/lr/b.txt,results/c.txt]")
+    assert several.stderr == LOST.format(what="2 new files have", where=f"results in {copy}")
+    names = [f"{letter}.txt" for letter in "defgh"]
+    many = app.run("save.py", "-m", GIT, link, f"+save=[{','.join(names)}],[]")
+    assert many.stderr == LOST.format(
+        what="5 new files have", where=f"d.txt, e.txt, f.txt and 2 more in {copy}"
+    )
+    kept = app.mlxpy("clean", "--yes")[1]
+    assert kept.startswith(f"Kept: {copy} holds what its commit does not: ")
+    assert (copy / "results/lr/a.txt").exists()
+
+
+def test_results_of_a_job_beside_its_program_are_told(app: GitProject) -> None:
+    app.write("save.py", SAVE)
+    app.run("save.py", "-m", GIT, "hydra/launcher=mlxp_local", "+save=[],[a/b.txt]")
+    (copy,) = app.copies()
+    lost = LOST.format(what="a new file has", where=f"a/b.txt in {copy}")
+    assert [app.file(log_id, "log.stderr").read_text() for log_id in (1, 2)] == ["", lost]
+
+
+def test_output_of_hydra_that_the_app_places_beside_the_program_is_told(app: GitProject) -> None:
+    # As templates do that look for the root of the project from __file__.
+    app.write("save.py", "import os; os.environ['ROOT'] = os.path.dirname(__file__)\n" + SAVE)
+    app.commit()
+    done = app.run("save.py", GIT, "hydra.run.dir=${oc.env:ROOT}/logs/train/mine")
+    (copy,) = app.copies()
+    assert done.stderr == LOST.format(what="4 new files have", where=f"logs/train/mine in {copy}")
 
 
 def test_a_module_that_git_does_not_track_is_told(app: GitProject) -> None:

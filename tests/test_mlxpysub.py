@@ -110,6 +110,23 @@ def test_jobs_run_where_the_command_was_typed(jobs: Project) -> None:
     ]
 
 
+def test_a_run_that_was_interrupted_here_goes_on(project: Project) -> None:
+    project.write(
+        "stops.py",
+        """
+        import os, signal, mlxpy
+        logger = mlxpy.Logger("logs")
+        if mlxpy.current_run().attempt == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        """,
+    )
+    project.write("jobs.sh", f"{PYTHON} stops.py\n")
+    mlxpysub(project, "jobs.sh", "--scheduler", "LocalScheduler")
+    assert project.statuses() == ["INTERRUPTED"]
+    project.mlxpy("resubmit", "1")
+    assert [attempt["status"] for attempt in project.info()["attempts"]] == ["INTERRUPTED", "COMPLETE"]
+
+
 def test_a_dry_run_makes_nothing(jobs: Project) -> None:
     jobs.write("jobs.sh", "#OAR -l core=1\npython main.py 1\npython main.py $(touch ran) `touch ran`\n")
     before = tree_of(jobs.path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from conftest import MLXPY, Cluster, GitProject, Project, ended, wait_until
+from conftest import MLXPY, Cluster, GitProject, Project, ended, need_cluster, tree_of, wait_until
 
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 RULE = "def step(x, noise, lr):\n    return x - lr * (x - noise) * {factor}\n"
@@ -353,3 +353,187 @@ def test_a_program_that_makes_no_run_any_more(app: GitProject) -> None:
     rerun(app, "1", exit_code=2)  # Python's
     assert app.statuses() == ["COMPLETE", "FAILED", "FAILED"]
     assert app.mlxpy("status") == ("1 COMPLETE, 2 FAILED\n", "")
+
+
+# Where a rerun writes.
+
+WRITES = """
+import os
+import pathlib
+import signal
+import hydra
+import mlxpy
+from hydra.core.hydra_config import HydraConfig
+
+@hydra.main(version_base=None, config_path="conf", config_name="config")
+def main(cfg):
+    output = pathlib.Path(HydraConfig.get().runtime.output_dir)
+    attempt = mlxpy.current_run().attempt
+    with (output / "weights").open("a") as file:
+        file.write(f"lr {cfg.lr}, attempt {attempt}\\n")
+    if os.environ.get("KILL") and attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    {arguments}
+    main()
+"""
+CALLBACK = "hydra/callbacks=mlxp_logger"
+LOCAL = "hydra/launcher=mlxp_local"
+WITHOUT_RUN_DIR = "hydra.callbacks.mlxp_logger.use_run_dir=false"
+
+
+def writes(project: Project, hydra: str = "{}", arguments: str = "pass") -> Project:
+    """Makes a program that writes to Hydra's output directory, and a config with Hydra's settings."""
+    project.write("main.py", WRITES.replace("{arguments}", arguments))
+    project.write("conf/config.yaml", f"lr: 1\nhydra: {hydra}\n")
+    return project
+
+
+def check_rerun_leaves_all(project: Project, *words: str, exit_code: int = 0) -> int:
+    """Makes run 1 again, and checks that no file of it changes; returns the new run's number."""
+    before = tree_of(project.path, leave_out={".mlxpy"})
+    new, errors = rerun(project, "1", *words, exit_code=exit_code)
+    after = tree_of(project.path, leave_out={".mlxpy"})
+    assert {name: after.get(name) for name in before} == before
+    (made,) = (name for name in set(after) - set(before) if name.endswith("weights"))
+    assert f"writes to {project.path}/logs/{new}\n" in errors + stderr_of(project, new)
+    assert made == f"logs/{new}/weights"
+    return new
+
+
+def stderr_of(project: Project, log_id: int) -> str:
+    path = project.file(log_id, "log.stderr")
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("hydra", "command"),
+    [
+        ("{}", [CALLBACK, "hydra.run.dir=results/${lr}"]),
+        ("{}", [CALLBACK, "hydra.run.dir=."]),
+        ("{run: {dir: 'results/${hydra:job.name}'}}", [CALLBACK]),
+        ("{run: {dir: results}}", ["-m", CALLBACK, "lr=1,2"]),
+        ("{sweep: {dir: results, subdir: '${hydra:job.num}'}}", ["-m", LOCAL, "lr=1,2"]),
+        ("{}", ["-m", LOCAL, "hydra.sweep.dir=results", "lr=1"]),
+        ("{run: {dir: results}}", ["-m", CALLBACK, LOCAL, WITHOUT_RUN_DIR, "lr=1"]),
+    ],
+)
+def test_what_is_there_stays(project: Project, hydra: str, command: list[str]) -> None:
+    app = writes(project, hydra)
+    app.run("main.py", *command)
+    if hydra == "{run: {dir: results}}" and LOCAL not in command:
+        rerun(app, "1", "lr=3")  # is the first in that place
+    check_rerun_leaves_all(app, *(["lr=5"] if "${lr}" not in command[-1] else []))
+
+
+def test_a_place_of_its_own_is_written_to(project: Project) -> None:
+    app = writes(project, "{run: {dir: 'results/${lr}'}}")
+    app.run("main.py", CALLBACK, "lr=1")
+    _, errors = rerun(app, "1", "lr=5")
+    assert "is there already" not in errors
+    assert (app.path / "results/5/weights").exists()
+    # The next finds that one.
+    again, errors = rerun(app, "1", "lr=5")
+    assert f"results/5 is there already: run {again}, which makes run 1 again, writes to " in errors
+    assert (app.path / "results/5/weights").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("launcher", [[], ["-m", LOCAL]], ids=["here", "local"])
+def test_a_rerun_that_goes_on_writes_where_it_wrote(project: Project, launcher: list[str]) -> None:
+    place = "{dir: 'results/${lr}'}"
+    app = writes(project, f"{{run: {place}, sweep: {{dir: 'results/${{lr}}', subdir: '.'}}}}")
+    app.run("main.py", *launcher, CALLBACK)
+    before = (app.path / "results/1/weights").read_bytes()
+    for words, written in (([], "logs/2"), (["lr=5", "hydra.run.dir=results/5"], "results/5")):
+        new, _ = rerun(app, "1", *words, env={"KILL": "1"}, exit_code=128 + 9)
+        app.mlxpy("resubmit", str(new))
+        lines = (app.path / written / "weights").read_text().splitlines()
+        assert [line.rpartition(" ")[2] for line in lines] == ["1", "2"]
+    assert (app.path / "results/1/weights").read_bytes() == before
+
+
+def test_a_rerun_of_two_tasks_in_a_queue(project: Project) -> None:
+    need_cluster("slurm")
+    app = writes(project, "{sweep: {dir: results, subdir: one}}")
+    app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "hydra.launcher.tasks_per_node=2")
+    wait_until(lambda: ended(app))
+    before = tree_of(app.path / "results")
+    app.mlxpy("rerun", "1")
+    wait_until(lambda: len(app.statuses()) == 2 and ended(app))
+    wait_until(lambda: app.file(2, "weights").read_text().count("\n") == 2)
+    assert tree_of(app.path / "results") == before
+    assert len(app.info(2)["attempts"]) == 1
+
+
+# Programs whose code sets the arguments.
+
+
+def test_arguments_of_a_run_that_the_code_sets(project: Project) -> None:
+    app = writes(project, arguments=f"import sys; sys.argv = [sys.argv[0], '{CALLBACK}', 'lr=4']")
+    app.run("main.py")
+    new, _ = rerun(app, "1")
+    assert app.yaml(new, "config") == {"lr": 4}
+    _, errors = app.mlxpy("rerun", "1", "lr=5", exit_code=1)
+    assert errors.startswith("Error: the arguments of run 1 are set in its program")
+    assert app.run_ids() == [1, 2]
+
+
+def test_arguments_of_a_sweep_that_the_code_sets(project: Project) -> None:
+    app = writes(project, arguments=f"import sys; sys.argv += ['-m', '{CALLBACK}', 'lr=4,5']")
+    app.run("main.py")
+    _, errors = app.mlxpy("rerun", "2", exit_code=1)
+    assert errors.startswith("Error: the arguments of run 2 are set in its program")
+    assert errors.count("\n") == 1
+    _, errors = app.mlxpy("resubmit", "2", "--complete")
+    assert "the arguments of run 2 are set in its program" in errors
+    assert app.run_ids() == [1, 2]
+
+
+def test_a_job_that_the_code_makes_leaves_what_is_there(project: Project) -> None:
+    sweep = f"import sys; sys.argv += ['-m', '{LOCAL}', 'lr=4,5', 'hydra.sweep.dir=results']"
+    app = writes(project, arguments=sweep)
+    app.run("main.py")
+    before = tree_of(app.path / "results")
+    new, _ = rerun(app, "2")
+    assert app.yaml(new, "config") == {"lr": 5}
+    assert tree_of(app.path / "results") == before
+    assert app.file(new, "weights").exists()
+
+
+def test_what_the_code_adds_to_the_command_is_no_matter(project: Project) -> None:
+    app = writes(project, arguments=f"import sys; sys.argv += ['{CALLBACK}']")
+    app.run("main.py", "lr=4")
+    app.run("main.py", "-m", "lr=5,6")
+    assert app.yaml(rerun(app, "1", "lr=7")[0], "config") == {"lr": 7}
+    assert app.yaml(rerun(app, "3")[0], "config") == {"lr": 6}
+
+
+def test_hydra_zen(project: Project) -> None:
+    pytest.importorskip("hydra_zen", reason="hydra_zen is not installed")
+    app = project
+    app.write(
+        "zen.py",
+        """
+        import sys
+        import hydra_zen
+        import mlxpy
+
+        def task(cfg):
+            mlxpy.get_logger().log_metrics({"x": cfg.x}, "train")
+
+        if __name__ == "__main__":
+            overrides = ["hydra/callbacks=mlxp_logger"]
+            if len(sys.argv) > 1:
+                hydra_zen.launch({"x": 1}, task, overrides=[*overrides, "x=2,3"], multirun=True)
+            else:
+                hydra_zen.launch({"x": 1}, task, overrides=overrides)
+        """,
+    )
+    app.run("zen.py")
+    new, _ = rerun(app, "1")
+    assert metrics(app, new) == metrics(app, 1)
+    assert "are set in its program" in app.mlxpy("rerun", "1", "x=2", exit_code=1)[1]
+    app.run("zen.py", "sweep")
+    assert "are set in its program" in app.mlxpy("rerun", "3", exit_code=1)[1]
+    assert app.run_ids() == [1, 2, 3, 4]

@@ -470,8 +470,9 @@ for act in (
     assert first == "cannot log metrics 'eval': Permission denied"
     assert second.endswith("checkpoint.pkl: Permission denied")
     assert project.file(1, "metrics/train.json").read_text() == '{"a": 1}\n{"a": 2}\n'
-    assert "info.yaml: Permission denied; its status there is not COMPLETE" in done.stderr
+    assert "info.yaml: Permission denied; COMPLETE is noted beside it" in done.stderr
     assert project.info()["status"] == "RUNNING"
+    assert list(mlxpy.Reader(project.path / "logs").search()["info.status"]) == ["COMPLETE"]
 
 
 def test_files_have_the_users_umask(project: Project) -> None:
@@ -524,7 +525,8 @@ def test_a_disk_that_fills_keeps_what_was_logged(project: Project) -> None:
         assert [json.loads(line)["step"] for line in lines] == list(range(int(logged)))
         assert project.info()["status"] in ("COMPLETE", "RUNNING")
         if project.info()["status"] == "RUNNING":
-            assert "its status there is not COMPLETE" in done.stderr
+            assert "COMPLETE is noted beside it" in done.stderr
+        assert list(mlxpy.Reader(logs).search()["info.status"]) == ["COMPLETE"]
         assert not list(logs.rglob(".mlxpy-tmp-*"))
     finally:
         subprocess.run(["umount", logs], check=True)

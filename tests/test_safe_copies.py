@@ -202,6 +202,18 @@ def test_a_submodule_without_its_commit_is_named(repository: GitProject, tmp_pat
     assert not (tmp_path / "copies" / "project" / commit).exists()
 
 
+def test_results_that_a_submodule_ignores_are_told(repository: GitProject, tmp_path: Path) -> None:
+    library = GitProject(tmp_path / "library")
+    library.write(".gitignore", "out\n")
+    library.commit()
+    repository.add_submodule(library, "lib")
+    place = safe_copy(found(repository), repository.commit(), tmp_path / "copies")
+    assert written_into(place) == []
+    (place / "lib" / "out").mkdir()
+    (place / "lib" / "out" / "table.csv").write_text("")
+    assert written_into(place) == ["lib/out/table.csv"]
+
+
 # Links.
 
 

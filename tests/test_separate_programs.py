@@ -238,6 +238,19 @@ def test_a_task_that_starts_when_the_run_of_rank_0_has_ended(programs: Programs)
         assert programs.runs() == [[0], [0]]
 
 
+def test_a_task_that_is_late_for_the_run_that_it_was_given(programs: Programs) -> None:
+    run = ["main.py", CALLBACK, "hydra.callbacks.mlxp_logger.forced_log_id=1"]
+    step = {**STEP, "SLURM_STEP_NUM_TASKS": "2"}
+    for restart in ("0", "1"):  # as of a job that was put back into the queue
+        for rank in ("0", "1"):
+            programs.run(*run, env={**step, "SLURM_RESTART_COUNT": restart, "SLURM_PROCID": rank})
+        assert programs.runs() == [[0, 1]]
+        assert [attempt["status"] for attempt in programs.info()["attempts"]] == ["COMPLETE"] * (
+            int(restart) + 1
+        )
+        assert programs.rows(1, rank=1) == programs.rows(1) == [{"x": 0}] * (int(restart) + 1)
+
+
 def test_a_step_whose_rank_0_fails_before_its_run(programs: Programs) -> None:
     fails = f"{sys.executable} -c 'raise SystemExit(0)'"
     script = f"if [ $SLURM_PROCID = 0 ]; then {fails}; else {PYTHON} +x=$SLURM_PROCID; fi"

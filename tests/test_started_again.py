@@ -129,9 +129,11 @@ def test_other_ranks_leave_the_files_of_hydra_alone(ddp: Project) -> None:
     ddp.run("callback.py", "-m", CALLBACK, "+x=0,1")
     for log_id in (1, 2):
         assert ddp.file(log_id, ".hydra/overrides.yaml").read_text() == f"- +x={log_id - 1}\n"
-    assert len(list(ddp.path.glob("multirun/*/*/multirun.yaml"))) <= 1
-    # Nothing lies beside the runs.
+    # Nothing else lies among the runs, and nothing beside them.
     assert ddp.run_ids() == [1, 2]
+    assert len(list(ddp.path.glob("logs/.sweeps/*"))) == 1
+    assert not (ddp.path / "multirun").exists()
+    assert not (ddp.path / "outputs").exists()
 
 
 def test_overrides_that_no_environment_holds(ddp: Project) -> None:

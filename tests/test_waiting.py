@@ -2,7 +2,6 @@
 
 import itertools
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +37,9 @@ def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> N
     assert "Best parameters: {'lr': 2}" in done.stdout
     assert "Best value: 0.0" in done.stdout
     assert app.statuses() == ["COMPLETE"] * len(app.run_ids())
-    assert len(list(app.path.glob("multirun/*/*/optimization_results.yaml"))) == 1
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    assert (sweep / "optimization_results.yaml").exists()
+    assert not (app.path / "multirun").exists()
 
 
 def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> None:
@@ -84,16 +85,14 @@ def test_ctrl_c_leaves_the_jobs_of_a_cluster_alone(app: Project, cluster: Cluste
         waiting.send_signal(signal.SIGINT)
         _, stderr = waiting.communicate(timeout=60)
     assert waiting.returncode == 130
-    said = "mlxpy: no longer waiting; 2 jobs stay in the queue. To cancel: "
-    assert said in stderr
-    assert "Traceback" not in stderr
-    command = stderr.partition(said)[2].split()
-    scheduler = cluster.scheduler()
-    assert set(scheduler.states(command[1:]).values()) == {Status.RUNNING}
-    subprocess.run(command, check=True, capture_output=True)
+    said = "mlxpy: interrupted: 2 jobs stay in the queue (to cancel: mlxpy cancel 1-2)\n"
+    assert stderr == said
+    scheduler, job_ids = cluster.scheduler(), [app.job_id(log_id) for log_id in (1, 2)]
+    assert set(scheduler.states(job_ids).values()) == {Status.RUNNING}
+    app.mlxpy("cancel", "1-2", "--yes")
     # Grid Engine cannot tell a cancelled job from another that was killed.
     cancelled = Status.KILLED if cluster.launcher == "mlxp_sge" else Status.INTERRUPTED
-    wait_until(lambda: set(scheduler.states(command[1:]).values()) == {cancelled})
+    wait_until(lambda: set(scheduler.states(job_ids).values()) == {cancelled})
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -105,9 +104,26 @@ def test_jobs_on_this_machine_end_with_their_launcher(
         waiting.send_signal(number)
         _, stderr = waiting.communicate(timeout=60)
     assert waiting.returncode == exit_code
-    assert stderr == "mlxpy: stopped 2 jobs\n"
+    assert stderr == "mlxpy: interrupted: stopped 2 jobs (to go on with them: mlxpy resubmit 1-2)\n"
     assert app.statuses() == ["INTERRUPTED", "INTERRUPTED"]
     assert app.info(2)["attempts"] == []
+
+
+def test_another_ctrl_c_kills_jobs_that_do_not_end(app: Project) -> None:
+    deaf = "hydra.launcher.env_cmd=\"trap '' TERM\""
+    with app.start(
+        "main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", "seconds=60", deaf
+    ) as waiting:
+        wait_until(lambda: app.statuses() == ["RUNNING", "SUBMITTED"])
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.stderr
+        asked = "mlxpy: waiting for the jobs to end; Ctrl-C again kills them\n"
+        assert waiting.stderr.readline() == asked
+        waiting.send_signal(signal.SIGINT)
+        _, stderr = waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+    assert stderr == "mlxpy: interrupted: stopped 2 jobs (to go on with them: mlxpy resubmit 1-2)\n"
+    assert app.statuses() == ["KILLED", "INTERRUPTED"]
 
 
 def test_scripts_of_this_machine_come_to_their_end(app: Project) -> None:

@@ -1,5 +1,8 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
+import atexit
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -10,24 +13,31 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import (
+    RERUN_VARIABLE,
     Attempt,
+    Interrupted,
     Logger,
     MlxpyError,
     Outcome,
     ParentRun,
     Run,
+    StorageError,
     current_run,
+    end_by_signals,
+    end_by_signals_no_more,
     fix_changing_values,
     keep_outcome,
     launch_of_this_process,
     load_class,
     plain_config,
+    raise_interrupted,
     ranks_set,
     relative_to_launch,
     set_ranks_back,
+    signals_held,
     take_run,
     tell_children,
     was_joined_by_children,
@@ -35,20 +45,34 @@ from mlxpy_core import (
 )
 
 from ._composing._sweep_configs import LAUNCHER, compose_once
-from ._hydra import config_of_the_task, register_resolver, report_exits, returned_or_raised
+from ._hydra import (
+    BASIC_LAUNCHER,
+    config_of_the_task,
+    is_of_hydra,
+    register_resolver,
+    replace_tracebacks,
+    report_exits,
+    returned_or_raised,
+)
 from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
-    RUN_SUBDIR,
     has_default_output,
-    override_everywhere,
+    leave_what_is_there,
+    new_sweep_directory,
+    passing_sweep_directory,
+    run_dir_as_written,
     write_run_where_typed,
+    write_sweep_among_runs,
     write_sweep_where_typed,
+    write_to,
 )
 from ._override_values import typed_overrides
 from ._rank_sweeper import follow_job, job_of_sweep
 from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
+from ._typed_arguments import are_of_code
 
+_NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
 BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
 
@@ -62,6 +86,9 @@ class MlxpLogger(Callback):
 
     # Of what version 0.1 has pickled for jobs of submitit.
     _ranks: str = MlxpLoggerNode.ranks
+    # Whether this process runs the jobs of a sweep.
+    _ends_by_ctrl_c = False
+    _of_code: str = ""
 
     def __init__(
         self,
@@ -87,6 +114,7 @@ class MlxpLogger(Callback):
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
         self._ranks_before: dict[str, str] = {}
+        self._of_code = ""
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -101,11 +129,18 @@ class MlxpLogger(Callback):
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
         self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
         # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
-        self._taken = self._take()
+        with signals_held(until_second=True):  # it may wait for other processes
+            self._taken = self._take()
+        self._of_code = self._look_at_arguments(config, sweeps=False)
+        written = run_dir_as_written(config)
         if self._use_run_dir and has_default_output(config.hydra.run):
-            with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.run.dir = str(self._taken.directory.path)
+            write_to(config, self._taken.directory)
+            return
         write_run_where_typed(config, self._launch)
+        try:
+            leave_what_is_there(config, self._taken, written)
+        except MlxpyError as error:
+            stop(str(error))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: how many there will be is not known yet."""
@@ -115,6 +150,7 @@ class MlxpLogger(Callback):
                 f"forced_log_id={self._forced_log_id} would put all jobs of a sweep into one run: "
                 "leave it out, or run a single job without -m"
             )
+        self._of_code = self._look_at_arguments(config, sweeps=True)
         job = sweep_job_of_this_process()
         if again := self._started_again():
             if again.job is None:
@@ -125,18 +161,36 @@ class MlxpLogger(Callback):
             follow_job(config, again.job)
         elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
             refuse_to_sweep()
-        in_run_directories = self._use_run_dir and has_default_output(config.hydra.sweep)
-        if in_run_directories:
-            override_everywhere(config, f"hydra.sweep.subdir='{RUN_SUBDIR}'")
-        write_sweep_where_typed(config, self._launch, in_run_directories=in_run_directories)
+        among_runs = self._use_run_dir and has_default_output(config.hydra.sweep)
+        old = os.environ.get(RERUN_VARIABLE)
+        if old and not among_runs:
+            # Where the sweep writes lies what that run has written.
+            print(f"mlxpy: this makes {old} again, and writes to its own directory", file=sys.stderr)
+        if old or among_runs:
+            of_parent = again and again.job and again.job["sweep_dir"]
+            lasts = not (job or old or config.hydra.launcher.get("dry_run"))
+            write_sweep_among_runs(config, of_parent or self._sweep_directory(lasts=lasts))
+        else:
+            write_sweep_where_typed(config, self._launch)
         compose_once(GlobalHydra.instance().config_loader(), config)
+        self._ends_by_ctrl_c = config.hydra.launcher._target_ == BASIC_LAUNCHER and not job
+        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, LAUNCHER):
+            end_by_signals_no_more()  # what the command line has let expect
+        self._await_ctrl_c()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leaves signals to the program again."""
+        if self._ends_by_ctrl_c:
+            end_by_signals_no_more()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
         self._ranks_before = ranks_set()
+        if self._ends_by_ctrl_c:
+            raise_interrupted([signal.SIGINT])  # the task may catch it
         try:
             self._start_run(config)
-        except MlxpyError as error:
+        except (MlxpyError, OSError) as error:
             stop(str(error))
         except Exception:
             traceback.print_exc()
@@ -151,6 +205,13 @@ class MlxpLogger(Callback):
         _end_run(error)
         if not OmegaConf.is_missing(config.hydra.job, "num"):
             self._part_from_ranks()
+        self._await_ctrl_c()
+
+    def _await_ctrl_c(self) -> None:
+        """Has Ctrl-C end a sweep of this process between two jobs without a traceback."""
+        if self._ends_by_ctrl_c:
+            end_by_signals_no_more()
+            end_by_signals(f"mlxpy: {_NO_MORE_JOBS}", [signal.SIGINT])
 
     def _start_run(self, config: DictConfig) -> None:
         attempt, self._taken = self._taken or self._take(), None
@@ -159,7 +220,11 @@ class MlxpLogger(Callback):
         fix_changing_values(task)
         run = Run.start(
             attempt,
-            launch=replace(self._launch, overrides=typed_overrides(config)),
+            launch=replace(
+                self._launch,
+                overrides=typed_overrides(config),
+                of_code="runs" if self._of_code and attempt.number else self._of_code,
+            ),
             config=plain_config(task),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
@@ -170,6 +235,12 @@ class MlxpLogger(Callback):
         except BaseException as error:
             run.end(error)
             raise
+
+    def _look_at_arguments(self, config: DictConfig, *, sweeps: bool) -> str:
+        """Returns what the program's code sets the arguments of, as `Launch.of_code`."""
+        if not are_of_code(config, sweeps=sweeps, by_launch=bool(self._settings)):
+            return ""
+        return "runs" if sweeps else "run"
 
     def _run_settings(self) -> dict[str, Any]:
         logger = {
@@ -183,6 +254,12 @@ class MlxpLogger(Callback):
     def _take(self) -> Attempt:
         try:
             return take_run(self._parent_log_dir, self._forced_log_id, self._ranks)
+        except MlxpyError as error:
+            stop(str(error))
+
+    def _sweep_directory(self, *, lasts: bool) -> str:
+        try:
+            return new_sweep_directory(self._parent_log_dir) if lasts else passing_sweep_directory()
         except MlxpyError as error:
             stop(str(error))
 
@@ -202,8 +279,16 @@ class MlxpLogger(Callback):
 
     def _attach(self) -> None:
         """Connects this process with this instance: a job finds its run directory through it."""
+        atexit.register(self._leave_no_empty_directory)
         register_resolver(RUN_DIRECTORY_RESOLVER, self._job_directory)
         report_exits(_end_run)
+        replace_tracebacks(refusal_of_file_system)
+
+    def _leave_no_empty_directory(self) -> None:
+        """Removes the directory of a run that was not started: the program ended before."""
+        if self._taken:
+            self._taken.discard()
+            self._taken = None
 
     def _job_directory(self, *, _root_: DictConfig) -> str:
         """Returns the run directory of the job whose config this is; made when it is first resolved."""
@@ -213,7 +298,8 @@ class MlxpLogger(Callback):
         if OmegaConf.is_missing(hydra.job, "num"):
             return "???"  # this is the sweep's own config, of no job
         if self._taken is None:
-            self._taken = self._take()
+            with signals_held(until_second=True):  # it may wait for other processes
+                self._taken = self._take()
         return str(self._taken.directory.path)
 
 
@@ -229,10 +315,22 @@ def find_logger_class(name: str) -> type[Logger]:
     return load_class(name, Logger, "logger", hint)
 
 
+def refusal_of_file_system(error: BaseException) -> str | None:
+    """Returns the error message where the file system refused what mlxpy or Hydra wanted to write."""
+    if isinstance(error, StorageError):
+        return str(error)
+    cause = error.__cause__ if isinstance(error, ValueError) else error  # logging's own
+    if isinstance(cause, OSError) and cause.strerror and is_of_hydra(error):
+        return f"Hydra cannot write {cause.filename or 'its output'}: {cause.strerror}"
+    return None
+
+
 def _end_run(error: BaseException | None) -> None:
     run = current_run()
     if run and not run.standalone:
         run.end(error)
+    if isinstance(error, Interrupted):  # has come by Ctrl-C in a sweep
+        print(f"mlxpy: {_NO_MORE_JOBS}", file=sys.stderr)
 
 
 def _keep_outcome(outcome: Outcome) -> None:

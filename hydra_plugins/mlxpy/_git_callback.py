@@ -19,8 +19,9 @@ from mlxpy_core import (
 )
 
 from ._callback import stop
+from ._composing._sweep_configs import LAUNCHER
 from ._nodes import MlxpGitNode
-from ._outputs import write_run_where_typed, write_sweep_where_typed
+from ._outputs import has_default_output, write_run_where_typed, write_sweep_where_typed
 
 
 class MlxpGit(Callback):
@@ -39,7 +40,7 @@ class MlxpGit(Callback):
         if not (launch.version_manager or runs_from_copy(launch.current_file_path)):
             try:
                 _prepare_code(launch, name, parent_work_dir, options)
-            except MlxpyError as error:
+            except (MlxpyError, OSError) as error:
                 stop(str(error))
             except KeyboardInterrupt:
                 raise SystemExit(130) from None
@@ -51,8 +52,10 @@ class MlxpGit(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """As above, for sweeps."""
-        if "mlxp_logger" not in config.hydra.callbacks:
-            write_sweep_where_typed(config, launch_of_this_process(), in_run_directories=False)
+        by_launcher = config.hydra.launcher._target_ == LAUNCHER
+        placed = by_launcher and has_default_output(config.hydra.sweep)
+        if not placed and "mlxp_logger" not in config.hydra.callbacks:
+            write_sweep_where_typed(config, launch_of_this_process())
 
 
 def _prepare_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:

@@ -8,19 +8,22 @@ The smoke tests run all of it.
 import argparse
 import os
 import sys
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import hydra
+import hydra._internal.utils as hydra_internals
 import hydra.core.utils as hydra_utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import Overrides
-from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -48,6 +51,18 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
     """
     return get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+
+
+def reads_arguments() -> bool:
+    """Returns whether ``hydra.main``, which reads ``sys.argv``, has led to this callback.
+
+    Other ways to start Hydra, hydra_zen's, give it overrides. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+        if frame.f_code is _run_hydra.__code__:
+            return True
+    return False
 
 
 def config_groups(config_path: str | None, config_dir: str | None) -> set[str]:
@@ -105,6 +120,21 @@ def config_of_the_task() -> DictConfig | None:
     return None
 
 
+@contextmanager
+def as_current_config(config: DictConfig) -> Iterator[None]:
+    """Has ``${hydra:...}`` mean this config, as it will in the job.
+
+    `HydraConfig.set_config` would make the config read-only. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    holder = HydraConfig.instance()
+    before = holder.cfg
+    holder.cfg = cast(Any, config)  # as Hydra does
+    try:
+        yield
+    finally:
+        holder.cfg = before
+
+
 def callbacks_of(context: HydraContext) -> list[Any]:
     """Returns the list of the callbacks in use; what is added to it is called, too.
 
@@ -124,6 +154,7 @@ def basic_launcher(context: HydraContext, task_function: TaskFunction, config: D
 
 
 _REPORTS = "_mlxpy_reports_to"
+_ORIGINAL = "_mlxpy_original"
 
 
 def report_exits(report: Callable[[BaseException], None]) -> None:
@@ -149,6 +180,35 @@ def report_exits(report: Callable[[BaseException], None]) -> None:
 
     setattr(env_override, _REPORTS, report)
     hydra_utils.env_override = env_override
+
+
+def replace_tracebacks(sentence_of: Callable[[BaseException], str | None]) -> None:
+    """Has Hydra end the program with a sentence, where there is one for the error that would end it.
+
+    Otherwise it prints a traceback and advice on a longer one; before, it asks whether a debugger runs.
+    Where HYDRA_FULL_ERROR is set, it does not ask. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    original = getattr(hydra_internals.is_under_debugger, _ORIGINAL, hydra_internals.is_under_debugger)
+
+    def is_under_debugger() -> bool:
+        error = sys.exc_info()[1]
+        sentence = sentence_of(error) if error else None
+        if sentence:
+            sys.stdout.flush()
+            raise SystemExit(f"mlxpy: {sentence}")
+        return bool(original())
+
+    setattr(is_under_debugger, _ORIGINAL, original)
+    hydra_internals.is_under_debugger = is_under_debugger
+
+
+def is_of_hydra(error: BaseException) -> bool:
+    """Returns whether an error arose in Hydra's own work, without the app's code or a plugin."""
+    modules = {
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    }
+    return modules <= {"hydra", "omegaconf", "yaml", *sys.stdlib_module_names}
 
 
 # How a sweep's configs are composed.

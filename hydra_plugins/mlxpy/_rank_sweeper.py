@@ -1,5 +1,6 @@
 """A program that a job of a sweep has started again for another rank runs that one job."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ def job_of_sweep(config: DictConfig) -> dict[str, Any] | None:
     if OmegaConf.is_missing(config.hydra.job, "num"):
         return None
     written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    return {"num": config.hydra.job.num, "overrides": written}
+    sweep_dir = os.path.abspath(config.hydra.sweep.dir)
+    return {"num": config.hydra.job.num, "overrides": written, "sweep_dir": sweep_dir}
 
 
 def follow_job(config: DictConfig, job: Mapping[str, Any]) -> None:
@@ -59,4 +61,10 @@ def follow_job(config: DictConfig, job: Mapping[str, Any]) -> None:
     Plugins.instance().register(RankSweeper)  # no app that does not need it waits for this module
     with read_write(config.hydra), open_dict(config.hydra):
         replaced = config.hydra.sweeper
-        config.hydra.sweeper = {"_target_": _TARGET, "_recursive_": False, **job, "replaced": replaced}
+        config.hydra.sweeper = {
+            "_target_": _TARGET,
+            "_recursive_": False,
+            "num": job["num"],
+            "overrides": job["overrides"],
+            "replaced": replaced,
+        }

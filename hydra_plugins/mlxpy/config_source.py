@@ -3,6 +3,8 @@
 import builtins
 import copy
 import functools
+import os
+import signal
 import sys
 from typing import ClassVar
 
@@ -11,6 +13,8 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+
+_SWEEPING = frozenset(("-m", "--multirun"))
 
 
 class MlxpyConfigSource(ConfigSource):
@@ -54,6 +58,7 @@ class MlxpyConfigSource(ConfigSource):
             raise ConfigLoadError(f"Config not found : {config_path}")
         if name.startswith(f"{self.LAUNCHERS}/"):
             _warn_without_sweep(name.rpartition("/")[2])
+            _end_by_signals()
         config = copy.deepcopy(_node(self._configs.get(name, "MlxpLauncherNode")))
         if scheduler is not None:
             config.scheduler = scheduler
@@ -116,12 +121,24 @@ def _node(name: str) -> DictConfig:
 def _warn_without_sweep(launcher: str) -> None:
     """Warns who chooses a launcher for a single job that Hydra does not use it."""
     typed = sys.argv[1:]
-    sweeps = {"-m", "--multirun"}.intersection(typed) or any("hydra.mode=" in one for one in typed)
+    sweeps = _SWEEPING.intersection(typed) or any("hydra.mode=" in one for one in typed)
     # Options such as --help and --cfg, with which no job runs.
     only_shows = any(one.startswith(("--", "-c", "-i", "-h", "-s")) and "=" not in one for one in typed)
     is_job = any("forced_log_id" in one for one in typed)
     if f"hydra/launcher={launcher}" in typed and not (sweeps or only_shows or is_job):
         print(f"mlxpy: without -m Hydra runs the job here: {launcher} does nothing", file=sys.stderr)
+
+
+@functools.cache
+def _end_by_signals() -> None:
+    """Has Ctrl-C end a sweep without a traceback, from its first moments."""
+    # Launcher and callback do it, too, where the config asks for a sweep; a job sees to its own signals.
+    if _SWEEPING.intersection(sys.argv[1:]) and "MLXPY_SWEEP_JOB" not in os.environ:
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the engine is imported
+        from mlxpy_core import end_by_signals
+
+        end_by_signals("mlxpy: interrupted: nothing was started")
 
 
 def _without_suffix(config_path: str) -> str:
@@ -133,3 +150,7 @@ def _package(name: str) -> str:
     # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
     group, _, _ = name.rpartition("/")
     return (name if group == MlxpyConfigSource.CALLBACKS else group).replace("/", ".")
+
+
+if any("hydra/launcher=mlxp_" in argument or "mlxp_logger" in argument for argument in sys.argv[1:]):
+    _end_by_signals()

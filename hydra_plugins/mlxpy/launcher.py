@@ -21,15 +21,21 @@ class MlxpLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from ._composing._sweep_configs import compose_once
+        from mlxpy_core import end_by_signals
 
+        from ._callback import refusal_of_file_system
+        from ._composing._sweep_configs import compose_once
+        from ._hydra import replace_tracebacks
+        from ._launching._submit import place_sweep
+        from ._sweep_job import sweep_job_of_this_process
+
+        if not sweep_job_of_this_process():
+            end_by_signals("mlxpy: interrupted: nothing was submitted")
+        replace_tracebacks(refusal_of_file_system)
         self._context = hydra_context
         self._task_function = task_function
         self._config = config
-        if self._options["dry_run"]:
-            from ._outputs import divert_sweep_directory
-
-            divert_sweep_directory(config)
+        place_sweep(config, self._options)
         compose_once(hydra_context.config_loader, config)
 
     def launch(

@@ -43,6 +43,16 @@ def yes_option(command: Command) -> Command:
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
 
 
+def trust_option(command: Command) -> Command:
+    """Adds ``--trust USER``, given to the command as `trust`: whose files are believed unasked."""
+    return click.option(
+        "--trust",
+        multiple=True,
+        metavar="USER",
+        help="Do what the files of this user say without asking; may be repeated.",
+    )(command)
+
+
 def runs_argument(*, required: bool) -> Callable[[Command], Command]:
     """Adds ``RUNS...``, given to the command as `runs`, arguments for `choose_runs`."""
     metavar = "RUNS..." if required else "[RUNS...]"

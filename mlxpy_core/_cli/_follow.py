@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 
+from mlxpy_core._io._files import open_regular
+
 _INTERVAL_S = 0.1
 # The last lines come through tee, or over the network, after the run has written its final status.
 _QUIET_S = 0.5
 
 
-def follow(path: Path, start: int, ended: Callable[[], bool]) -> Iterator[bytes]:
+def follow(path: Path, logs: Path, start: int, ended: Callable[[], bool]) -> Iterator[bytes]:
     """Yields what is in a file and what is added to it, until the run has ended and nothing more comes.
 
     Args:
         path: the file, which may appear later, be cut short or be replaced; it is then read from its
             beginning.
+        logs: the directory of all runs.
         start: where to begin in the file that is there now, in bytes.
         ended: returns whether the run has ended.
     """
@@ -30,7 +33,7 @@ def follow(path: Path, start: int, ended: Callable[[], bool]) -> Iterator[bytes]
             if file and (part := _read(file)):
                 yield part
                 quiet_since = None
-            elif replaced and (newer := _open(path)):
+            elif replaced and (newer := _open(path, logs)):
                 stack.close()
                 file = stack.enter_context(newer)
                 file.seek(start)
@@ -49,9 +52,9 @@ def _is_other(path: Path, file: FileIO) -> bool:
         return False
 
 
-def _open(path: Path) -> FileIO | None:
+def _open(path: Path, logs: Path) -> FileIO | None:
     try:
-        return path.open("rb", buffering=0)
+        return FileIO(open_regular(path, logs))
     except FileNotFoundError:
         return None
 

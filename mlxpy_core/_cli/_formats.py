@@ -1,9 +1,9 @@
 """The files that a table can be written to."""
 
 import csv
-import io
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,53 @@ import pyarrow as pa
 
 from ._json import strict_json
 
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  # some spreadsheets take the wide signs, too
+# Otherwise a cell that holds a carriage return would be two.
+_ENDS = "\r\n"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", flags=re.ASCII)
 
-def csv_text(table: pa.Table) -> str:
-    """Returns a table as CSV; lists are JSON, and what a run does not have is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
+
+def csv_text(table: pa.Table, *, spreadsheet: bool) -> str:
+    """Returns a table as CSV; lists are JSON, and what a run does not have is empty.
+
+    Args:
+        table: the table.
+        spreadsheet: whether texts that a spreadsheet would take for formulas get an apostrophe.
+    """
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator=_ENDS)
+    cell = _inert if spreadsheet else _plain
+    writer.writerow(map(cell, table.column_names))
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        writer.writerow([_as_json(value) if isinstance(value, (list, dict)) else value for value in row])
-    return text.getvalue()
+        writer.writerow(map(cell, row))
+    return "".join(lines)
+
+
+class _Lines(list[str]):
+    """What csv writes, a line each. It quotes only what is in the ends of its lines; ours are short."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix(_ENDS) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return _as_json(value) if isinstance(value, (list, dict)) else value
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULAS) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return _plain(value)
+
+
+def write_csv(table: pa.Table, path: Path, *, spreadsheet: bool) -> None:
+    """Writes a table as CSV, see `csv_text`."""
+    path.write_text(csv_text(table, spreadsheet=spreadsheet), encoding="utf-8", newline="")
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    path.write_text(csv_text(table), encoding="utf-8", newline="")
+    write_csv(table, path, spreadsheet=True)
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:

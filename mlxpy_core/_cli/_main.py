@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from mlxpy_core._errors import MlxpyError
+from ._ending import errors_end_the_command
 
 # In the order of `mlxpy --help`. The module `_commands/_<name>.py` holds the click command `command`.
 _COMMANDS = (
@@ -34,23 +34,14 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with errors_end_the_command():
             return super().invoke(ctx)
-        except MlxpyError as error:
-            raise click.ClickException(_printable(str(error))) from error
 
 
 def _unknown(ctx: click.Context, name: str) -> NoReturn:
     near = difflib.get_close_matches(name, _COMMANDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"give {', '.join(_COMMANDS)}"
     raise click.UsageError(f"no command {name!r}: {hint}", ctx)
-
-
-def _printable(text: str) -> str:
-    # It may quote names that somebody else has given to fields.
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 @click.group(

@@ -8,8 +8,11 @@ from pathlib import Path
 import click
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._interrupts import end_by_signals
+from mlxpy_core._operations._breaking_off import signals_break_off
 from mlxpy_core._plugins._scheduler import Scheduler
-from mlxpy_core._runs._directory import RunDirectory, next_run_directory, take_run_directory
+from mlxpy_core._runs._directory import RunDirectory, new_run_directories, next_run_directory
+from mlxpy_core._runs._launch import Launch
 from mlxpy_core._scheduling._find_scheduler import find_scheduler, known_schedulers
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
@@ -19,6 +22,7 @@ from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._arguments import logs_option
+from ._ending import errors_end_the_command
 from ._job_file import JobFile, parse_job_file
 
 
@@ -34,10 +38,9 @@ def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None
     The scheduler's directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what
     stands before the first job (module load, source, export, cd) is run before each.
     """
-    try:
+    end_by_signals()
+    with errors_end_the_command():
         _submit(script, logs, scheduler, dry_run=dry_run)
-    except MlxpyError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> None:
@@ -50,9 +53,27 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
     except MlxpyError as error:
         raise MlxpyError(f"{str(script)!r} cannot be submitted: {error}") from error
     options = _options(file, scheduler)
-    directories = _free_directories(logs) if dry_run else _new_directories(logs)
     launch = replace(launch_of_this_process(), current_file_path=None)
-    jobs = [
+    if dry_run:
+        print_plan(scheduler, _jobs(file, options, launch, _free_directories(logs)), Grouping())
+        return
+    jobs_left: dict[RunDirectory, str] = {}
+    with signals_break_off(scheduler, jobs_left):
+        with new_run_directories(logs) as new_directory:
+            jobs = _jobs(file, options, launch, iter(new_directory, None))
+            submit_jobs(scheduler, jobs, job_ids=jobs_left)
+        count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+        if isinstance(scheduler, LocalScheduler):
+            scheduler.finish()
+            click.echo(f"Ran {count} on this machine.")
+        else:
+            click.echo(f"Submitted {count} to the cluster queue!")
+
+
+def _jobs(
+    file: JobFile, options: ScriptOptions, launch: Launch, directories: Iterator[RunDirectory]
+) -> list[Job]:
+    return [
         Job(
             directory,
             config={},
@@ -63,16 +84,6 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
         )
         for line, directory in zip(file.jobs, directories, strict=False)
     ]
-    if dry_run:
-        print_plan(scheduler, jobs, Grouping())
-        return
-    submit_jobs(scheduler, jobs)
-    count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
-    if isinstance(scheduler, LocalScheduler):
-        scheduler.finish()
-        click.echo(f"Ran {count} on this machine.")
-    else:
-        click.echo(f"Submitted {count} to the cluster queue!")
 
 
 def _read(script: Path) -> str:
@@ -117,11 +128,6 @@ def _options(file: JobFile, scheduler: Scheduler) -> ScriptOptions:
         shell_path=file.shell,
         setup=tuple(file.setup),
     )
-
-
-def _new_directories(logs: Path) -> Iterator[RunDirectory]:
-    while True:
-        yield take_run_directory(logs)
 
 
 def _free_directories(logs: Path) -> Iterator[RunDirectory]:

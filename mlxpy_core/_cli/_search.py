@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._text import printable
 from mlxpy_core._reading import ConfigList, Reader
 
 from ._json import print_json
@@ -28,7 +29,7 @@ def find_runs(logs: Path, arguments: Sequence[str]) -> ConfigList:
     click.get_current_context().with_resource(_warnings_as_lines())
     reader = Reader(logs)
     for trouble in reader.troubles:
-        click.echo(f"mlxpy: {trouble}", err=True)
+        click.echo(f"mlxpy: {printable(trouble)}", err=True)
     found = reader.search(" ".join(arguments) if numbers is None else "")
     if numbers is None or not len(found):
         return found
@@ -71,7 +72,7 @@ def no_runs(logs: Path, arguments: Sequence[str]) -> str:
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
     def show(message: Warning | str, *place: Any, **more: Any) -> None:
-        click.echo(f"mlxpy: {message}", err=True)
+        click.echo(f"mlxpy: {printable(str(message))}", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -1,15 +1,22 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and those of others, which may be anything."""
 
 import contextlib
+import errno
 import os
 import secrets
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from mlxpy_core._errors import StorageError
 
+from ._links import StrPath, make_folder, open_below, opened_folder
 from ._retries import Retries
+
+_Item = TypeVar("_Item")
+_AT_ONCE = 16
 
 TEMPORARY = ".mlxpy-tmp-"
 """How the names of half-written files start; no two processes anywhere make the same."""
@@ -17,43 +24,89 @@ TEMPORARY = ".mlxpy-tmp-"
 TEMPORARY_PATTERN = f"{TEMPORARY}{'[0-9a-f]' * 16}-*"
 """Matches these names and no others, for `Path.glob`."""
 
+LARGEST_METADATA = 2**26
+"""So many bytes of YAML or JSON are read; a sparse file of another user could have more than memory."""
+
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe is not waited for, and no terminal becomes this process's.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path` at the end.
 
     The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
     An exception leaves the old one and no temporary file.
 
+    Args:
+        path: the file.
+        within: the directory that the user has named: of links below it only one's own are followed (see
+            `mlxpy_core._io._links`). None for a file that the user has named.
+
     Raises:
         StorageError: the file system refused.
     """
     temporary = temporary_path(path)
-    try:
-        if not os.path.isdir(path.parent):  # mostly it is there
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path, temporary.name, within) as folder:
         yield temporary
-        fsync_path(temporary)
-        os.replace(temporary, path)
+        descriptor = os.open(temporary.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            _check_regular(descriptor, path)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
+    """Yields a new file; what was written to it becomes `path` at the end, as with `whole_file`.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    temporary = temporary_path(path).name
+    with (
+        _replacing(path, temporary, within) as folder,
+        os.fdopen(os.open(temporary, _ANEW, 0o666, dir_fd=folder), "wb") as file,
+    ):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _replacing(path: Path, temporary: str, within: Path | None) -> Iterator[int]:
+    """Yields the directory of a file, which a temporary one of a name replaces in the end."""
+    try:
+        if within is None and not os.path.isdir(path.parent):  # mostly it is there
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with opened_folder(path.parent, within or path.parent, make=True) as folder:
+            try:
+                yield folder
+                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                with contextlib.suppress(OSError):  # gone, or never there
+                    os.unlink(temporary, dir_fd=folder)
     except OSError as error:
         raise StorageError(f"cannot write {path}", error) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone, or never there
-            temporary.unlink()
 
 
 def temporary_path(path: Path) -> Path:
-    """Returns a path beside `path` that no other process of any host or container makes."""
+    """Returns a path beside `path` that no other process of any host or container makes or can guess."""
     # The suffix stays last: np.save and its like add their own where it is missing.
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
-def write_whole(path: Path, text: str, retries: Retries | None = None) -> None:
+def write_whole(
+    path: Path, text: str, within: Path | None = None, retries: Retries | None = None
+) -> None:
     """Writes a small text file, whole or not at all.
 
     Args:
         path: the file.
         text: what it will hold.
+        within: as for `whole_file`.
         retries: bounds the time that a file system is waited for.
 
     Raises:
@@ -61,30 +114,151 @@ def write_whole(path: Path, text: str, retries: Retries | None = None) -> None:
     """
 
     def write() -> None:
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        with whole_stream(path, within) as file:
+            file.write(text.encode(errors="surrogateescape"))
 
     (retries or Retries())(write)
 
 
-def read_bytes(path: str) -> bytes:
-    """Reads a small file; twice as fast as Python's file objects, which counts for 100,000 files."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def write_unsynced(path: Path, text: str, within: Path) -> None:
+    """Writes a small text file that a crash of the machine may damage; the disk is not waited for.
+
+    Raises:
+        OSError: as for `open_in_place`.
+    """
+    with os.fdopen(open_in_place(path, within, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+        file.write(text.encode(errors="surrogateescape"))
+
+
+def read_bytes(path: StrPath, within: StrPath | None = None, *, limit: int = LARGEST_METADATA) -> bytes:
+    """Reads a file whole; twice as fast as Python's file objects, which counts for 100,000 small files.
+
+    Args:
+        path: the file.
+        within: as for `whole_file`.
+        limit: how many bytes it may have.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, has more bytes than the limit, or lies behind a
+            link that is not followed.
+    """
+    descriptor = open_regular(path, within)
     try:
-        parts = []
-        while part := os.read(descriptor, 2**16):
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"it has more than {limit} bytes", os.fspath(path))
+        parts, left = [], limit
+        while left > 0 and (part := os.read(descriptor, min(max(size + 1, 2**12), left))):
             parts.append(part)
+            left -= len(part)
         return b"".join(parts)
     finally:
         os.close(descriptor)
 
 
+def open_in_place(path: StrPath, within: StrPath, flags: int) -> int:
+    """Opens a file that is written where it lies, for all whom the umask lets; made if there is none.
+
+    Args:
+        path: the file, whose directory is made, too.
+        within: as for `whole_file`.
+        flags: how it is opened, as for `os.open`.
+
+    Raises:
+        OSError: the system refused, a link is not followed, or there is something that is no file.
+    """
+    # A pipe would take what is written until it is full, and then never again.
+    flags |= os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = _opened_by_no_link(path, flags)
+    if descriptor is None:
+        try:
+            descriptor = open_below(path, within, flags | os.O_CREAT)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(path), within)
+            descriptor = open_below(path, within, flags | os.O_CREAT)
+    try:
+        _check_regular(descriptor, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _opened_by_no_link(path: StrPath, flags: int) -> int | None:
+    """Opens a file that is there, in half the time; None if there is none or a link may lead there."""
+    if flags & os.O_TRUNC:
+        return None
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if _lies_at(descriptor, path):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def read_text(path: StrPath, within: StrPath | None = None) -> str:
+    """Reads a small text file, see `read_bytes`.
+
+    Raises:
+        OSError: as there.
+        UnicodeDecodeError: it is no text in UTF-8.
+    """
+    return read_bytes(path, within).decode()
+
+
+def open_regular(path: StrPath, within: StrPath | None = None) -> int:
+    """Opens a file to read, which is no pipe, device or socket that could keep this process waiting.
+
+    Args:
+        path: the file.
+        within: as for `whole_file`.
+
+    Raises:
+        OSError: there is none, or it is none that can be read.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        if within is not None and not _lies_at(descriptor, path):
+            other = open_below(path, within, _READ)
+            os.close(descriptor)
+            descriptor = other
+        _check_regular(descriptor, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lies_at(descriptor: int, path: StrPath) -> bool:
+    """Returns whether a file that is open was reached by no link at all, as far as the system tells."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}") == os.fspath(path)
+    except OSError:
+        return False
+
+
+def _check_regular(descriptor: int, path: StrPath) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+
+
 def fsync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def do_at_once(step: Callable[[_Item], object], items: Iterable[_Item]) -> None:
+    """Does a step for each item, several at once: each waits for the disk, or for a file server."""
+    from concurrent.futures import ThreadPoolExecutor  # not at the start of every program
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(step, items):
+            pass
 
 
 Stamp = tuple[int, int]

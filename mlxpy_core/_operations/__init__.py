@@ -1,9 +1,10 @@
 """What is done to runs afterwards: reconciling, waiting, cancelling, resubmission, cleaning."""
 
+from ._breaking_off import signals_break_off
 from ._cancelling import Cancellation, cancel, plan_cancellation
 from ._reconciling import Findings, reconcile, reconcile_runs
 from ._recorded_job import recorded_job
-from ._resubmission import Resubmission, plan_resubmission
+from ._resubmission import Resubmission, claimed_resubmission, plan_resubmission
 from ._waiting import wait_for_runs
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "Findings",
     "Resubmission",
     "cancel",
+    "claimed_resubmission",
     "plan_cancellation",
     "plan_resubmission",
     "reconcile",
     "reconcile_runs",
     "recorded_job",
+    "signals_break_off",
     "wait_for_runs",
 ]

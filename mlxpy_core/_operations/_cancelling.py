@@ -4,18 +4,19 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import info_path, read_info
+from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._local import LOCAL
 
-from ._reconciling import job_id_of, note_cancelled, reconcile, scheduler_of
+from ._reconciling import job_id_of, note_cancelled, reconcile, reconcile_runs, scheduler_of
 
 
 @dataclass
@@ -80,15 +81,38 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
     return plan
 
 
-def cancel(plan: Cancellation) -> None:
-    """Stops what a plan says; how the runs end is found out when somebody asks.
+def cancel(plan: Cancellation) -> Cancellation:
+    """Stops the runs of a plan that still are to be stopped; how they end is found out later.
+
+    Returns:
+        What was done, and why other runs of the plan were left alone.
 
     Raises:
         MlxpyError: a scheduler refused, or there is none here; other runs were stopped.
     """
+    with ExitStack() as claims:
+        mine, left = [], []
+        for run in plan.runs:
+            try:
+                claims.callback(claim_operation(run, "cancellation").release)
+            except StorageError:  # another user's, say: the scheduler decides
+                pass
+            except MlxpyError as refusal:
+                left.append(str(refusal))
+                continue
+            mine.append(run)
+        # They may have ended, or been stopped by another process, since the plan was shown.
+        reconcile_runs(mine)
+        now = plan_cancellation(mine)
+        _stop(now)
+        now.left += left
+        return now
+
+
+def _stop(plan: Cancellation) -> None:
     for run, process_id in plan.processes.items():
         info = read_info(run)
-        # It may have ended, or its process may do another run, since the plan was shown.
+        # It may have ended, or its process may do another run.
         if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGTERM)  # it says itself how it ended

@@ -1,18 +1,17 @@
 """Finds what no run needs: copies of code, frozen configs, directories of arrays and of no runs."""
 
 import contextlib
-import errno
 import os
 import re
 import shutil
-import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import temporary_path
+from mlxpy_core._io._files import read_bytes, temporary_path
+from mlxpy_core._io._owners import foreign_owner
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
@@ -108,7 +107,9 @@ def _put_back(doomed: Path, path: Path) -> None:
 
 
 def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> None:
-    configs = sorted(path for path in (logs / ".configs").glob("*") if path.is_dir())
+    # A link there is nobody's copy.
+    frozen = (logs / ".configs").glob("*")
+    configs = sorted(path for path in frozen if path.is_dir() and not path.is_symlink())
     try:
         named = {name for run in runs for name in _named_configs(run)} if configs else set()
     except OSError as error:
@@ -129,9 +130,10 @@ def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
         if not info or not isinstance(version, dict) or not version.get("safe_copy"):
             continue
         copy = str(version["safe_copy"])
-        versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
         if not is_final(info):
             needed.add(copy)
+        if foreign_owner(run.path, run.metadata, info_path(run.path)) is None:  # theirs may name any
+            versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
     for copy, (repository, commit) in sorted(versions.items()):
         path = Path(copy)
         # What a run says is its copy is one only where a copy would be.
@@ -179,14 +181,9 @@ def _named_configs(run: RunDirectory) -> list[str]:
 def _text(path: Path) -> str:
     """Reads a file that may not be there; one that is no file is an error, and not waited for."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_bytes(path).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-    with open(descriptor, encoding="utf-8", errors="replace") as file:
-        return file.read()
 
 
 def _arrays(run: RunDirectory) -> list[Path]:

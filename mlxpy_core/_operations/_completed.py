@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mlxpy_core._io._files import read_text
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
@@ -77,5 +78,5 @@ def _fields(directory: RunDirectory) -> dict[str, Any]:
         return summary.fields
     fields: dict[str, Any] = {}
     flatten(load_yaml(read_info_text(str(directory.path))), "info", fields)
-    flatten(load_yaml(directory.config.read_text(encoding="utf-8")), "config", fields)
+    flatten(load_yaml(read_text(directory.config, directory.logs)), "config", fields)
     return fields

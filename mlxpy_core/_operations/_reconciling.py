@@ -4,6 +4,7 @@ A run's process writes how it ended. One that died could not, and neither could 
 then the scheduler knows, or, of what runs on this machine, the process table.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,8 @@ from mlxpy_core._io._files import write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import set_killed
+from mlxpy_core._runs._end_note import remove_end_note
+from mlxpy_core._runs._info import set_killed, set_noted_end
 from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
 from mlxpy_core._runs._status import Status, is_final
@@ -63,8 +65,11 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
         info = read_info(run, retries)
         if info is None:
             continue
+        noted = set_noted_end(info, run)
         findings.statuses[run] = Status(info["status"])
         if is_final(info):
+            if noted:  # its process may live, and do another run
+                _record(findings, run, None)
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
@@ -84,7 +89,7 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     return findings
 
 
-def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
+def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = True) -> Status | None:
     """Writes the final status of a run whose job is known to have ended.
 
     A run that has one keeps it, and so does one whose process lives on this machine: RUNNING.
@@ -92,6 +97,7 @@ def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
     Args:
         directory: the run's directory.
         job: the scheduler's status of the job; None if it does not know it any more.
+        summarize: whether to write the run's summary for the reader, which costs as much again.
 
     Returns:
         The run's status; None if its info.yaml cannot be read.
@@ -100,8 +106,10 @@ def reconcile(directory: RunDirectory, job: Status | None) -> Status | None:
         StorageError: the status cannot be written.
     """
     info, news = _info_of_ended_job(directory, job)
-    if info and news:
+    if info and news and summarize:
         _write(directory, info)
+    elif info and news:
+        write_info(directory, info)
     return Status(info["status"]) if info else None
 
 
@@ -113,14 +121,17 @@ def _info_of_ended_job(
     if info is None or is_final(info):
         return info, False
     status = Status(info["status"])
-    if status is Status.RUNNING:
+    if set_noted_end(info, directory):
+        pass
+    elif status is Status.RUNNING:
         if _lives_here(info):
             return info, False
         if read_info(directory) != info:  # its final status came between the two looks
             return _info_of_ended_job(directory, job)
         set_killed(info, directory)
     elif status is Status.SUBMITTED:
-        _end_unstarted(info, Status.INTERRUPTED if was_cancelled(directory) else job)
+        cancelled = was_cancelled(directory) or (job is None and _never_started(directory, info))
+        _end_unstarted(info, Status.INTERRUPTED if cancelled else job)
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
     return info, True
@@ -190,7 +201,7 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
         return info, False
     if info["status"] == Status.SUBMITTED.value:
         return info, False
-    if info["status"] == Status.RUNNING.value:
+    if info["status"] == Status.RUNNING.value and not set_noted_end(info, directory):
         set_killed(info, directory)
     info["status"] = Status.SUBMITTED.value
     info["end_date"] = info["end_time"] = None
@@ -199,12 +210,33 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
 
 def note_cancelled(directory: RunDirectory) -> None:
     """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
-    write_whole(directory.state / CANCELLED, "")
+    write_whole(directory.state / CANCELLED, "", directory.logs)
 
 
 def was_cancelled(directory: RunDirectory) -> bool:
     """Returns whether `note_cancelled` was called since the run was submitted last."""
     return (directory.state / CANCELLED).exists()
+
+
+def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    """Returns whether the job of a run that waits was cancelled before it started, as far as is seen.
+
+    Slurm keeps no record of a task that is cancelled before it leaves its array. What starts has its
+    output files made.
+    """
+    if not info["scheduler"] or info["scheduler"]["name"] == LOCAL:
+        return False
+    made = []
+    for name in ("log.stdout", "log.stderr"):
+        with contextlib.suppress(OSError):
+            made.append((directory.path / name).stat().st_mtime)
+    if not info["attempts"]:
+        return not made
+    try:
+        submitted = datetime.fromisoformat(f"{info['submit_date']}T{info['submit_time']}").timestamp()
+    except (LookupError, ValueError):
+        return False
+    return max(made, default=0) < submitted  # those of earlier attempts
 
 
 def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
@@ -234,6 +266,8 @@ def _lives_here(info: Mapping[str, Any]) -> bool:
 def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     if info["status"] == Status.RUNNING.value:
         return bool(info["attempts"]) and died_here(info["attempts"][-1])
+    if info["status"] == Status.INTERRUPTED.value:  # no queue puts what ran on this machine back
+        return not (info["attempts"] and lives_here(info["attempts"][-1]))
     if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
         return False
     # What was to run on this machine ends with the launcher that was to start it; but for the scripts
@@ -281,6 +315,7 @@ def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:
     write_info(directory, info)
+    remove_end_note(directory, len(info["attempts"]))
     config = read_config(directory)
     if config is not None:
         write_summary(directory, config, info, ended=ended)

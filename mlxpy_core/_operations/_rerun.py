@@ -12,19 +12,20 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_text, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import new_run_id, submitted_info
 from mlxpy_core._runs._info_file import read_info, write_info
 from mlxpy_core._runs._process import describe_process
+from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._script import ShellLine
 from mlxpy_core._scheduling._submission import write_script
-from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
+from mlxpy_core._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning import CodeOfRun, code_of_run
 from mlxpy_core._versioning._launches import launch_of_info
 
@@ -47,10 +48,13 @@ def code_to_rerun(
         overrides: what the command is to say besides, or instead.
 
     Raises:
-        MlxpyError: the code is gone.
+        MlxpyError: the code is gone, or the program would not make this run.
     """
     recorded = dict(job.environment) if job else _recorded_environment(run)
-    if overrides and '"overrides": [' in recorded.get(SWEEP_JOB_VARIABLE, ""):
+    if not job and (reason := reason_against_start(run, info)):
+        raise MlxpyError(reason)
+    job_of_code = '"overrides": [' in recorded.get(SWEEP_JOB_VARIABLE, "")
+    if overrides and (job_of_code or info.get("arguments_of_code")):
         raise MlxpyError(
             f"the arguments of run {run.log_id} are set in its program, which overrides do not change: "
             "change them there, or leave the overrides out"
@@ -60,6 +64,16 @@ def code_to_rerun(
     else:
         words = _with_overrides(list(job.command) if job else command_of_run(info), overrides)
     return code_of_run(info, words, recorded)
+
+
+def reason_against_start(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Says why the command of a run that was not submitted makes other runs; None if it does not."""
+    if info.get("arguments_of_code") != "runs":
+        return None
+    return (
+        f"the arguments of run {run.log_id} are set in its program, which makes several runs, and would "
+        "make all of them: start the program itself, or have it take the arguments from the command"
+    )
 
 
 def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
@@ -77,7 +91,7 @@ def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
         directory=new,
         launch=launch,
         command=ShellLine(words[0]) if isinstance(job.command, ShellLine) else words,
-        environment={**job.environment, **code.environment, RUN_DIRECTORY_VARIABLE: str(new.path)},
+        environment={**job.environment, **code.environment, **_run_variables(new, job.directory)},
         run_id=new_run_id(),
         earlier={},
     )
@@ -87,7 +101,7 @@ def write_first_metadata(info: Mapping[str, Any], code: CodeOfRun, new: RunDirec
     """Writes what is known of a run before its program starts, which itself is not told its code."""
     launch = replace(launch_of_info(info), version_manager=code.version_manager)
     info = submitted_info(new, new_run_id(), launch, "", "")
-    write_whole(new.config, dump_yaml({}))
+    write_whole(new.config, dump_yaml({}), new.logs)
     write_info(new, {**info, "scheduler": None, "submitter": describe_process()})
 
 
@@ -112,17 +126,23 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | N
         words = [str(write_script(again, find_scheduler(LOCAL)))]
     else:
         words = _renumbered(code.command, old, run)
-    variables = {RUN_DIRECTORY_VARIABLE: str(run.path), "PWD": code.directory}
+    variables = {**_run_variables(run, old), "PWD": code.directory}
     # Ctrl-C is the program's; this process waits for what it makes of it.
     earlier = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        environment = {**os.environ, **code.environment, **variables}
+        environment = {**without_other_ranks(os.environ), **code.environment, **variables}
         return subprocess.Popen(words, cwd=code.directory, env=environment).wait()
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}"
         raise MlxpyError(f"cannot start {shlex.join(words)} in {code.directory}: {reason}") from error
     finally:
         signal.signal(signal.SIGINT, earlier)
+
+
+def _run_variables(run: RunDirectory, old: RunDirectory) -> dict[str, str]:
+    """Returns what tells a program which run it is, and which other one it makes again."""
+    again = {RERUN_VARIABLE: str(old.path)} if run.path != old.path else {}
+    return {RUN_DIRECTORY_VARIABLE: str(run.path), **again}
 
 
 def _for_here(job: Job) -> Job:
@@ -136,6 +156,8 @@ def command_of_run(info: Mapping[str, Any]) -> list[str]:
     words = shlex.split(info["cmd"])
     if os.path.exists(info["executable"]):
         words[0] = info["executable"]
+    if info.get("arguments_of_code"):
+        return words
     first = first_argument(words)
     arguments, overrides = words[first:], info["overrides"]
     if not _SWEEPING.intersection(arguments) and set(overrides) <= set(arguments):
@@ -179,7 +201,7 @@ def _renumbered(words: Sequence[str], old: RunDirectory, new: RunDirectory) -> l
 
 def _recorded_environment(run: RunDirectory) -> dict[str, str]:
     try:
-        recorded = load_yaml(run.environment.read_text(encoding="utf-8"))
+        recorded = load_yaml(read_text(run.environment, run.logs))
         return {str(name): str(value) for name, value in recorded.items()}
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}

@@ -1,17 +1,20 @@
 """Submits runs again, under their numbers: they go on where their checkpoints are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import noted_job_id, read_info
+from mlxpy_core._runs._info_file import claim_operation, noted_job_id, read_info
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
 
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job
+from ._rerun import reason_against_start
 
 
 @dataclass
@@ -48,13 +51,56 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             continue
         scheduler = info["scheduler"]
         job = recorded_job(run, info)
-        if not scheduler or scheduler["name"] == LOCAL:
+        if not job and (reason := reason_against_start(run, info)):
+            plan.left.append(reason)
+        elif not scheduler or scheduler["name"] == LOCAL:
             plan.here[run] = (info, job)
         elif job:
             plan.jobs.setdefault(scheduler["name"], []).append(job)
         else:
             plan.left.append(f"there is no note of how run {run.log_id} was submitted")
     return plan
+
+
+@contextmanager
+def claimed_resubmission(
+    planned: Mapping[RunDirectory, Mapping[str, Any]], *, complete: bool = False
+) -> Iterator[Resubmission]:
+    """Plans once more for runs of a plan, which no other process submits as long as the block lasts.
+
+    Those that another process has submitted since are left alone.
+
+    Args:
+        planned: what the info.yaml of each run held then.
+        complete: as in `plan_resubmission`.
+    """
+    with ExitStack() as claims:
+        mine, left = [], []
+        for run, earlier in planned.items():
+            try:
+                claim = claim_operation(run, "submission")
+            except MlxpyError as refusal:
+                left.append(str(refusal))
+                continue
+            claims.callback(claim.release)
+            if _submission_of(claim.info) == _submission_of(earlier):
+                mine.append(run)
+            else:
+                left.append(f"run {run.log_id} has just been taken by {_submitter(claim.info)}")
+        plan = plan_resubmission(mine, complete=complete)
+        plan.left += left
+        yield plan
+
+
+def _submission_of(info: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Returns what distinguishes one submission of a run, or start, from the next."""
+    return len(info["attempts"]), info.get("submit_date"), info.get("submit_time")
+
+
+def _submitter(info: Mapping[str, Any]) -> str:
+    process = (info.get("scheduler") or info).get("submitter") or {}
+    known = "process_id" in process and "host" in process
+    return f"process {process['process_id']} on {process['host']}" if known else "another process"
 
 
 def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) -> str | None:

@@ -36,6 +36,7 @@ class Scheduler(ABC):
             ever took.
         can_requeue: whether it may start a job again; where it never does, a run that is INTERRUPTED
             before its job has started was cancelled.
+        keeps_jobs: whether jobs stay in its queue when the process that has submitted them ends.
         timeout_s: how many seconds it is given to answer.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
@@ -52,6 +53,7 @@ class Scheduler(ABC):
     warning: ClassVar[str] = ""
     forgets_ended_jobs: ClassVar[bool] = True
     can_requeue: ClassVar[bool] = True
+    keeps_jobs: ClassVar[bool] = True
     timeout_s: float = 120
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
@@ -202,6 +204,8 @@ class Scheduler(ABC):
     ) -> str:
         """Runs a command of the scheduler in a directory and returns what it printed.
 
+        Its process is in a session of its own, where Ctrl-C does not reach it.
+
         Args:
             command: its arguments, the program first.
             directory: where it runs.
@@ -225,11 +229,16 @@ class Scheduler(ABC):
                     errors="replace",
                     timeout=self.timeout_s,
                     check=False,
+                    # Ctrl-C goes to all processes of the terminal, and would break off what a queue
+                    # has begun to take.
+                    start_new_session=True,
                 )
         except FileNotFoundError:
             raise SubmissionError(
                 f"there is no command {command[0]!r} here: submit on a machine that has it"
             ) from None
+        except OSError as error:  # too many open files, no memory
+            raise SubmissionError(f"cannot run {command[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired:
             raise SubmissionError(
                 f"{command[0]} did not answer within {self.timeout_s} s, but may have taken the job: "

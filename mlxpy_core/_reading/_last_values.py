@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
@@ -48,7 +49,7 @@ class _LastValues:
         self._key = key
         # No log's name begins with a dot, and no key may name another directory.
         place = cache.below(".last").below(file_name(log)).below(f"key-{file_name(key)}")
-        self._store = SegmentStore(place.readable, place.writable)
+        self._store = SegmentStore(place)
         self._stamps = (catalog.changed, catalog.sizes)
         if is_of_other_rank(log):
             # Other ranks may go on for a while when rank 0 has ended the run.
@@ -107,17 +108,17 @@ class _LastValues:
 
     def _read(self, position: int, retries: Retries) -> Any:
         path = self._path(position)
-        value = _in_tail(path, self._key)
+        value = _in_tail(path, self._key, self._catalog.logs)
         if value is not MISSING:
             return value
-        rows = rows_in(path, [], retries)
+        rows = rows_in(path, [], self._catalog.logs, retries)
         return next((row[self._key] for row in reversed(rows) if self._key in row), MISSING)
 
 
-def _in_tail(path: Path, key: str) -> Any:
+def _in_tail(path: Path, key: str, logs: Path) -> Any:
     """Looks for a key in the last whole rows of a file; `MISSING` does not mean that no row has it."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path, logs), "rb") as file:
             start = max(0, os.fstat(file.fileno()).st_size - _TAIL)
             file.seek(start)
             lines = file.read().split(b"\n")[1 if start else 0 : -1]

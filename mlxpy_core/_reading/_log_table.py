@@ -120,7 +120,7 @@ def read_log(run: Path, name: str) -> LogTable:
         hint = f"did you mean {' or '.join(close)}?" if close else "it has logged no metrics"
         raise MlxpyError(f"run {run.name} has no log {name!r}: {hint}")
     damaged: list[str] = []
-    rows = read_rows(files[name], damaged)
+    rows = read_rows(files[name], damaged, run.parent)
     if damaged:
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
         warnings.warn(

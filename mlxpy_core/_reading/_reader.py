@@ -9,6 +9,7 @@ import numpy as np
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._retries import Retries
+from mlxpy_core._io._text import printable
 from mlxpy_core._reading._query._parser import check_fields, parse_query
 from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._catalog import open_catalog
@@ -183,6 +184,8 @@ def _is_directory(path: Path) -> bool:
 def _type_table(types: dict[str, str]) -> "pandas.DataFrame":
     import pandas
 
-    table: pandas.DataFrame = pandas.DataFrame({"Type": types}, dtype=object).sort_index()
+    # A table of pandas prints its labels as they are.
+    shown = {printable(field): kind for field, kind in types.items()}
+    table: pandas.DataFrame = pandas.DataFrame({"Type": shown}, dtype=object).sort_index()
     table.index.name = "Fields"
     return table

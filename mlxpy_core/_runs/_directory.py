@@ -1,13 +1,25 @@
 """The tree of runs: where each file of a run lies, and how a run gets its number."""
 
 import contextlib
+import errno
 import itertools
 import os
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN
+from mlxpy_core._io._files import (
+    TEMPORARY_PATTERN,
+    do_at_once,
+    open_in_place,
+    open_regular,
+    write_unsynced,
+)
+from mlxpy_core._io._interrupts import signals_held
+from mlxpy_core._io._links import check_named
 from mlxpy_core._io._retries import Retries
 
 _HINT_WIDTH = 20
@@ -20,14 +32,21 @@ class RunDirectory:
     Attributes:
         path: where it is.
         number: the run's number where the directory has another name: somebody has moved it.
+        made: whether this process has made it, for a new run.
     """
 
     path: Path
     number: int | None = None
+    made: bool = field(default=False, compare=False)
 
     @property
     def log_id(self) -> int:
         return int(self.path.name) if self.number is None else self.number
+
+    @property
+    def logs(self) -> Path:
+        """The directory of all runs, below which no link of another user is followed."""
+        return self.path.parent
 
     @property
     def metadata(self) -> Path:
@@ -75,11 +94,43 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
             "runs are numbered from 1, and -1 takes a new number"
         )
     try:
+        with contextlib.suppress(FileNotFoundError):
+            check_named(parent_log_dir)
         if forced_log_id == -1:
-            return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)))
+            return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)), made=True)
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
+
+
+@contextmanager
+def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[], RunDirectory]]:
+    """Yields a function that makes the directory of a new run at each call.
+
+    If the block raises anything, those that are no runs yet are removed.
+    """
+    made: list[RunDirectory] = []
+
+    def take() -> RunDirectory:
+        with signals_held():
+            made.append(take_run_directory(parent_log_dir))
+        return made[-1]
+
+    try:
+        yield take
+    except BaseException:
+        with signals_held(drop=True):
+            remove_new_runs([directory for directory in made if not directory.metadata.exists()])
+        raise
+
+
+def remove_new_runs(directories: Iterable[RunDirectory]) -> None:
+    """Removes the directories of runs that only this process knows; what cannot be removed stays."""
+
+    def remove(directory: RunDirectory) -> None:
+        shutil.rmtree(directory.path, ignore_errors=True)
+
+    do_at_once(remove, directories)
 
 
 def make_run_directory(path: Path) -> RunDirectory:
@@ -90,10 +141,20 @@ def make_run_directory(path: Path) -> RunDirectory:
     """
     try:
         Retries()(lambda: make_results_directory(path.parent))
-        Retries()(lambda: path.mkdir(exist_ok=True))
+        Retries()(path.mkdir)
+    except FileExistsError as error:
+        if not path.is_dir():
+            raise StorageError(f"cannot make the run directory {path}", error) from error
+        return RunDirectory(path)
     except OSError as error:
         raise StorageError(f"cannot make the run directory {path}", error) from error
-    return RunDirectory(path)
+    return RunDirectory(path, made=True)
+
+
+def discard_run_directory(directory: RunDirectory) -> None:
+    """Removes the directory of a new run that could not be started, and all that is in it."""
+    if directory.made:
+        shutil.rmtree(directory.path, ignore_errors=True)
 
 
 def next_run_directory(parent_log_dir: Path) -> RunDirectory:
@@ -117,9 +178,15 @@ def make_results_directory(path: Path) -> None:
         path.mkdir(parents=True)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
-    (path / ".gitignore").write_text("*\n", encoding="utf-8")
+    try:
+        write_unsynced(path / ".gitignore", "*\n", path)
+    except OSError:
+        with contextlib.suppress(OSError):  # whoever makes it next writes the file, too
+            (path / ".gitignore").unlink(missing_ok=True)
+            path.rmdir()
+        raise
 
 
 def remove_temporary_files(directory: RunDirectory) -> None:
@@ -172,22 +239,23 @@ def is_run_name(name: str) -> bool:
 
 def _open_hint(parent: Path) -> int | None:
     path = f"{parent}/.mlxpy/last_id"
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o666)
+        return open_in_place(path, parent, os.O_RDWR)
     except FileNotFoundError:
         make_results_directory(parent)
         with contextlib.suppress(OSError):
-            os.makedirs(f"{parent}/.mlxpy", exist_ok=True)
-            return os.open(path, flags, 0o666)
+            return open_in_place(path, parent, os.O_RDWR)
     except OSError:  # another user's hint, which may still be read
         with contextlib.suppress(OSError):
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(path, parent)
     return None
 
 
 def _read_hint(hint: int | None) -> int | None:
-    text = b"" if hint is None else os.pread(hint, _HINT_WIDTH + 1, 0)
+    text = b""
+    if hint is not None:
+        with contextlib.suppress(OSError):  # a disk that fails
+            text = os.pread(hint, _HINT_WIDTH + 1, 0)
     return int(text) if len(text) == _HINT_WIDTH and text.isdigit() else None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._directory import RunDirectory
+from ._end_note import read_end_note
 from ._info_file import info_path
 from ._launch import Launch
 from ._process import describe_process
@@ -142,6 +143,7 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
         "current_file_path": launch.current_file_path,
         "cmd": launch.cmd,
         "overrides": launch.overrides,
+        **({"arguments_of_code": launch.of_code} if launch.of_code else {}),
     }
 
 
@@ -173,8 +175,24 @@ def set_status(
     info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
 
 
+def set_noted_end(info: dict[str, Any], directory: RunDirectory) -> bool:
+    """Puts into an info how its last attempt ended, if it says RUNNING and its process noted an end.
+
+    Returns:
+        Whether it has.
+    """
+    if info["status"] != Status.RUNNING.value or not info["attempts"]:
+        return False
+    noted = read_end_note(directory, info)
+    if noted is None:
+        return False
+    set_status(info, Status(noted["status"]), signal=noted["signal"], end=noted["end"])
+    info["exception"] = noted["exception"]
+    return True
+
+
 def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
-    """Puts KILLED into an info whose last attempt has no final status.
+    """Puts KILLED into an info whose last attempt has no final status, and has noted none.
 
     Nobody saw it end: that was when it last wrote something, as far as anybody can tell.
     """

@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, read_bytes, stamp_of, write_whole
+from mlxpy_core._io._files import Stamp, read_text, stamp_of, write_unsynced, write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
@@ -24,6 +24,26 @@ from ._status import Status
 INFO_FILE = "metadata/info.yaml"
 """Where the file lies in a run's directory."""
 
+# What the fields hold where they hold anything; those that are not named hold no dict and no list.
+_KINDS: dict[str, type] = {
+    "status": str,
+    "attempts": list,
+    "exception": dict,
+    "logger": dict,  # MLXP's
+    "overrides": list,
+    "scheduler": dict,
+    "submitter": dict,
+    "version_manager": dict,
+}
+_PLAIN = frozenset(
+    (
+        *("cmd", "current_file_path", "executable", "hostname", "log_dir", "log_id", "process_id"),
+        *("run_id", "signal", "user", "work_dir"),
+        *(f"{event}_{part}" for event in ("submit", "start", "end") for part in ("date", "time")),
+    )
+)
+
+_KEPT = "info.before.yaml"
 # A claim is held from the look at info.yaml until the attempt stands there. One that a dead process of
 # another host has left is passed over after this time.
 _CLAIM_S = 60.0
@@ -51,7 +71,29 @@ def read_info_text(run: str) -> str:
         OSError: there is none, or it may not be read.
         UnicodeDecodeError: it is no text.
     """
-    return read_bytes(f"{run}/{INFO_FILE}").decode()
+    return read_text(f"{run}/{INFO_FILE}", os.path.dirname(run))
+
+
+def check_kinds(info: Mapping[Any, Any]) -> None:
+    """Checks that the fields of an info.yaml hold what mlxpy would write: it may be anybody's.
+
+    Raises:
+        ValueError: one does not; it says which.
+    """
+    for name, value in info.items():
+        kind = _KINDS.get(name)
+        if value is None or (kind is None and name not in _PLAIN):
+            continue
+        if not isinstance(value, kind) if kind else isinstance(value, (dict, list)):
+            raise ValueError(f"{name} is a {type(value).__name__}")
+    for attempt in info.get("attempts") or ():
+        if not isinstance(attempt, dict) or any(
+            isinstance(one, (dict, list)) for one in attempt.values()
+        ):
+            raise ValueError("attempts are no list of attempts")
+    scheduler = info.get("scheduler") or {}
+    if any(isinstance(one, (dict, list)) for name, one in scheduler.items() if name != "submitter"):
+        raise ValueError("scheduler holds what no scheduler is")
 
 
 def read_info(directory: RunDirectory, retries: Retries | None = None) -> dict[str, Any] | None:
@@ -63,6 +105,7 @@ def read_info(directory: RunDirectory, retries: Retries | None = None) -> dict[s
     """
     try:
         info = load_yaml((retries or Retries())(lambda: read_info_text(str(directory.path))))
+        check_kinds(info)
         Status(info["status"])
         attempts, scheduler = info["attempts"], info.setdefault("scheduler", None)
         known = all(isinstance(attempt["status"], str) for attempt in attempts)
@@ -82,11 +125,12 @@ def read_info_to_continue(directory: RunDirectory) -> dict[str, Any]:
     path = info_path(directory.path)
     try:
         info = load_yaml(Retries()(lambda: read_info_text(str(directory.path))))
+        check_kinds(info)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StorageError(f"cannot read {path}", error) from error
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, AttributeError, yaml.YAMLError):
         info = None
     if not isinstance(info, dict) or not isinstance(info.get("attempts"), list):
         raise MlxpyError(
@@ -116,11 +160,38 @@ def write_info(
     """
     path = info_path(directory.path)
     retries = retries or Retries()
-    write_whole(path, dump_yaml(dict(info)), retries)
+    write_whole(path, dump_yaml(dict(info)), directory.logs, retries)
     try:
         return retries(lambda: info_stamp(directory))
     except OSError as error:
         raise StorageError(f"cannot look at {path}", error) from error
+
+
+def keep_info(directory: RunDirectory) -> None:
+    """Keeps info.yaml as it is besides, for `put_info_back`.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    kept = directory.state / _KEPT
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(info_path(directory.path), kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(info_path(directory.path), kept)
+
+
+def put_info_back(directory: RunDirectory) -> None:
+    """Makes info.yaml what it was when it was kept, if it was; that takes no space."""
+    with contextlib.suppress(OSError):
+        os.replace(directory.state / _KEPT, info_path(directory.path))
+    drop_kept_info(directory)  # two names of one file are not renamed
+
+
+def drop_kept_info(directory: RunDirectory) -> None:
+    """Removes what `keep_info` has kept."""
+    with contextlib.suppress(OSError):
+        (directory.state / _KEPT).unlink()
 
 
 def touch_info(directory: RunDirectory) -> None:
@@ -132,7 +203,7 @@ def touch_info(directory: RunDirectory) -> None:
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
     try:
-        config = load_yaml(directory.config.read_text(encoding="utf-8"))
+        config = load_yaml(read_text(directory.config, directory.logs))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
@@ -143,7 +214,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
     job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
     if job_id is None:
         try:
-            noted = load_yaml((directory.state / "job.yaml").read_text(encoding="utf-8"))
+            noted = load_yaml(read_text(directory.state / "job.yaml", directory.logs))
             job_id = noted["scheduler_job_id"]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
             return None
@@ -152,15 +223,17 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
 
 @dataclass(frozen=True)
 class AttemptClaim:
-    """The right to write an attempt at a run into its info.yaml, until `release`.
+    """The right to write an attempt at a run, or its submission, into its info.yaml, until `release`.
 
     Attributes:
         info: what info.yaml holds of the earlier attempts; empty for a new run.
         place: the directory that is the claim.
+        since_ns: when it was made, by the clock of the file system, in nanoseconds since 1970.
     """
 
     info: dict[str, Any]
     place: Path
+    since_ns: int
 
     def release(self) -> None:
         """Releases the claim: the attempt stands in info.yaml, or will not be made."""
@@ -179,11 +252,40 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     """
     info = read_info_to_continue(directory)
     attempt = len(info.get("attempts", [])) + 1
+    place, since_ns = _claim(directory, f"claim-{attempt}", _started_elsewhere)
+    claim = AttemptClaim(read_info_to_continue(directory), place, since_ns)
+    if len(claim.info.get("attempts", [])) + 1 != attempt:
+        claim.release()
+        raise _started_elsewhere(directory)
+    return claim
+
+
+def claim_operation(directory: RunDirectory, operation: str) -> AttemptClaim:
+    """Claims an operation on a run, such as its submission: of processes that ask at once, one gets it.
+
+    What the run's info.yaml says is to be looked at once more: it may have been done before.
+
+    Args:
+        directory: the run's directory.
+        operation: its name, a noun.
+
+    Raises:
+        MlxpyError: another process does it at this moment, or the run's info.yaml is damaged.
+        StorageError: the file system refused.
+    """
+    place, since_ns = _claim(directory, f"claim-{operation}", _taken_elsewhere)
+    return AttemptClaim(read_info_to_continue(directory), place, since_ns)
+
+
+_Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
+
+
+def _claim(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
-        mine.mkdir(parents=True)
-        (mine / "process.yaml").write_text(dump_yaml(describe_process()), encoding="utf-8")
-        place = _take(directory, mine, attempt)
+        write_unsynced(mine / "process.yaml", dump_yaml(describe_process()), directory.logs)
+        since_ns = mine.stat().st_mtime_ns
+        return _take(directory, mine, name, refusal), since_ns
     except OSError as error:
         shutil.rmtree(mine, ignore_errors=True)
         if isinstance(error, StorageError):
@@ -192,19 +294,14 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     except MlxpyError:
         shutil.rmtree(mine, ignore_errors=True)
         raise
-    claim = AttemptClaim(read_info_to_continue(directory), place)
-    if len(claim.info.get("attempts", [])) + 1 != attempt:
-        claim.release()
-        raise _started_elsewhere(directory)
-    return claim
 
 
-def _take(directory: RunDirectory, mine: Path, attempt: int) -> Path:
+def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal) -> Path:
     """Makes a prepared directory the claim; those that dead processes have left are passed over."""
     end = time.monotonic() + _CLAIM_S
     turn = 1
     while True:
-        place = mine.with_name(f"claim-{attempt}.{turn}")
+        place = mine.with_name(f"{name}.{turn}")
         try:
             os.rename(mine, place)
         except OSError:
@@ -216,14 +313,14 @@ def _take(directory: RunDirectory, mine: Path, attempt: int) -> Path:
         if died_here(holder) or _age_s(place) > _CLAIM_S:
             turn += 1
         elif lives_here(holder) or time.monotonic() > end:
-            raise _started_elsewhere(directory, holder)
+            raise refusal(directory, holder)
         else:  # of another host: it starts the run, or has died in between
             time.sleep(_LOOK_S)
 
 
 def _holder(place: Path) -> dict[str, Any]:
     try:
-        holder = load_yaml((place / "process.yaml").read_text(encoding="utf-8"))
+        holder = load_yaml(read_text(place / "process.yaml"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return holder if isinstance(holder, dict) else {}
@@ -237,8 +334,15 @@ def _age_s(place: Path) -> float:
 
 
 def _started_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
-    who = f"process {holder['process_id']} on {holder['host']}" if holder else "another process"
     return MlxpyError(
-        f"run {directory.log_id} in {directory.path.parent} was started by {who} at this moment: wait "
-        "for its end or stop it before continuing it"
+        f"run {directory.log_id} in {directory.path.parent} was started by {_named(holder)} at this "
+        "moment: wait for its end or stop it before continuing it"
     )
+
+
+def _taken_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
+    return MlxpyError(f"run {directory.log_id} has just been taken by {_named(holder)}")
+
+
+def _named(process: Mapping[str, Any] | None) -> str:
+    return f"process {process['process_id']} on {process['host']}" if process else "another process"

@@ -18,6 +18,8 @@ class Launch:
         launch_dir: the directory in which the command was typed; another one if the program runs from a
             copy of its code.
         overrides: the settings that the command changed, as it named them.
+        of_code: what the program's code sets the arguments of, ``run`` for its only run or ``runs`` for
+            several; empty where they were typed in the command.
         version_manager: what the version manager recorded of the code; None without one.
     """
 
@@ -28,6 +30,7 @@ class Launch:
     launch_dir: str
     overrides: list[str] = field(default_factory=list)
     version_manager: dict[str, Any] | None = None
+    of_code: str = ""
 
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:

@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
+from mlxpy_core._io._files import open_regular, read_text
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import load_yaml
 
 from ._directory import is_run_name
 
 _SUFFIX = ".json"
+_LONGEST_ROW = 2**26  # bytes; a line in another user's file may be larger than memory
 
 
 _RANKS = ".ranks"
@@ -90,22 +93,33 @@ def keys_of_all_ranks(metrics: Path, state: Path) -> dict[str, set[str]]:
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
     """Reads which keys each log holds, from the list or, where it is lost, from the rows."""
     try:
-        listed = load_yaml(keys_file.read_text(encoding="utf-8"))
+        listed = load_yaml(read_text(keys_file, keys_file.parent.parent.parent))
         return {str(name): set(map(str, keys)) for name, keys in listed.items()}
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
-        return {name: known_keys(path) for name, path in metrics_files(directory).items()}
+        logs = keys_file.parent.parent.parent
+        return {name: known_keys(path, logs) for name, path in metrics_files(directory).items()}
 
 
-def known_keys(path: Path) -> set[str]:
-    """Collects the keys of all rows of a metrics file."""
+def known_keys(path: Path, logs: Path) -> set[str]:
+    """Collects the keys of all rows of a metrics file of a run in a directory of runs."""
     keys: set[str] = set()
-    with open(path, "rb") as file:
-        for line in file:
-            with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
-                row = json.loads(line) if line.endswith(b"\n") else None
-                if isinstance(row, dict):
-                    keys.update(key for key in row if is_unicode(key))
+    for line in whole_lines(path, logs):
+        with contextlib.suppress(ValueError, RecursionError):  # no row, or none of ours
+            row = json.loads(line)
+            if isinstance(row, dict):
+                keys.update(key for key in row if is_unicode(key))
     return keys
+
+
+def whole_lines(path: Path, logs: Path) -> Iterator[bytes]:
+    """Yields the lines of a metrics file that are whole, up to one that is too long to be a row.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_regular(path, logs), "rb") as file:
+        while (line := file.readline(_LONGEST_ROW)).endswith(b"\n"):
+            yield line
 
 
 def cut_torn_line(descriptor: int) -> None:

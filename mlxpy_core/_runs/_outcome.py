@@ -8,7 +8,7 @@ from typing import Any
 
 import cloudpickle
 
-from mlxpy_core._io._files import whole_file
+from mlxpy_core._io._files import open_regular, whole_stream
 
 from ._directory import RunDirectory
 
@@ -50,8 +50,8 @@ def keep_outcome(directory: RunDirectory, outcome: Outcome) -> None:
         Exception: the value or the error cannot be pickled; pickling raises what it likes.
     """
     pickled = cloudpickle.dumps(outcome)
-    with whole_file(directory.state / _FILE) as temporary:
-        temporary.write_bytes(pickled)
+    with whole_stream(directory.state / _FILE, directory.logs) as file:
+        file.write(pickled)
 
 
 def kept_outcome(directory: RunDirectory) -> Outcome | None:
@@ -61,7 +61,7 @@ def kept_outcome(directory: RunDirectory) -> Outcome | None:
     any code.
     """
     try:
-        with open(directory.state / _FILE, "rb") as file:
+        with os.fdopen(open_regular(directory.state / _FILE, directory.logs), "rb") as file:
             if os.fstat(file.fileno()).st_uid != os.getuid():
                 return None
             outcome = pickle.load(file)

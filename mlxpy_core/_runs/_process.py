@@ -5,13 +5,13 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import yaml
 
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_text, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
@@ -46,7 +46,7 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
 
 def note_process(directory: RunDirectory, pid: int) -> None:
     """Notes which process a run's script is."""
-    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)))
+    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)), directory.logs)
 
 
 def noted_process_path(directory: RunDirectory) -> Path:
@@ -57,7 +57,7 @@ def noted_process_path(directory: RunDirectory) -> Path:
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
     try:
-        noted = load_yaml(noted_process_path(directory).read_text(encoding="utf-8"))
+        noted = load_yaml(read_text(noted_process_path(directory)))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return noted if isinstance(noted, dict) else None
@@ -161,6 +161,14 @@ def processes_here() -> list[int]:
         return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]
     except OSError:
         return []
+
+
+def group_lives(groups: Collection[int]) -> bool:
+    """Returns whether a process of one of these groups is seen that has not ended."""
+    if not groups:
+        return False
+    stats = (_stat(pid) for pid in processes_here())
+    return any(state not in "ZX" and int(fields[1]) in groups for state, *fields in stats)
 
 
 def arguments_of(pid: int) -> list[str]:

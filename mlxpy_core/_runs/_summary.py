@@ -6,6 +6,7 @@ as they are the same; a run without it, or with an older one, is read from its Y
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ._info_file import info_stamp
 from ._metrics_files import keys_of_all_ranks
 
 _VERSION = 2
+# Commands compute with them: another user's list there is no summary.
+_PLAIN = tuple(f"info.{name}" for name in ("status", "start_date", "start_time", "end_date", "end_time"))
 _MOST_BRACKETS = 500  # a summary of more is left to the YAML, which another user cannot nest too deep
 
 
@@ -106,7 +109,7 @@ def write_summary(
             "fields": fields,
             "lazy": lazy_names(keys, directory.artifacts) if ended else None,
         }
-        write_whole(directory.state / "summary.json", json.dumps(summary))
+        write_whole(directory.state / "summary.json", json.dumps(summary), directory.logs)
 
 
 def read_summary(run: str, info_file: Stamp) -> Summary | None:
@@ -117,14 +120,15 @@ def read_summary(run: str, info_file: Stamp) -> Summary | None:
         info_file: the stamp of info.yaml.
     """
     try:
-        text = read_bytes(f"{run}/.keys/summary.json")
+        text = read_bytes(f"{run}/.keys/summary.json", os.path.dirname(run))
         if text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
             return None
         summary = json.loads(text)
         stamps = [list(info_file), list(stamp_of(f"{run}/metadata/config.yaml"))]
         if summary["version"] == _VERSION and [summary["info_file"], summary["config_file"]] == stamps:
             fields, lazy = summary["fields"], summary["lazy"]
-            if isinstance(lazy, (str, type(None))) and is_unicode("".join(fields.keys())):
+            plain = all(not isinstance(fields.get(name), (dict, list)) for name in _PLAIN)
+            if plain and isinstance(lazy, (str, type(None))) and is_unicode("".join(fields.keys())):
                 return Summary(fields, lazy)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass

@@ -4,6 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
+from mlxpy_core._io._files import write_unsynced
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._info_file import INFO_FILE
 
@@ -15,7 +16,7 @@ _LATE_S = 60
 
 def note_bundle(run: Path, directory: Path) -> None:
     """Notes the directory of the array in which a run shares a job with others."""
-    (run / ".keys" / _BUNDLE).write_text(f"{_bundle_name(directory)}\n")
+    write_unsynced(run / ".keys" / _BUNDLE, f"{_bundle_name(directory)}\n", run.parent)
 
 
 def leave_bundle(run: Path) -> None:
@@ -70,7 +71,8 @@ def lines_of_bundle(scheduler: Scheduler, directory: Path, runs_per_job: int, st
         f'    grep -qsFx {bundle} "$run/.keys/{_BUNDLE}" || continue',
         # The scheduler does not know which of its job's runs have ended.
         f'    rm -f "$run/.keys/{_ENDED}"',
-        f'    {{ {start}; ended=$?; : > "$run/.keys/{_ENDED}"; exit $ended; }} &',
+        # Made anew, by no link that somebody may have put there.
+        f'    {{ {start}; ended=$?; set -C; : > "$run/.keys/{_ENDED}"; exit $ended; }} &',
         '    processes="$processes $!"',
         "done",
         "status=0",

@@ -1,14 +1,12 @@
 """A run that is to be submitted, and the note of it that lies in the run's directory."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import read_text, write_unsynced, write_whole
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -63,13 +61,17 @@ def note_job(job: Job) -> None:
         OSError: the file system refused.
     """
     path = job.directory.state / _NOTE
-    path.write_text(_noted(job, None), encoding="utf-8", errors="surrogateescape")
+    write = write_whole if job.earlier else write_unsynced  # the note that is there must not be lost
+    write(path, _noted(job, None), job.directory.logs)
 
 
 def note_job_id(job: Job, job_id: str) -> None:
-    """Notes which job a run is: info.yaml belongs to the job from now on."""
-    with contextlib.suppress(MlxpyError):
-        write_whole(job.directory.state / _NOTE, _noted(job, job_id))
+    """Notes which job a run is: info.yaml belongs to the job from now on.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    write_whole(job.directory.state / _NOTE, _noted(job, job_id), job.directory.logs)
 
 
 def _noted(job: Job, job_id: str | None) -> str:
@@ -104,7 +106,7 @@ def noted_job(
         earlier: what its info.yaml holds.
     """
     try:
-        noted = load_yaml((directory.state / _NOTE).read_text(encoding="utf-8"))
+        noted = load_yaml(read_text(directory.state / _NOTE, directory.logs))
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in noted["options"].items()

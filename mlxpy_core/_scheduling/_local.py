@@ -1,26 +1,39 @@
 """This machine as a scheduler: so many scripts at once, as long as this process lives."""
 
 import contextlib
+import math
 import os
+import queue
 import signal
 import subprocess
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import open_in_place
+from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
-from mlxpy_core._runs._process import note_process
+from mlxpy_core._runs._process import group_lives, note_process
 from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._runs._status import Status
 
 LOCAL = "LocalScheduler"
+# How often is looked whether a process group has ended, and when a user is told what goes on.
+_LOOK_S = 0.02
+_PATIENCE_S = 1.5
 
 
 class LocalScheduler(Scheduler):
-    """Runs scripts on this machine, each in a process group of its own; `stop` ends what is left.
+    """Runs scripts on this machine, each in a process group of its own.
+
+    A script starts when its turn has come and somebody waits: in `pause` and `finish`. `stop` ends what
+    runs. All of it is called by one thread.
 
     Args:
         n_jobs: how many at once; -1 for as many as this process may use processors.
@@ -28,82 +41,122 @@ class LocalScheduler(Scheduler):
 
     job_variable = "MLXPY_JOB_ID"
     can_requeue = False
+    keeps_jobs = False
 
     def __init__(self, n_jobs: int = 1) -> None:
         if n_jobs == 0 or n_jobs < -1:
             raise MlxpyError(f"n_jobs={n_jobs} is no number of jobs: give 1 or more, or -1")
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs)
-        self._jobs: dict[str, Future[int]] = {}
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
-        self._stopped = False
+        self._at_once = len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs
+        self._states: dict[str, Status] = {}
+        self._waiting: deque[tuple[str, Path]] = deque()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str]:
         return []  # there are none to write: whoever starts a script gives it its files
 
     def submit(self, script: Path) -> str:
-        job_id = f"{os.getpid()}.{len(self._jobs) + 1}"
-        self._jobs[job_id] = self._pool.submit(self._run, job_id, script)
+        job_id = f"{os.getpid()}.{len(self._states) + 1}"
+        self._states[job_id] = Status.SUBMITTED
+        self._waiting.append((job_id, script))
         return job_id
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        return {job_id: self._state(job_id) for job_id in job_ids if job_id in self._jobs}
+        return {job_id: self._states[job_id] for job_id in job_ids if job_id in self._states}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
-        groups = (self._started[job_id].pid for job_id in job_ids if job_id in self._started)
+        groups = (self._running[job_id].pid for job_id in job_ids if job_id in self._running)
         return ["kill", "--", *(f"-{group}" for group in groups)]
 
     def pause(self, seconds: float) -> None:
-        waiting = [job for job in self._jobs.values() if not job.done()]
-        wait(waiting, seconds, FIRST_COMPLETED)
+        self._start_next()
+        if not self._running:
+            return
+        self._await_end(seconds)
+        self._start_next()
 
     def finish(self) -> None:
-        """Waits for the scripts, which may have more to do when their runs have ended."""
-        self._pool.shutdown()
+        """Runs the scripts that are left to their end, which may come after that of their runs."""
+        while self._waiting or self._running:
+            self.pause(60)
 
     def stop(self) -> None:
-        """Asks what runs to end (SIGTERM), waits until it has, and starts nothing more."""
-        self._stopped = True
-        for job in self._jobs.values():
-            job.cancel()
-        for process in list(self._started.values()):
-            _terminate(process)
-        self._pool.shutdown()
+        """Starts nothing more, asks what runs to end (SIGTERM), and waits until it has.
 
-    def _run(self, job_id: str, script: Path) -> int:
+        Another Ctrl-C meanwhile has it killed.
+        """
+        for job_id, _ in self._waiting:
+            self._states[job_id] = Status.INTERRUPTED
+        self._waiting.clear()
+        groups = [process.pid for process in self._running.values()]
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for group in groups:
+                with contextlib.suppress(ProcessLookupError):
+                    # The whole group: a shell does not pass the signal on to the program.
+                    os.killpg(group, number)
+            with contextlib.suppress(KeyboardInterrupt):
+                self._await_end_of_all(groups)
+                return
+
+    def _await_end_of_all(self, groups: Sequence[int]) -> None:
+        patience = time.monotonic() + _PATIENCE_S
+        while self._running or group_lives(groups):
+            self._await_end(_LOOK_S)
+            if time.monotonic() > patience:
+                print("mlxpy: waiting for the jobs to end; Ctrl-C again kills them", file=sys.stderr)
+                patience = math.inf
+
+    def _await_end(self, seconds: float) -> None:
+        """Waits until a script ends, or for so many seconds, and notes which have ended."""
+        with contextlib.suppress(queue.Empty):
+            self._ended.get(timeout=seconds)
+        for job_id, process in list(self._running.items()):
+            if process.poll() is not None:
+                self._states[job_id] = _status(process.returncode)
+                del self._running[job_id]
+
+    def _start_next(self) -> None:
+        while self._waiting and len(self._running) < self._at_once:
+            with signals_held():
+                self._start(*self._waiting.popleft())
+
+    def _start(self, job_id: str, script: Path) -> None:
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
-            return 128 + signal.SIGTERM
+            self._states[job_id] = Status.INTERRUPTED
+            return
         environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
-        stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
-        with open(stdout, "ab") as out, open(stderr, "ab") as err:
-            process = subprocess.Popen(
-                [script],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=environment,
-                start_new_session=True,
+        flags = os.O_WRONLY | os.O_APPEND
+        try:
+            stdout, stderr = (
+                open_in_place(script.parent / f"log.{end}", script.parent, flags)
+                for end in ("stdout", "stderr")
             )
-        self._started[job_id] = process
+            with os.fdopen(stdout, "ab") as out, os.fdopen(stderr, "ab") as err:
+                process = subprocess.Popen(
+                    [script],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError:
+            self._states[job_id] = Status.FAILED
+            return
+        self._states[job_id] = Status.RUNNING
+        self._running[job_id] = process
+        # A daemon: the interpreter does not wait for it at its end.
+        threading.Thread(target=self._await, args=(job_id, process), daemon=True).start()
         if (script.parent / "metadata").is_dir():  # not where several runs share a job
             with contextlib.suppress(StorageError):
                 note_process(RunDirectory(script.parent), process.pid)
-        if self._stopped:  # while it was started
-            _terminate(process)
-        return process.wait()
 
-    def _state(self, job_id: str) -> Status:
-        job = self._jobs[job_id]
-        if not job.done():
-            return Status.RUNNING if job_id in self._started else Status.SUBMITTED
-        if job.cancelled():
-            return Status.INTERRUPTED
-        exit_code = 1 if job.exception() else job.result()  # an exception: it could not be started
-        if exit_code == -signal.SIGTERM:  # asked to end
-            return Status.INTERRUPTED
-        return Status.KILLED if exit_code < 0 else Status.FAILED if exit_code else Status.COMPLETE
+    def _await(self, job_id: str, process: "subprocess.Popen[bytes]") -> None:
+        process.wait()
+        self._ended.put(job_id)
 
 
-def _terminate(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        # The whole group: a shell does not pass the signal on to the program.
-        os.killpg(process.pid, signal.SIGTERM)
+def _status(exit_code: int) -> Status:
+    if exit_code == -signal.SIGTERM:  # asked to end
+        return Status.INTERRUPTED
+    return Status.KILLED if exit_code < 0 else Status.FAILED if exit_code else Status.COMPLETE

@@ -3,20 +3,22 @@
 import contextlib
 import itertools
 import os
-import shutil
+import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import do_at_once, whole_stream, write_whole
+from mlxpy_core._io._interrupts import exit_code_of, signals_held
+from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
-from mlxpy_core._runs._info_file import write_info
+from mlxpy_core._runs._info_file import drop_kept_info, keep_info, put_info_back, write_info
 from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
@@ -25,6 +27,15 @@ from ._job import Job, note_job, note_job_id
 from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
+_REMOVED = "removed again"
+
+
+class SubmissionInterruptedError(SubmissionError):
+    """A signal has broken a submission off; the message says what is left of it."""
+
+    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code_of(cause)
 
 
 @dataclass(frozen=True)
@@ -57,71 +68,200 @@ class Grouping:
 
 
 def submit_jobs(
-    scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping | None = None
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    grouping: Grouping | None = None,
+    job_ids: dict[RunDirectory, str] | None = None,
 ) -> dict[RunDirectory, str]:
     """Submits runs to the queue; where it refuses, the runs are FAILED with its message.
 
-    Ctrl-C leaves what was submitted; the other runs are INTERRUPTED. A run that was submitted before
-    keeps the status that it had.
+    Where the file system refuses before the queue is asked, new runs are removed. Ctrl-C (SIGTERM,
+    SIGHUP: see `end_by_signals`) leaves in the queue what was submitted, and the other runs are
+    INTERRUPTED. If nothing was, the runs are removed. A run that was submitted before keeps the status
+    that it had.
 
     Args:
         scheduler: the queue's scheduler.
         jobs: the runs.
         grouping: how they are put together.
+        job_ids: is filled with what is returned, as it becomes known.
 
     Returns:
         The id of each run's job.
 
     Raises:
-        SubmissionError: the scheduler did not take some, their scripts cannot be written, or Ctrl-C; the
-            message has the number of those that it took.
+        SubmissionInterruptedError: a signal broke the submission off.
+        SubmissionError: the scheduler did not take some, or their scripts cannot be written; the message
+            has the number of those that it took.
     """
     grouping = grouping or Grouping()
-    job_ids: dict[RunDirectory, str] = {}
+    job_ids = {} if job_ids is None else job_ids
+    begun: list[Job] = []
+    scripts: list[Path] = []
+    asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
+        # All that takes space comes before the queue has any of them.
         for job in jobs:
-            _prepare(job, scheduler)
-        for group in grouping.groups(scheduler, jobs):
-            taken = _submit(scheduler, group, grouping)
-            job_ids.update(taken)
-            for job in group:
-                note_job_id(job, taken[job.directory])
-    except (MlxpyError, OSError, KeyboardInterrupt) as error:
+            with signals_held():
+                begun.append(job)
+                _prepare(job, scheduler)
+        groups = grouping.groups(scheduler, jobs)
+        scripts += [_group_script(scheduler, group, grouping) for group in groups]
+        for group, script in zip(groups, scripts, strict=True):
+            with signals_held(until_second=True):
+                asked = group
+                job_ids.update(_submit(scheduler, script, group, grouping))
+                if scheduler.keeps_jobs:
+                    _note_ids(group, job_ids)
+                asked = []
+    except KeyboardInterrupt as interrupt:
+        with signals_held(drop=True):
+            _note_ids(asked, job_ids)
+            message = _break_off(scheduler, jobs, job_ids, asked, begun)
+        raise SubmissionInterruptedError(message, interrupt) from None
+    except (MlxpyError, OSError) as error:
+        if not scheduler.keeps_jobs:
+            job_ids.clear()
         left = [job for job in jobs if job.directory not in job_ids]
-        for job in left:
-            _end_unsubmitted(job, scheduler, error)
-        done = f"{len(job_ids)} of {len(jobs)} jobs were" if job_ids else "nothing was"
-        names = run_names([job.directory.log_id for job in left])
-        if isinstance(error, KeyboardInterrupt):
-            raise SubmissionError(f"interrupted ({done} submitted; {names} will not run)") from error
-        # Those of one command have all been submitted before, or none has.
-        became = "as before" if left[0].earlier else "failed"
-        raise SubmissionError(f"{error} ({done} submitted; {names} {became})") from error
+        # Until the last script is written the queue has not been asked.
+        refused = isinstance(error, OSError) and not scripts
+        became = {_end_unsubmitted(job, scheduler, error, begun, refused=refused) for job in left}
+        raise SubmissionError(_refusal(error, list(job_ids), left, became)) from error
+    finally:
+        for job in begun:
+            drop_kept_info(job.directory)
     return job_ids
+
+
+def _refusal(
+    error: Exception, taken: Sequence[RunDirectory], left: Sequence[Job], became: Set[str]
+) -> str:
+    """Says why runs were not submitted, which, what they are now, and what to type to submit them."""
+    done = "nothing was"
+    if taken:
+        done = f"{run_names([run.log_id for run in taken])} {'were' if len(taken) > 1 else 'was'}"
+    if isinstance(error, OSError) and not isinstance(error, StorageError):
+        error = StorageError(f"cannot write {error.filename or 'the scripts'}", error)
+    names = run_names([job.directory.log_id for job in left])
+    what = f"{error} ({done} submitted; {names} {' or '.join(sorted(became))}"
+    if taken and _REMOVED not in became:
+        what += f": to submit the rest, {run_command('resubmit', [job.directory for job in left])}"
+    return f"{what})"
+
+
+def _break_off(
+    scheduler: Scheduler,
+    jobs: Sequence[Job],
+    job_ids: dict[RunDirectory, str],
+    asked: Sequence[Job],
+    begun: Sequence[Job],
+) -> str:
+    """Leaves the runs as they are without the rest of the submission; returns a message that says so.
+
+    Args:
+        scheduler: the scheduler.
+        jobs: the runs.
+        job_ids: the jobs of those that it has taken.
+        asked: those of which it is not known whether it has taken them.
+        begun: those whose files were being written.
+    """
+    if not scheduler.keeps_jobs:
+        job_ids.clear()
+    unknown = {job.directory for job in asked} - job_ids.keys()
+    left = [job for job in jobs if job.directory not in job_ids and job.directory not in unknown]
+    nothing = not (job_ids or unknown)
+    removed = {job.directory for job in left if nothing and not job.earlier}
+    remove_new_runs(removed)
+    kept = [job for job in left if job.directory not in removed]
+    do_at_once(lambda job: _end_unsubmitted(job, scheduler, None, begun), kept)
+    parts = [submitted_message(list(job_ids), len(jobs))]
+    if unknown:
+        names = run_names([directory.log_id for directory in unknown])
+        parts.append(f"it is not known whether the queue has {names}: mlxpy status says more")
+    if not nothing and left:
+        command = run_command("resubmit", [job.directory for job in left])
+        names = run_names([job.directory.log_id for job in left])
+        are = "is" if len(left) == 1 else "are"
+        status = "as before" if left[0].earlier else "INTERRUPTED"
+        parts.append(f"{names} {are} {status} (to submit: {command})")
+    return f"interrupted: {'; '.join(parts)}"
+
+
+def submitted_message(submitted: Sequence[RunDirectory], count: int) -> str:
+    """Returns what a user is told of the runs that have been submitted, of so many.
+
+    Args:
+        submitted: their directories.
+        count: how many were to be submitted.
+    """
+    if not submitted:
+        return "nothing was submitted"
+    jobs = f"{len(submitted)} job{'s' * (len(submitted) != 1)}"
+    if len(submitted) < count:
+        jobs = f"{len(submitted)} of {count} jobs"
+    stay = "stays" if jobs == "1 job" else "stay"
+    return f"{jobs} {stay} in the queue (to cancel: {run_command('cancel', submitted)})"
+
+
+def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
+    """Returns a command ``mlxpy`` that does something to runs, as it can be typed here."""
+    spans = " ".join("-".join(map(str, span)) for span in _spans([run.log_id for run in runs]))
+    parent = runs[0].path.parent
+    logs = "" if parent == Path.cwd() / "logs" else f" --logs {shlex.quote(str(parent))}"
+    return f"mlxpy {name} {spans}{logs}"
 
 
 def run_names(log_ids: Sequence[int]) -> str:
     """Names runs in short: ``runs 1 to 3, 7``."""
+    names = ", ".join(" to ".join(map(str, span)) for span in _spans(log_ids))
+    return f"run{'s' * (len(log_ids) > 1)} {names}"
+
+
+def _spans(log_ids: Sequence[int]) -> list[list[int]]:
+    """Returns the first and the last number of each stretch of numbers, or the only one."""
     spans: list[list[int]] = []
     for log_id in sorted(log_ids):
         if spans and log_id == spans[-1][-1] + 1:
             spans[-1] = [spans[-1][0], log_id]
         else:
             spans.append([log_id])
-    names = ", ".join(" to ".join(map(str, span)) for span in spans)
-    return f"run{'s' * (len(log_ids) > 1)} {names}"
+    return spans
 
 
-def _submit(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> dict[RunDirectory, str]:
-    directories = [job.directory for job in jobs]
-    if len(jobs) == 1:
-        script = _kept_script(scheduler, directories[0].path / "script.sh", jobs[0].run_id)
-        return {directories[0]: scheduler.submit(script)}
-    script = _kept_script(scheduler, _write_array(scheduler, jobs, grouping), jobs[0].run_id)
+def _note_ids(jobs: Sequence[Job], job_ids: Mapping[RunDirectory, str]) -> None:
+    """Notes which jobs runs are; what cannot be written is printed."""
+    refusals: dict[RunDirectory, str] = {}
+
+    def note(job: Job) -> None:
+        try:
+            note_job_id(job, job_ids[job.directory])
+        except StorageError as error:
+            refusals[job.directory] = str(error)
+
+    do_at_once(note, [job for job in jobs if job.directory in job_ids])
+    if refusals:
+        unknown = " ".join(dict.fromkeys(job_ids[directory] for directory in refusals))
+        print(
+            f"mlxpy: submitted, but it cannot be noted as which jobs, {unknown}: "
+            f"{run_names([run.log_id for run in refusals])} ({next(iter(refusals.values()))})",
+            file=sys.stderr,
+        )
+
+
+def _group_script(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> Path:
+    """Returns the script by which jobs are submitted together; that of an array is written."""
+    alone = len(jobs) == 1
+    script = jobs[0].directory.path / "script.sh" if alone else _write_array(scheduler, jobs, grouping)
+    return _kept_script(scheduler, script, jobs[0].run_id)
+
+
+def _submit(
+    scheduler: Scheduler, script: Path, jobs: Sequence[Job], grouping: Grouping
+) -> dict[RunDirectory, str]:
     per_job = grouping.runs_per_job
     tasks = -(-len(jobs) // per_job)
     job_ids = scheduler.submit_array(script, tasks) if tasks > 1 else [scheduler.submit(script)]
-    return {directory: job_ids[index // per_job] for index, directory in enumerate(directories)}
+    return {job.directory: job_ids[index // per_job] for index, job in enumerate(jobs)}
 
 
 def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
@@ -137,16 +277,18 @@ def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
     try:
         os.link(script, path)
     except OSError:  # a file system without hard links
-        shutil.copy2(script, path)
+        _write_script(path, script.read_text(encoding="utf-8", errors="surrogateescape"), path.parent)
     return path
 
 
 def _prepare(job: Job, scheduler: Scheduler) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
-    if not job.earlier:
-        write_whole(directory.config, dump_yaml(job.config))
-    directory.state.mkdir(exist_ok=True)
+    make_folder(directory.state, directory.logs)
+    if job.earlier:
+        keep_info(directory)
+    else:
+        write_whole(directory.config, dump_yaml(job.config), directory.logs)
     (directory.state / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
     note_job(job)
@@ -161,7 +303,7 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
         StorageError: it cannot be written.
     """
     path = job.directory.path / "script.sh"
-    _write_script(path, job.script(scheduler))
+    _write_script(path, job.script(scheduler), job.directory.logs)
     return path
 
 
@@ -184,7 +326,8 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
         parallelism=grouping.array_parallelism,
         directory=directory,
     )
-    directory.mkdir(exist_ok=True)
+    logs = jobs[0].directory.logs
+    make_folder(directory, logs)
     if grouping.runs_per_job > 1:
         for run in runs:
             note_bundle(run, directory)
@@ -193,7 +336,7 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
             for end in ("stdout", "stderr"):
                 _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))
     path = directory / "script.sh"
-    _write_script(path, text)
+    _write_script(path, text, logs)
     return path
 
 
@@ -208,24 +351,48 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
-def _write_script(path: Path, text: str) -> None:
-    write_whole(path, text)
-    mode = path.stat().st_mode
-    path.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+def _write_script(path: Path, text: str, logs: Path) -> None:
+    with whole_stream(path, logs) as file:
+        file.write(text.encode(errors="surrogateescape"))
+        mode = os.fstat(file.fileno()).st_mode
+        os.fchmod(file.fileno(), mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
-def _end_unsubmitted(job: Job, scheduler: Scheduler, error: BaseException) -> None:
-    info = dict(job.earlier) or _info(job, scheduler)
-    info["scheduler"]["may_come_back"] = False
+def _end_unsubmitted(
+    job: Job,
+    scheduler: Scheduler,
+    error: Exception | None,
+    begun: Sequence[Job],
+    *,
+    refused: bool = False,
+) -> str:
+    """Sees to it that a run that the queue did not get is not SUBMITTED; returns what it is now.
+
+    Args:
+        job: the run.
+        scheduler: its scheduler.
+        error: why it was not submitted; None for a signal.
+        begun: the jobs whose files were being written.
+        refused: whether it was the file system that refused: of a new run nothing is left.
+    """
     if job.earlier:
-        pass
-    elif isinstance(error, KeyboardInterrupt):
-        info["status"] = Status.INTERRUPTED.value
-    else:
-        info["status"] = Status.FAILED.value
-        info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
-    with contextlib.suppress(MlxpyError):
-        write_info(job.directory, info)
+        if job in begun:
+            put_info_back(job.directory)
+        return "as before"
+    if not refused:
+        info = _info(job, scheduler)
+        info["scheduler"]["may_come_back"] = False
+        if error is None:
+            info["status"] = Status.INTERRUPTED.value
+        else:
+            info["status"] = Status.FAILED.value
+            info["exception"] = {"type": type(error).__name__, "message": str(error), "traceback": ""}
+        with contextlib.suppress(StorageError):
+            write_info(job.directory, info)
+            return "failed"
+    # What there is of the run, this command has made.
+    remove_new_runs([job.directory])
+    return "cannot be removed" if job.directory.path.exists() else _REMOVED
 
 
 def print_plan(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) -> None:

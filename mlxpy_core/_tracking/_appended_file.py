@@ -4,12 +4,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from mlxpy_core._io._retries import OUTAGE_S, Retries, can_pass
 from mlxpy_core._runs._metrics_files import cut_torn_line
-
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class AppendedFile:
@@ -19,25 +16,23 @@ class AppendedFile:
     the file has their length, and those that it lost are appended again.
 
     Args:
-        locate: returns where the file is now.
+        open_file: opens it, where it is now, to be read and appended to; makes it where there is none.
     """
 
-    def __init__(self, locate: Callable[[], Path]) -> None:
-        self._locate = locate
+    def __init__(self, open_file: Callable[[], int]) -> None:
+        self._open_file = open_file
         self._descriptor = -1
         self._start = 0  # the file's length before the lines that are kept
         self._end = 0  # and after them
         self._lines: list[bytes] = []
 
     def open(self) -> None:
-        """Opens the file, makes it where there is none, and appends what of the kept lines it lacks.
+        """Opens the file and appends what of the kept lines it lacks.
 
         Raises:
             OSError: the file system refused.
         """
-        path = self._locate()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, _FLAGS, 0o666)
+        descriptor = self._open_file()
         try:
             cut_torn_line(descriptor)
             if self._lines:

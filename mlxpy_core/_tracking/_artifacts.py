@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, UnstorableValueError
-from mlxpy_core._io._files import whole_file, write_whole
+from mlxpy_core._io._files import read_text, whole_file, write_whole
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._artifact_type import ArtifactType, Load, Save
@@ -146,7 +146,7 @@ class ArtifactStore:
         paths = {"save": _import_path(save), "load": _import_path(load)}
         listed = self._listed_types()
         if listed.get(name) != paths:
-            write_whole(self._types_file, dump_yaml({**listed, name: paths}))
+            write_whole(self._types_file, dump_yaml({**listed, name: paths}), self._locate().logs)
 
     def path(self, name: str, artifact_type: ArtifactType) -> Path:
         """Returns the file of an artifact."""
@@ -164,7 +164,7 @@ class ArtifactStore:
         def save() -> Path:
             artifact_type = self._type(type_name)
             path = self.path(name, artifact_type)
-            with whole_file(path) as temporary:
+            with whole_file(path, self._locate().logs) as temporary:
                 _call_save(artifact_type, obj, temporary, name)
             return path
 
@@ -222,7 +222,7 @@ class ArtifactStore:
         if not self._types_file.exists():
             return {}
         try:
-            listed = load_yaml(self._types_file.read_text(encoding="utf-8")) or {}
+            listed = load_yaml(read_text(self._types_file, self._locate().logs)) or {}
             return {
                 str(name): {"save": str(paths["save"]), "load": str(paths["load"])}
                 for name, paths in listed.items()

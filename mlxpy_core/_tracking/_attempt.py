@@ -2,19 +2,19 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError
-from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._runs._directory import RunDirectory, discard_run_directory
+from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
 
 from ._held_directory import temporary_directory
-from ._placement import RUN_DIRECTORY_VARIABLE, Place, given_directory, place_run
+from ._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE, Place, given_directory, place_run
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Attempt:
         job: the scheduler's job that this process belongs to.
         contested: whether a process of an earlier attempt may still write.
         claim: the right to begin the attempt; rank 0's.
+        rerun_of: the directory of the run that this one makes again, if it was started to do so.
+        begun: whether rank 0 has begun the attempt already, where this is another rank.
     """
 
     directory: RunDirectory
@@ -38,11 +40,19 @@ class Attempt:
     job: JobIdentity | None
     contested: bool
     claim: AttemptClaim | None
+    rerun_of: str | None = None
+    begun: bool = False
 
     def release(self) -> None:
         """Releases the claim."""
         if self.claim:
             self.claim.release()
+
+    def discard(self) -> None:
+        """Releases the claim of an attempt that is not made; of a new run nothing is left."""
+        self.release()
+        if not self.info and not self.rank:
+            discard_run_directory(self.directory)
 
 
 def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:
@@ -57,12 +67,19 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto")
         MlxpyError: the run is still running on this machine, or its info.yaml is damaged.
         StorageError: its directory cannot be made or read.
     """
-    run_id = os.environ.pop(RUN_ID_VARIABLE, None)  # programs that the run starts are others
+    # Programs that the run starts are others.
+    run_id, rerun_of = (os.environ.pop(name, None) for name in (RUN_ID_VARIABLE, RERUN_VARIABLE))
     given = given_directory(parent_log_dir, forced_log_id)
-    if run_id and given and not _is_run(given, run_id):
-        os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
-        return open_attempt(Place(_without_its_directory(given)))
-    return open_attempt(place_run(parent_log_dir, forced_log_id, ranks), by_script=run_id is not None)
+    try:
+        if run_id and given and not _is_run(given, run_id):
+            os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
+            return open_attempt(Place(_without_its_directory(given)))
+        place = place_run(parent_log_dir, forced_log_id, ranks)
+        return replace(open_attempt(place, by_script=run_id is not None), rerun_of=rerun_of)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
 
 
 def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
@@ -75,15 +92,20 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
     directory, rank = place.directory, place.rank
     if rank:  # who else may still write, only rank 0 can tell
         info = read_info_to_continue(directory)
-        return Attempt(
-            directory, rank, place.number, info, _job(info, by_script), contested=True, claim=None
-        )
-    claim = claim_attempt(directory)
+        begun = place.rank_0 is not None and place.rank_0.has_begun(info)
+        job = _job(info, by_script)
+        return Attempt(directory, rank, place.number, info, job, contested=True, claim=None, begun=begun)
+    try:
+        claim = claim_attempt(directory)
+    except BaseException:
+        discard_run_directory(directory)
+        raise
     try:
         job = _job(claim.info, by_script)
         contested = _end_last_attempt(claim.info, directory, job)
     except BaseException:
         claim.release()
+        discard_run_directory(directory)
         raise
     return Attempt(directory, rank, place.number, claim.info, job, contested=contested, claim=claim)
 
@@ -120,6 +142,8 @@ def _end_last_attempt(info: dict[str, Any], directory: RunDirectory, job: JobIde
         Whether its process may live all the same, where it cannot be seen from here.
     """
     if not info.get("attempts") or info["attempts"][-1]["status"] != Status.RUNNING.value:
+        return False
+    if set_noted_end(info, directory):
         return False
     last = info["attempts"][-1]
     put_back = job is not None and job.job_id is not None and last["job_id"] == job.job_id

@@ -9,7 +9,7 @@ import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlxpy_core._errors import MlxpyError, StorageError
 
@@ -34,17 +34,17 @@ class Mark:
     positions: dict[int, Positions]
 
 
-def write_checkpoint(obj: Any, mark: Mark, path: Path, newest: Path | None) -> None:
-    """Writes the two pickles to `path`, later in time than the file `newest`."""
+def write_checkpoint(obj: Any, mark: Mark, file: BinaryIO, newest: Path | None) -> None:
+    """Writes the two pickles to a new file, later in time than the file `newest`."""
     import cloudpickle
 
-    with open(path, "wb") as file:
-        cloudpickle.dump(obj, file)
-        pickle.dump(asdict(mark), file)
+    cloudpickle.dump(obj, file)
+    pickle.dump(asdict(mark), file)
+    file.flush()
     # Clocks of two hosts, or two writes of one tick, must not hide which checkpoint came last.
     after = newest.stat().st_mtime_ns + 1000 if newest else 0
     now = max(time.time_ns(), after)
-    os.utime(path, ns=(now, now))
+    os.utime(file.fileno(), ns=(now, now))
 
 
 def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlxpy_core._io._files import whole_file
+from mlxpy_core._io._files import whole_stream
 from mlxpy_core._runs._metrics_files import cut_torn_line, metrics_files, metrics_of_rank, other_ranks
 
 Positions = dict[str, int]
@@ -31,27 +31,30 @@ class History:
 
     Args:
         metrics: where they are.
+        logs: the directory of all runs.
         attempt: the number of this attempt, from 1.
         contested: whether a process of an earlier attempt may still live somewhere; what it goes on to
             log is then lost, because its files are replaced by copies.
     """
 
-    def __init__(self, metrics: Path, attempt: int, *, contested: bool = False) -> None:
+    def __init__(self, metrics: Path, logs: Path, attempt: int, *, contested: bool = False) -> None:
         self._metrics = metrics
+        self._logs = logs
         while os.path.exists(metrics / ".aside" / str(attempt)):
             attempt += 1  # other ranks than 0 can only guess which attempt this is
         self._aside = metrics / ".aside" / str(attempt)
         for path in metrics_files(metrics).values():
             if contested:
-                _replace(path, path.read_bytes())
+                self._replace(path, path.read_bytes())
             with open(path, "rb+") as file:
                 cut_torn_line(file.fileno())
         # Bytes before this length were logged by earlier attempts.
         self._inherited = measure(metrics)
         self._kept: Positions | None = None
 
-    def move_to(self, metrics: Path) -> None:
+    def move_to(self, metrics: Path, logs: Path) -> None:
         """Looks for the files in another directory from now on."""
+        self._logs = logs
         self._aside = metrics / self._aside.relative_to(self._metrics)
         self._metrics = metrics
 
@@ -77,9 +80,9 @@ class History:
         path = self._metrics / f"{name}.json"
         content = path.read_bytes()
         # Copied before they are cut: a crash between the two leaves the history as it was.
-        with whole_file(self._aside / f"{name}.json") as copy:
-            copy.write_bytes(content[keep:inherited])
-        _replace(path, content[:keep] + content[inherited:])
+        with whole_stream(self._aside / f"{name}.json", self._logs) as copy:
+            copy.write(content[keep:inherited])
+        self._replace(path, content[:keep] + content[inherited:])
         self._inherited[name] = keep
 
     def _bring_back(self) -> None:
@@ -87,15 +90,14 @@ class History:
             path = self._metrics / f"{name}.json"
             content = path.read_bytes() if path.exists() else b""
             keep, rows = self._inherited[name], copy.read_bytes()
-            with whole_file(path) as new:
-                new.write_bytes(content[:keep] + rows + content[keep:])
+            with whole_stream(path, self._logs) as new:
+                new.write(content[:keep] + rows + content[keep:])
             self._inherited[name] = keep + len(rows)
             copy.unlink()
 
-
-def _replace(path: Path, content: bytes) -> None:
-    if not content:
-        os.unlink(path)
-        return
-    with whole_file(path) as new:
-        new.write_bytes(content)
+    def _replace(self, path: Path, content: bytes) -> None:
+        if not content:
+            os.unlink(path)
+            return
+        with whole_stream(path, self._logs) as new:
+            new.write(content)

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlxpy_core._errors import MlxpyError, RunEndedError, UnstorableValueError
-from mlxpy_core._io._files import whole_file
+from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
+from mlxpy_core._io._files import whole_stream
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._launch import relative_to_launch
@@ -63,9 +63,14 @@ class Logger:
         run: Run | None = None,
     ) -> None:
         if run is None:
-            run = _start_own_run(
-                _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
-            )
+            try:
+                run = _start_own_run(
+                    _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
+                )
+            except OSError as error:  # too many open files, say
+                if isinstance(error, StorageError):
+                    raise
+                raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
         self._run = run
         self._artifacts = ArtifactStore(lambda: run.directory)
         self._resumed = False
@@ -208,15 +213,19 @@ class Logger:
     def _save_checkpoint(self, obj: Any, log_name: str) -> None:
         run = self._run
         path = self._checkpoint_path(log_name, run.rank)
-        mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
-        newest = newest_checkpoint(checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank))
-        with whole_file(path) as temporary:
-            try:
-                write_checkpoint(obj, mark, temporary, newest)
-            except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-                raise UnstorableValueError(
-                    f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
-                ) from error
+        try:
+            mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
+            folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
+            with whole_stream(path, run.directory.logs) as file:
+                write_checkpoint(obj, mark, file, newest_checkpoint(folder))
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+            raise UnstorableValueError(
+                f"cannot store a {type(obj).__name__} as checkpoint {log_name!r}: {error}"
+            ) from error
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"cannot store checkpoint {log_name!r}", error) from error
 
     def load_checkpoint(self, log_name: str | None = None) -> Any:
         """Loads a checkpoint of this run and continues the run's history from it.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import open_in_place, write_whole
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
@@ -146,13 +147,16 @@ class MetricsWriter:
             raise InvalidNameError(
                 f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
             )
-        path = self._path(log_name)
-        check_unlinked(path, self._keys_file.parent.parent, f"log_name {log_name!r}")
+        check_unlinked(self._path(log_name), self._run, f"log_name {log_name!r}")
         if len(self._logs) >= _OPEN_FILES:
             oldest = next(iter(self._logs))
             self._logs[oldest].file.close(Retries(OUTAGE_S, announce=True))
             del self._logs[oldest]
-        file = AppendedFile(lambda: self._path(log_name))
+
+        def open_file() -> int:
+            return open_in_place(self._path(log_name), self._run.parent, os.O_RDWR | os.O_APPEND)
+
+        file = AppendedFile(open_file)
         Retries(OUTAGE_S, announce=True)(file.open)
         log = _Log(file, self._keys.setdefault(log_name, set()))
         self._logs[log_name] = log
@@ -162,12 +166,17 @@ class MetricsWriter:
         self._locate()
         return self._directory / (log_name + _SUFFIX)
 
+    @property
+    def _run(self) -> Path:
+        return self._keys_file.parent.parent
+
     def _list_keys(self, log: _Log, row: Mapping[str, Any], log_name: str) -> None:
         # Listed before the row is written: the list may name a key too many, never one too few.
         new = [key for key in row if key not in log.keys]
         listed = {**self._keys, log_name: log.keys.union(new)}
         content = {name: sorted(keys) for name, keys in listed.items() if keys}
-        write_whole(self._keys_file, dump_yaml(content), Retries(OUTAGE_S, announce=True))
+        retries = Retries(OUTAGE_S, announce=True)
+        write_whole(self._keys_file, dump_yaml(content), self._run.parent, retries)
         log.keys.update(new)
 
 

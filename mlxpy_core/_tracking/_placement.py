@@ -3,9 +3,9 @@
 Rank 0 takes the directory and writes what it runs to ``.mlxpy/together/<launch>/0/``. Another rank waits
 until rank 0 has started a run of the same program with the same arguments, and joins it:
 
-- not one that ended before this process started, unless it follows the one that this rank has joined
-  before in the same step of Slurm or launch of mpirun: of programs that run one after the other, a rank
-  may be one behind;
+- not one that ended before this process started, unless its number was given and the launch is the same
+  step of Slurm or mpirun (a rank may be late), or it follows the one that this rank has joined before in
+  that launch: of programs that run one after the other, a rank may be one behind;
 - not one that this rank has joined before, with the same program;
 - where rank 0 runs the program with other arguments, or another program that is all its task, this
   process is one of a farm of experiments and gets a run of its own;
@@ -23,15 +23,20 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import write_whole
-from mlxpy_core._runs._directory import RunDirectory, is_run_name, make_run_directory, take_run_directory
+from mlxpy_core._io._files import read_bytes, write_whole
+from mlxpy_core._runs._directory import (
+    RunDirectory,
+    discard_run_directory,
+    is_run_name,
+    take_run_directory,
+)
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._process import describe_process, died_here, is_same_process, start_time
 from mlxpy_core._runs._ranks import (
@@ -54,6 +59,8 @@ from mlxpy_core._runs._status import ENDED, Status
 
 # Where the next run of this process is to be: set by whoever starts the program as that run.
 RUN_DIRECTORY_VARIABLE = "MLXPY_RUN_DIRECTORY"
+# The directory of the run that the next run of this process makes again: set by who starts it so.
+RERUN_VARIABLE = "MLXPY_RERUN_OF"
 # How long the others wait for rank 0, in seconds.
 _PATIENCE_VARIABLE = "MLXPY_PATIENCE_S"
 _PATIENCE_S = 600
@@ -77,11 +84,33 @@ class Place:
         directory: its directory, which exists.
         rank: which of the run's ranks this process is.
         number: which run of this process it is, from 0.
+        rank_0: the process of rank 0, where this is another one.
     """
 
     directory: RunDirectory
     rank: int = 0
     number: int = 0
+    rank_0: "RankZero | None" = None
+
+
+@dataclass(frozen=True)
+class RankZero:
+    """The process that writes the metadata of a run which another rank has joined.
+
+    Attributes:
+        process: the process, as `describe_process` describes it.
+        since: when it took the run, in seconds since 1970; its attempt begins after that.
+    """
+
+    process: dict[str, Any]
+    since: float = 0
+
+    def has_begun(self, info: Mapping[str, Any]) -> bool:
+        """Returns whether the last attempt in an info is the one of this process."""
+        last = info["attempts"][-1] if info.get("attempts") else None
+        if last is None or not is_same_process(last, self.process):
+            return False
+        return datetime.fromisoformat(last["start"]).timestamp() >= self.since
 
 
 @dataclass(frozen=True)
@@ -129,22 +158,32 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
     given = given_directory(parent_log_dir, forced_log_id)
     # Only this run: a program that the run starts is another one.
     if os.environ.pop(RUN_DIRECTORY_VARIABLE, None) and given:
-        return Place(make_run_directory(given.path), number=number)
+        parent_log_dir, forced_log_id = given.path.parent, given.log_id
     if not ranks_count(ranks):
         return Place(take_run_directory(parent_log_dir, forced_log_id), number=number)
     member = _member(parent_log_dir)
     if member and member.claim.rank > 0:
-        joined = _join(parent_log_dir, member, number, sure=forced_log_id != -1)
+        joined = _join(parent_log_dir, forced_log_id, member, number)
         if joined:
-            return Place(joined, member.claim.rank, number)
+            return Place(joined[0], member.claim.rank, number, joined[1])
     elif member:
         return Place(_take_for_all(parent_log_dir, forced_log_id, member, number), number=number)
     elif doubt := doubt_of_this_process():
         _tell(f"{doubt}: this is a run of its own; {SWITCH}=off says so, too")
     directory = take_run_directory(parent_log_dir, forced_log_id)
     if member is None:
-        _publish_to_children(parent_log_dir, directory, number)
+        with _discarded_on_error(directory):
+            _publish_to_children(parent_log_dir, directory, number)
     return Place(directory, number=number)
+
+
+@contextlib.contextmanager
+def _discarded_on_error(directory: RunDirectory) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        discard_run_directory(directory)
+        raise
 
 
 def given_directory(parent_log_dir: Path, forced_log_id: int) -> RunDirectory | None:
@@ -195,6 +234,11 @@ def _family(process: Mapping[str, Any]) -> tuple[str, ...]:
     return ("started again", *(f"{key}={process.get(key)}" for key in sorted(process)))
 
 
+def _logs(meeting: Path) -> Path:
+    """Returns the directory of all runs that a meeting belongs to."""
+    return meeting.parent.parent.parent
+
+
 # Rank 0.
 
 
@@ -212,10 +256,11 @@ def _take_for_all(
         if forced_log_id == -1 and earlier and not is_same_process(earlier["worker"], worker):
             forced_log_id = int(earlier["log_id"])
     directory = take_run_directory(parent_log_dir, forced_log_id)
-    if taken and member.launcher:
-        noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
-        write_whole(taken, json.dumps(noted))
-    _publish(member.folders[0], member, directory, number)
+    with _discarded_on_error(directory):
+        if taken and member.launcher:
+            noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
+            write_whole(taken, json.dumps(noted), parent_log_dir)
+        _publish(member.folders[0], member, directory, number)
     return directory
 
 
@@ -242,7 +287,8 @@ def _publish(folder: Path, member: _Member, directory: RunDirectory, number: int
         "whole_task": is_whole_task(member.claim),
         "time": time.time(),
     }
-    write_whole(folder / "0" / f"{time.time_ns()}-{secrets.token_hex(4)}.json", json.dumps(said))
+    path = folder / "0" / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+    write_whole(path, json.dumps(said), _logs(folder))
     _tidy(folder.parent)
 
 
@@ -257,25 +303,28 @@ def _tidy(together: Path) -> None:
 # The others.
 
 
-def _join(parent_log_dir: Path, member: _Member, number: int, *, sure: bool) -> RunDirectory | None:
+def _join(
+    parent_log_dir: Path, forced_log_id: int, member: _Member, number: int
+) -> tuple[RunDirectory, RankZero] | None:
     """Waits for rank 0's run and returns its directory; None if this process is a run of its own.
 
     Args:
         parent_log_dir: the directory of all runs.
+        forced_log_id: the number of the run that this process is said to be; -1 if none was given.
         member: this process.
         number: which run of this process is to be placed.
-        sure: whether the user has said which run this is.
     """
     global _followed
     parent_run = was_started_again()
     if number == 0 and parent_run:
         _followed = parent_run.process
-        return _parents_run(parent_log_dir, member, parent_run)
+        return _parents_run(parent_log_dir, member, parent_run), RankZero(parent_run.process)
     if number and _followed is None:
         return None  # as the first run
     patience = float(os.environ.get(_PATIENCE_VARIABLE, _PATIENCE_S))
     start = time.monotonic()
     rank = member.claim.rank
+    sure = forced_log_id != -1
     looked = 0.0
     waiting = f"this waits for rank 0, since it is rank {rank}: {member.claim.sentence}; {_OFF}"
     earlier = [said for folder in member.folders for said in _said(folder / str(rank)).values()]
@@ -284,7 +333,9 @@ def _join(parent_log_dir: Path, member: _Member, number: int, *, sure: bool) -> 
     while (waited := time.monotonic() - start) < patience:
         all_runs = _runs_of_rank_0(member)
         runs = {name: said for name, said in all_runs.items() if name not in joined}
-        over = {name for name, said in runs.items() if _is_over(parent_log_dir, said)}
+        over = {
+            name for name, said in runs.items() if _is_over(parent_log_dir, forced_log_id, member, said)
+        }
         over -= {_next_in_sequence(member, all_runs, joined)}
         for name, said in runs.items():
             if name in over or (number and not is_same_process(said["process"], _followed or {})):
@@ -297,7 +348,8 @@ def _join(parent_log_dir: Path, member: _Member, number: int, *, sure: bool) -> 
                         f"this is rank 1 of run {said['log_id']}: {member.claim.sentence}, "
                         f"and rank 0 has the same command; {_OFF}"
                     )
-                return RunDirectory(parent_log_dir / str(said["log_id"]))
+                directory = RunDirectory(parent_log_dir / str(said["log_id"]))
+                return directory, RankZero(said["process"], float(said["time"]))
         # What is over may be an earlier launch's.
         known = [said for name, said in runs.items() if name not in over or _is_certain(member, said)]
         reason = _why_apart(member, earlier, known)
@@ -395,12 +447,14 @@ def _has_launcher_of(member: _Member, said: Mapping[str, Any]) -> bool:
     return is_same_process(said["launcher"], member.launcher[0])
 
 
-def _is_over(parent_log_dir: Path, said: Mapping[str, Any]) -> bool:
+def _is_over(parent_log_dir: Path, forced_log_id: int, member: _Member, said: Mapping[str, Any]) -> bool:
     """Returns whether a run of rank 0's ended before this process started, or its process has died."""
     last = _last_attempt(RunDirectory(parent_log_dir / str(said["log_id"])))
     if last and not is_same_process(last, said["process"]):
         # What an earlier attempt, or somebody later, has left.
         return datetime.fromisoformat(last["start"]).timestamp() > float(said["time"])
+    if said["log_id"] == forced_log_id and _is_certain(member, said):
+        return False  # a short program may have ended before the other tasks of its job start
     if last and Status(last["status"]) in ENDED:
         return _ended_before_this_process(last)
     return died_here(dict(said["process"]))
@@ -421,7 +475,8 @@ def _note(member: _Member, joined: str | None) -> None:
     """Notes for later processes of this rank what has become of this one."""
     said = {"main": member.main, "program": member.program, "joined": joined, "time": time.time()}
     folder = member.folders[-1] / str(member.claim.rank)
-    write_whole(folder / f"{time.time_ns()}-{secrets.token_hex(4)}.json", json.dumps(said))
+    path = folder / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+    write_whole(path, json.dumps(said), _logs(member.folders[-1]))
 
 
 def _said(folder: Path) -> dict[str, dict[str, Any]]:
@@ -435,7 +490,7 @@ def _said(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) else None

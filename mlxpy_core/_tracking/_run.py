@@ -1,5 +1,6 @@
 """A run in this process: it starts, it is the current one, it ends with its true status."""
 
+import contextlib
 import os
 import sys
 import time
@@ -7,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, write_whole
+from mlxpy_core._io._files import Stamp, read_text, write_whole
+from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
+from mlxpy_core._runs._end_note import EndNote, remove_end_note
 from mlxpy_core._runs._info import begin_attempt, set_status
 from mlxpy_core._runs._info_file import (
     info_stamp,
@@ -23,7 +26,6 @@ from mlxpy_core._runs._info_file import (
 )
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
-from mlxpy_core._runs._process import died_here
 from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
@@ -85,10 +87,13 @@ class Run:
         self.settings = settings
         self.standalone = standalone
         metrics = metrics_of_rank(directory.metrics, rank)
-        self.history = History(metrics, self.attempt, contested=attempt.contested)
+        self.history = History(metrics, directory.logs, self.attempt, contested=attempt.contested)
         self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank), locate=self.locate)
+        self._since_ns = attempt.claim.since_ns if attempt.claim else 0
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
+        self._end_note = EndNote()
+        self._noted = False
         self.stopping = Stopping(self._try_status)
         self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
@@ -122,9 +127,35 @@ class Run:
             StorageError: its files cannot be written.
         """
         global _current
+        run = None
+        try:
+            with signals_held():  # or there would be half a run
+                run = cls._begun(attempt, launch, config, settings, standalone=standalone)
+            _current = run
+            run._exit.start()
+            if log_streams_to_file:
+                run._streams = StreamCopies(run.directory)
+                run._streams.start()
+            call_plugins("mlxpy_run_started", run=run)
+        except BaseException as error:
+            if run:
+                run.end(error)
+            raise
+        return run
+
+    @classmethod
+    def _begun(
+        cls,
+        attempt: Attempt,
+        launch: Launch,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        *,
+        standalone: bool,
+    ) -> "Run":
         directory, info = attempt.directory, attempt.info
         try:
-            if attempt.rank == 0 or not _is_begun(info):
+            if not attempt.begun:
                 info = begin_attempt(info, directory, launch, attempt.job)
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
@@ -132,22 +163,13 @@ class Run:
                 _keep_other_config(directory, config, len(info["attempts"]) - 1)
             run = cls(attempt, info, config, settings, standalone=standalone)
             run._begin()
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(f"cannot continue the run in {directory.path}", error) from error
-        finally:
-            attempt.release()
-        try:
-            _current = run
-            run._exit.start()
-            if log_streams_to_file:
-                run._streams = StreamCopies(directory.path / "log.stdout", directory.path / "log.stderr")
-                run._streams.start()
-            call_plugins("mlxpy_run_started", run=run)
         except BaseException as error:
-            run.end(error)
+            attempt.discard()
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                what = "continue" if attempt.info else "start"
+                raise StorageError(f"cannot {what} the run in {directory.path}", error) from error
             raise
+        attempt.release()
         return run
 
     def _begin(self) -> None:
@@ -155,16 +177,21 @@ class Run:
         self._signals.start()  # before the status RUNNING, which others wait for to send one
         try:
             if self.rank == 0:
-                write_whole(self._directory.config, dump_yaml(self.config))
-                write_whole(self._directory.settings, dump_yaml(self.settings))
+                logs = self._directory.logs
+                write_whole(self._directory.config, dump_yaml(self.config), logs)
+                write_whole(self._directory.settings, dump_yaml(self.settings), logs)
                 if environment := job_environment():  # what makes the run again needs them
-                    write_whole(self._directory.environment, dump_yaml(environment))
+                    write_whole(self._directory.environment, dump_yaml(environment), logs)
+                self._end_note.make_room(self._directory, self.attempt)
             self._list_requirements()
             self._write_info()
         except BaseException:
             self._signals.stop()
+            self._end_note.remove(self._directory, self.attempt)
             self._held.close()
             raise
+        if self.rank == 0:  # what it says is in info.yaml now
+            remove_end_note(self._directory, self.attempt - 1)
 
     @property
     def directory(self) -> RunDirectory:
@@ -181,7 +208,7 @@ class Run:
         self._info_stamp = None
         self.info["log_dir"] = str(directory.path)
         metrics = metrics_of_rank(directory.metrics, self.rank)
-        self.history.move_to(metrics)
+        self.history.move_to(metrics, directory.logs)
         self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
     def _is_in(self, directory: RunDirectory) -> bool:
@@ -230,7 +257,7 @@ class Run:
 
         A file system that is away is waited for, at most for `OUTAGE_S` seconds. What cannot be written
         any more (a full disk, say) is told on standard error: the program's own result must not be lost
-        over it.
+        over it. The status is then noted where that takes no space.
         """
         global _current
         if self._ended or not self.belongs_here:
@@ -248,7 +275,12 @@ class Run:
         try:
             retries(lambda: self._write_info(ended=True))
         except StorageError as refusal:
-            print(f"mlxpy: {refusal}; its status there is not {status.value}", file=sys.stderr)
+            noted = (
+                f"{status.value} is noted beside it"
+                if self._noted
+                else f"it is not {status.value} there"
+            )
+            print(f"mlxpy: {refusal}; {noted}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last status it can write.
         self._ended = True
         self._signals.stop()
@@ -256,12 +288,22 @@ class Run:
         stop_telling_children()
         if error and not self.standalone and (sentence := missing_in_copy(error)):
             print(f"mlxpy: {sentence}", file=sys.stderr)
+        self._tell_what_lies_in_copy()
         call_plugins("mlxpy_run_ended", run=self)
         if self._streams:
             self._streams.stop()
+        self._end_note.close()
         self._held.close()
         if _current is self:
             _current = None
+
+    def _tell_what_lies_in_copy(self) -> None:
+        if self.rank or not self.info["version_manager"]:
+            return
+        from mlxpy_core._versioning._left_in_copy import new_in_copy  # most programs do not need it
+
+        if sentence := new_in_copy(self._since_ns):
+            print(f"mlxpy: {sentence}", file=sys.stderr)
 
     def _try_status(self, status: Status) -> None:
         if self._ended:
@@ -278,7 +320,8 @@ class Run:
         """Notes what the program has imported so far, if the version manager is to say so."""
         version = self.info["version_manager"]
         if version and version.get("requirements") is not None and self.rank == 0:
-            version["requirements"] = requirements_of(version)
+            with contextlib.suppress(OSError):  # no more files can be opened, say
+                version["requirements"] = requirements_of(version)
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
@@ -289,7 +332,15 @@ class Run:
             print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
             return
         directory = self.directory
-        self._info_stamp = write_info(directory, self.info)
+        try:
+            self._info_stamp = write_info(directory, self.info)
+        except StorageError:
+            self._noted = self._end_note.write(self.info)
+            raise
+        if self.info["status"] in ENDED:
+            self._end_note.remove(directory, self.attempt)
+        else:  # a signal may have ended the run for a moment
+            self._end_note.make_room(directory, self.attempt)
         write_summary(directory, self.config, self.info, ended=ended)
 
 
@@ -308,18 +359,12 @@ os.register_at_fork(
 )
 
 
-def _is_begun(info: dict[str, Any]) -> bool:
-    """Returns whether rank 0 has begun its attempt already, for all that can be seen from here."""
-    last = info["attempts"][-1] if info.get("attempts") else {}
-    return last.get("status") == Status.RUNNING.value and not died_here(last)
-
-
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:
     if not attempt:
         return  # what was submitted; its ${now:} was another moment
     try:
-        text = directory.config.read_text(encoding="utf-8")
+        text = read_text(directory.config, directory.logs)
     except FileNotFoundError:
         return
     if text != dump_yaml(config):
-        write_whole(directory.metadata / f"config.{attempt}.yaml", text)
+        write_whole(directory.metadata / f"config.{attempt}.yaml", text, directory.logs)

@@ -4,9 +4,10 @@ import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import open_in_place
+from mlxpy_core._runs._directory import RunDirectory
 
 _SECONDS_TO_DRAIN = 5.0
 
@@ -18,8 +19,9 @@ class StreamCopies:
     stream goes to its file already, it does nothing.
     """
 
-    def __init__(self, stdout: Path, stderr: Path) -> None:
-        self._copies = [(1, stdout), (2, stderr)]
+    def __init__(self, directory: RunDirectory) -> None:
+        self._logs = directory.logs
+        self._copies = [(1, directory.path / "log.stdout"), (2, directory.path / "log.stderr")]
         self._running: list[tuple[int, int, subprocess.Popen[bytes]]] = []
 
     def start(self) -> None:
@@ -31,16 +33,20 @@ class StreamCopies:
         _flush()
         for descriptor, path in self._copies:
             try:
-                with path.open("ab") as file:
-                    if os.path.sameopenfile(file.fileno(), descriptor):
+                file = open_in_place(path, self._logs, os.O_WRONLY | os.O_APPEND)
+                try:
+                    if os.path.sameopenfile(file, descriptor):
                         continue  # a scheduler sends it there
-                # A session of its own: Ctrl-C must not end the copy before the program's last lines.
-                copy = subprocess.Popen(
-                    ["tee", "-a", "--", path],
-                    stdin=subprocess.PIPE,
-                    stdout=descriptor,
-                    start_new_session=True,
-                )
+                    # A session of its own: Ctrl-C must not end the copy before the program's last lines.
+                    copy = subprocess.Popen(
+                        ["tee", "-a", "--", f"/dev/fd/{file}"],
+                        stdin=subprocess.PIPE,
+                        stdout=descriptor,
+                        pass_fds=[file],
+                        start_new_session=True,
+                    )
+                finally:
+                    os.close(file)
             except FileNotFoundError as error:
                 raise MlxpyError("log_streams_to_file needs the program 'tee'") from error
             except OSError as error:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN, temporary_path, write_whole
+from mlxpy_core._io._files import TEMPORARY_PATTERN, open_in_place, temporary_path, write_whole
+from mlxpy_core._io._owners import foreign_owner, owner_name
 from mlxpy_core._runs._directory import make_results_directory
 from mlxpy_core._runs._process import describe_process
 
@@ -33,15 +34,17 @@ def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
     Args:
         repository: where the commit is.
         commit: its full hash.
-        parent: copies lie at ``<parent>/<name of the repository>/<commit>``.
+        parent: copies lie at ``<parent>/<name of the repository>/<commit>``; where another user has made
+            that directory, in one of this user's own beside it.
 
     Raises:
         StorageError: the file system refused.
         MlxpyError: git did.
     """
-    place = parent / repository.root.name / commit
+    place = _copies_of(parent, repository) / commit
     repository.keep(commit)
     try:
+        _check_owner(place)
         if not _take(place):
             with one_at_a_time(parent, repository) as alone:
                 if not _take(place):
@@ -61,9 +64,25 @@ def _take(place: Path) -> bool:
         os.utime(place)
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's
-        return True
     return True
+
+
+def _copies_of(parent: Path, repository: Repository) -> Path:
+    """Returns where the copies of a repository lie; what another user has made can hold any code."""
+    shared = parent / repository.root.name
+    if foreign_owner(shared) is None:
+        return shared
+    own = shared.with_name(f"{shared.name}_{os.getuid()}")
+    _check_owner(own)
+    return own
+
+
+def _check_owner(place: Path) -> None:
+    if (owner := foreign_owner(place)) is not None:
+        raise MlxpyError(
+            f"{place} belongs to {owner_name(owner)}, who decides what it holds: remove it, or set "
+            "parent_work_dir to a directory of your own"
+        )
 
 
 @contextmanager
@@ -74,9 +93,7 @@ def one_at_a_time(parent: Path, repository: Repository) -> Iterator[bool]:
     is right, and what is given is False. The kernel gives the lock back when its holder dies.
     """
     make_results_directory(parent)
-    directory = parent / repository.root.name
-    directory.mkdir(exist_ok=True)
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_in_place(_copies_of(parent, repository) / ".lock", parent, os.O_RDWR)
     try:
         alone = True
         try:
@@ -245,7 +262,7 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
     when the copy is used again.
     """
     missing = []
-    for path, inner_commit in _submodules(repository, commit):
+    for path, inner_commit in submodules(repository, commit):
         place = target / path
         if (place / ".git").exists():
             continue
@@ -270,7 +287,7 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
         note.unlink(missing_ok=True)
 
 
-def _submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
+def submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
     """Gives the submodules of a commit: their paths and the commits that belong to them."""
     for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"):
         if entry.startswith(_SUBMODULE):

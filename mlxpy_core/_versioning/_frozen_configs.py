@@ -1,20 +1,20 @@
 """Copies of config directories, kept while jobs queue that will read them."""
 
 import hashlib
+import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import fsync_path, read_bytes, temporary_path
+from mlxpy_core._io._files import do_at_once, fsync_path, read_bytes, temporary_path
+from mlxpy_core._io._links import make_folder
+from mlxpy_core._io._owners import foreign_owner
 from mlxpy_core._runs._directory import make_results_directory
 
 # Hydra reads the second one with a `version_base` below 1.2 only.
 _SUFFIXES = (".yaml", ".yml")
-# One fsync after the other waits for the disk each time; those that wait together are written together.
-_FSYNCS_AT_ONCE = 16
 
 
 def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) -> Path:
@@ -41,9 +41,11 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
         for name, content in sorted(files.items()):
             # The lengths keep one file's end apart from the next one's start.
             digest.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
-        frozen = _place(parent_log_dir / ".configs" / digest.hexdigest()[:16])
+        shared = parent_log_dir / ".configs" / digest.hexdigest()[:16]
+        frozen = next(place for place in _places(shared) if _is_free(place) or _holds(place, files))
         if copy and not _take(frozen):
             make_results_directory(parent_log_dir)
+            make_folder(frozen.parent, parent_log_dir)
             _write(files, frozen)
         return frozen
     except OSError as error:
@@ -67,14 +69,28 @@ def _holds_configs(here: Path, name: str, parent_log_dir: Path) -> bool:
     return not (folder.is_symlink() and here.resolve().is_relative_to(folder.resolve()))
 
 
-def _place(shared: Path) -> Path:
-    """Returns the place of a copy: one's own where another user has made the usual one."""
-    # Theirs may hold anything, and cannot be kept from being cleaned.
-    try:
-        is_mine = shared.stat().st_uid == os.getuid()
-    except FileNotFoundError:
-        is_mine = True
-    return shared if is_mine else shared.with_name(f"{shared.name}_{os.getuid()}")
+def _places(shared: Path) -> Iterator[Path]:
+    """Lists where a copy may be: beside the usual place where that has something else."""
+    yield shared
+    for number in itertools.count(1):
+        yield shared.with_name(f"{shared.name}_{os.getuid()}" + (f"_{number}" if number > 1 else ""))
+
+
+def _is_free(place: Path) -> bool:
+    return not os.path.lexists(place)
+
+
+def _holds(place: Path, files: Mapping[str, bytes]) -> bool:
+    """Tells whether a directory is one's own copy of some files; another's may change at any time."""
+    found = {}
+    for folder, subfolders, names in os.walk(place):
+        paths = [f"{folder}/{name}" for name in (*subfolders, *names)]
+        if foreign_owner(folder, *paths) is not None or any(map(os.path.islink, paths)):
+            return False
+        found.update({os.path.relpath(f"{folder}/{name}", place): f"{folder}/{name}" for name in names})
+    return found.keys() == files.keys() and all(
+        read_bytes(found[name]) == content for name, content in files.items()
+    )
 
 
 def _take(frozen: Path) -> bool:
@@ -97,17 +113,12 @@ def _write(files: dict[str, bytes], frozen: Path) -> None:
                 file.write(content)
         inner = {parent for folder in folders for parent in (folder, *folder.parents)}
         inner = {folder for folder in inner if folder.is_relative_to(temporary)}
-        _fsync([*(temporary / name for name in files), *inner])
+        # One fsync after the other waits for the disk each time; those at once are written together.
+        do_at_once(fsync_path, [*(temporary / name for name in files), *inner])
         temporary.rename(frozen)
         fsync_path(frozen.parent)
     except OSError:
-        if not _take(frozen):  # made by another process meanwhile
+        if not _holds(frozen, files):  # made by another process meanwhile
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _fsync(paths: Iterable[Path]) -> None:
-    with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as pool:
-        for _ in pool.map(fsync_path, paths):
-            pass

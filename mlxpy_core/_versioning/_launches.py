@@ -35,4 +35,5 @@ def launch_of_info(info: Mapping[str, Any]) -> Launch:
         launch_dir=original_place(info["work_dir"]),
         overrides=list(info["overrides"]),
         version_manager=info["version_manager"],
+        of_code=info.get("arguments_of_code", ""),
     )

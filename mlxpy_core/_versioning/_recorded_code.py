@@ -94,6 +94,7 @@ def written_into(copy: Path) -> list[str]:
     Raises:
         MlxpyError: git cannot look.
     """
+    from ._copy import submodules
     from ._repository import find_repository
 
     repository = find_repository(copy)
@@ -102,7 +103,10 @@ def written_into(copy: Path) -> list[str]:
     # What git ignores may be results, too. Links were put there for the program.
     others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
     found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
-    return [*(change.path for change in repository.work_tree().changes), *found]
+    # Of a submodule git does not say here what that ignores.
+    filled = (path for path, _ in submodules(repository, "HEAD") if (copy / path / ".git").exists())
+    inside = [f"{path}/{name}" for path in filled for name in written_into(copy / path)]
+    return [*(change.path for change in repository.work_tree().changes), *found, *inside]
 
 
 def _copy(version: Mapping[str, Any]) -> Path:

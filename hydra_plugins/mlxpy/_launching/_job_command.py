@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._hydra import parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
-from hydra_plugins.mlxpy._outputs import RUN_SUBDIR, has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value, overrides_for_hydra
+from hydra_plugins.mlxpy._outputs import has_default_output
+from hydra_plugins.mlxpy._override_values import as_override_value
+from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
@@ -129,14 +130,11 @@ def job_commands(
         waits: whether the launcher waits for the jobs' results.
     """
     callbacks = config.hydra.callbacks or {}
-    callback = callbacks.get("mlxp_logger")
-    parent = callback.parent_log_dir if callback else options["parent_log_dir"]
     settings = options["settings_overrides"]
     written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(written, list)
     # `launch` adds the callback again by itself.
     dropped = _OF_THE_SWEEP if settings is None else _OF_THE_SWEEP_BY_LAUNCH
-    parent_log_dir = relative_to_launch(parent, launch)
     # A mode that the command did not choose comes from a config, and so comes again in each job.
     of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
     kept = [override for override in written if not dropped.match(override)]
@@ -146,14 +144,27 @@ def job_commands(
         kept = [override for override in written if _CHOICE.match(override)] + kept
     return JobCommands(
         launch=launch,
-        parent_log_dir=parent_log_dir,
+        parent_log_dir=log_directory(config, options, launch),
         hydra_overrides=kept,
         settings_overrides=None if settings is None else list(settings),
-        has_callback=callback is not None,
+        has_callback="mlxp_logger" in callbacks,
         has_version_manager="mlxp_git" in callbacks,
         keeps_return_value=waits,
-        uses_run_dir=callback is None or bool(callback.get("use_run_dir", MlxpLoggerNode.use_run_dir)),
+        uses_run_dir=uses_run_dir(config),
     )
+
+
+def log_directory(config: DictConfig, options: Mapping[str, Any], launch: Launch) -> Path:
+    """Returns the directory of all runs of a sweep, absolute: the callback's, or else the launcher's."""
+    callback = (config.hydra.callbacks or {}).get("mlxp_logger")
+    parent = callback.parent_log_dir if callback else options["parent_log_dir"]
+    return relative_to_launch(parent, launch)
+
+
+def uses_run_dir(config: DictConfig) -> bool:
+    """Returns whether the user leaves Hydra's output directories to the callback."""
+    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    return bool(callback.get("use_run_dir", MlxpLoggerNode.use_run_dir))
 
 
 def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:
@@ -177,7 +188,9 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
     start = first_argument(sys.orig_argv)
     typed = sys.orig_argv[start:]
     given = sys.argv[1:]
-    ours = Counter([*parse_arguments(given).overrides, *(word for word in given if word in _SWEEPING)])
+    ours = Counter(
+        [*parse_arguments(given).overrides, *(word for word in given if word in MODE_OPTIONS)]
+    )
     left = []
     # Options of the program's own may be the same words; they come first.
     for word in reversed(typed):
@@ -192,35 +205,7 @@ def program_arguments(config_options: Sequence[str], *, by_launch: bool) -> list
     return [*sys.orig_argv[:start], *words, *config_options]
 
 
-def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
-    """Returns whether a sweep's arguments were typed in the command, and not set by the program's code.
-
-    Args:
-        config: the sweep's config.
-        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
-
-    Raises:
-        MlxpyError: the command cannot be started again.
-    """
-    typed = sys.orig_argv[first_argument(sys.orig_argv) :]
-    known = {*typed, *(f"+{word}" for word in typed)} if by_launch else set(typed)
-    # Said by -m, by the callback, or by `launch`.
-    added = {"hydra.mode=MULTIRUN", f"hydra.sweep.subdir='{RUN_SUBDIR}'"}
-    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(written, list)
-    words = [*overrides_for_hydra(config), *map(str, written), *sys.argv[1:]]
-    sweeps = "hydra.mode=MULTIRUN" not in written or by_launch or bool({*typed} & _ALL_SWEEPING)
-    return sweeps and all(
-        word in known or word in added or (by_launch and _BY_LAUNCH.match(word)) for word in words
-    )
-
-
-_SWEEPING = frozenset({"-m", "--multirun", "-r", "--run"})
-_ALL_SWEEPING = {*_SWEEPING, "hydra.mode=MULTIRUN"}
 _SETTING = re.compile(r"[+]*mlxpy\.")
-_BY_LAUNCH = re.compile(
-    r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
-)
 _SHORT = {"--config-path": "-cp", "--config-dir": "-cd"}
 
 

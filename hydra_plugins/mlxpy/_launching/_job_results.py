@@ -1,9 +1,6 @@
 """Waits for the jobs of a sweep and fills in the results that Hydra gets."""
 
-import shlex
-import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +14,6 @@ from mlxpy_core import (
     Scheduler,
     Status,
     kept_outcome,
-    reconcile,
     run_names,
     wait_for_runs,
 )
@@ -29,7 +25,7 @@ class JobEndedError(MlxpyError):
 
 def wait_for_results(
     scheduler: Scheduler,
-    job_ids: Mapping[RunDirectory, str],
+    left: dict[RunDirectory, str],
     results: Mapping[RunDirectory, JobReturn],
     poll_interval_s: float,
 ) -> None:
@@ -37,18 +33,12 @@ def wait_for_results(
 
     Args:
         scheduler: where the jobs were submitted.
-        job_ids: the id of each run's job.
+        left: the id of each run's job; those that have ended are taken out.
         results: the result of each run.
         poll_interval_s: how often the scheduler is asked for their states, in seconds.
-
-    Raises:
-        SystemExit: Ctrl-C; jobs on a cluster go on.
     """
-    left = dict(job_ids)
     failed = []
-    local = scheduler if isinstance(scheduler, LocalScheduler) else None
-    on_interrupt = _ending_jobs(local, left) if local else _leaving_jobs(scheduler, left)
-    with on_interrupt, _progress(len(left)) as advance:
+    with _progress(len(left)) as advance:
 
         def end(directory: RunDirectory, status: Status) -> None:
             del left[directory]
@@ -57,7 +47,9 @@ def wait_for_results(
                 failed.append(directory.log_id)
             advance()
 
-        wait_for_runs(scheduler, job_ids, poll_interval_s=poll_interval_s, on_end=end)
+        wait_for_runs(scheduler, dict(left), poll_interval_s=poll_interval_s, on_end=end)
+        if isinstance(scheduler, LocalScheduler):
+            scheduler.finish()
     if failed:
         print(f"mlxpy: {run_names(failed)} did not complete: see log.stderr there", file=sys.stderr)
 
@@ -73,39 +65,6 @@ def _fill_in(result: JobReturn, directory: RunDirectory, status: Status) -> None
         error = outcome.error if outcome and status is Status.FAILED else None
         result.status = JobStatus.FAILED
         result.return_value = error or JobEndedError(ended)
-
-
-@contextmanager
-def _leaving_jobs(scheduler: Scheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
-    """Has Ctrl-C end the waiting, not the jobs."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        command = shlex.join(scheduler.cancel_command(list(dict.fromkeys(left.values()))))
-        print(
-            f"mlxpy: no longer waiting; {count_jobs(left)} stay in the queue. To cancel: {command}",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
-
-
-@contextmanager
-def _ending_jobs(scheduler: LocalScheduler, left: Mapping[RunDirectory, str]) -> Iterator[None]:
-    """Has Ctrl-C and SIGTERM end the jobs on this machine."""
-    earlier = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-        scheduler.finish()
-    except (KeyboardInterrupt, SystemExit) as end:
-        scheduler.stop()
-        for directory, job_id in left.items():
-            # The script has ended; the program may still be writing its last status.
-            while reconcile(directory, scheduler.states([job_id])[job_id]) is Status.RUNNING:
-                time.sleep(0.05)
-        print(f"mlxpy: stopped {count_jobs(left)}", file=sys.stderr)
-        raise SystemExit(130 if isinstance(end, KeyboardInterrupt) else end.code) from None
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 def count_jobs(jobs: Sized) -> str:

@@ -1,26 +1,41 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import contextlib
 import difflib
 import gc
 import itertools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.mlxpy._callback import MlxpLogger
-from hydra_plugins.mlxpy._hydra import BASIC_SWEEPER, basic_launcher, callbacks_of
+from hydra_plugins.mlxpy._hydra import (
+    BASIC_SWEEPER,
+    as_current_config,
+    basic_launcher,
+    callbacks_of,
+)
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy._outputs import (
+    has_default_output,
+    new_sweep_directory,
+    passing_sweep_directory,
+    set_sweep_directory,
+    write_sweep_among_runs,
+)
 from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
-from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep
+from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep, sweep_job_of_this_process
+from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
+    RERUN_VARIABLE,
     RUN_DIRECTORY_VARIABLE,
     Grouping,
     Job,
@@ -29,24 +44,28 @@ from mlxpy_core import (
     RunDirectory,
     Scheduler,
     ScriptOptions,
+    StorageError,
     completed_runs,
     config_key,
     different_fields,
+    end_by_signals,
+    exit_code_of,
     find_scheduler,
     job_environment,
     kept_outcome,
     launch_of_this_process,
+    new_run_directories,
     next_run_directory,
     plain_config,
     plain_config_at_another_time,
     print_plan,
     run_names,
+    signals_break_off,
     submit_jobs,
-    take_run_directory,
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import JobCommands, are_typed, job_commands, program_arguments
+from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
 from ._script_options import JobOptions
 
@@ -113,37 +132,77 @@ def submit_sweep(
         if covered:
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
-        job_ids: dict[RunDirectory, str] = {}
         if options["dry_run"]:
             jobs = _make_jobs(left, commands, config, options, _free_directories(commands), typed=typed)
             print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
-        else:
-            Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write to it
-            jobs = _make_jobs(left, commands, config, options, _new_directories(commands), typed=typed)
-            job_ids = submit_jobs(scheduler, jobs, grouping)
+            return list(_results(sweep, covered, left, jobs).values())
+        _make_sweep_directory(config.hydra.sweep.dir)
+        jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
+        with signals_break_off(scheduler, jobs_left):
+            with new_run_directories(commands.parent_log_dir) as new_directory:
+                new = iter(new_directory, None)
+                jobs = _make_jobs(left, commands, config, options, new, typed=typed)
+                submit_jobs(scheduler, jobs, grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
-        made = {combination.number: job.directory for combination, job in zip(left, jobs, strict=True)}
-        directories = {**covered, **made}
-        results = {one.number: _result(one, directories[one.number]) for one in sweep}
-        if waits and job_ids:
-            running = {made[number]: results[number] for number in made}
-            wait_for_results(scheduler, job_ids, running, options["poll_interval_s"])
-            if isinstance(scheduler, LocalScheduler):
-                names = run_names([directory.log_id for directory in running])
-                print(f"Ran {count_jobs(running)} on this machine: {names}.")
+            results = _results(sweep, covered, left, jobs)
+            if waits and jobs:
+                running = {
+                    job.directory: results[one.number] for one, job in zip(left, jobs, strict=True)
+                }
+                wait_for_results(scheduler, jobs_left, running, options["poll_interval_s"])
+                if isinstance(scheduler, LocalScheduler):
+                    names = run_names([directory.log_id for directory in running])
+                    print(f"Ran {count_jobs(running)} on this machine: {names}.")
     return list(results.values())
+
+
+def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
+    """Places what the sweeper writes, where no callback has done so.
+
+    Args:
+        config: the sweep's config.
+        options: the launcher's options.
+    """
+    with _errors_end_the_program():
+        # A rerun of a sweep's job leaves alone what the sweep wrote.
+        if options["dry_run"] or RERUN_VARIABLE in os.environ:
+            set_sweep_directory(config, passing_sweep_directory())
+        elif not (has_default_output(config.hydra.sweep) and uses_run_dir(config)):
+            return
+        elif sweep_job_of_this_process():  # which Hydra runs as a sweep of one job
+            write_sweep_among_runs(config, passing_sweep_directory())
+        else:
+            parent = log_directory(config, options, launch_of_this_process())
+            set_sweep_directory(config, new_sweep_directory(parent))
+
+
+def _make_sweep_directory(path: str) -> None:
+    """Makes the directory that sweepers write to."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the sweep's directory {path}", error) from error
 
 
 @contextmanager
 def _errors_end_the_program() -> Iterator[None]:
     try:
+        end_by_signals()
         yield
+    except KeyboardInterrupt as interrupt:
+        _end("interrupted: nothing was submitted", exit_code_of(interrupt))
     except MlxpyError as error:
+        _end(str(error), error.exit_code)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         sys.stdout.flush()
-        raise SystemExit(f"mlxpy: {error}") from None
+        print(f"mlxpy: {message}", file=sys.stderr)
+    raise SystemExit(exit_code) from None
 
 
 def _check_options(hydra: DictConfig) -> None:
@@ -192,7 +251,7 @@ def _combination(
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job_config):
         job_config.hydra.job.id = job_config.hydra.job.num = number
-    with _current(job_config):
+    with as_current_config(job_config):
         combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
@@ -220,18 +279,6 @@ def _make_another_run(hydra: DictConfig) -> None:
             callback.forced_log_id, callback.parent_log_dir = -2, "/another"
 
 
-@contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Has ``${hydra:...}`` mean this config, as it will in the job."""
-    holder = HydraConfig.instance()
-    sweeps = holder.cfg
-    holder.cfg = cast(Any, config)  # as Hydra does
-    try:
-        yield
-    finally:
-        holder.cfg = sweeps
-
-
 def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
     fields = sorted(frozenset[str]().union(*(one.of_the_run for one in sweep)))
     if fields:
@@ -252,11 +299,6 @@ def _covered(
         if directory and not (waits and kept_outcome(directory) is None):
             found[combination.number] = directory
     return found
-
-
-def _new_directories(commands: JobCommands) -> Iterator[RunDirectory]:
-    while True:
-        yield take_run_directory(commands.parent_log_dir)
 
 
 def _free_directories(commands: JobCommands) -> Iterator[RunDirectory]:
@@ -362,6 +404,18 @@ def run_own_job(
         ours[0].keep_return_value()
     launcher = basic_launcher(context, task_function, config)
     return list(launcher.launch([overrides], initial_job_idx=job.number))
+
+
+def _results(
+    sweep: Sequence[_Combination],
+    covered: Mapping[int, RunDirectory],
+    submitted: Sequence[_Combination],
+    jobs: Sequence[Job],
+) -> dict[int, JobReturn]:
+    """Makes the results of all jobs of a sweep, by their numbers."""
+    made = {one.number: job.directory for one, job in zip(submitted, jobs, strict=True)}
+    directories = {**covered, **made}
+    return {one.number: _result(one, directories[one.number]) for one in sweep}
 
 
 def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:

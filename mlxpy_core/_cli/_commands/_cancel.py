@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument, yes_option
-from mlxpy_core._cli._asking import agreed, print_left
+from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option, yes_option
+from mlxpy_core._cli._asking import agreed, believed, print_left
+from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -14,11 +15,13 @@ from mlxpy_core._runs._directory import RunDirectory
 @runs_argument(required=True)
 @logs_option
 @yes_option
-def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
+@trust_option
+def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) -> None:
     """Stops runs that wait in a queue or are running.
 
     It shows what it will do, and asks. A run that is stopped while it waits is INTERRUPTED; one that
-    runs has the time that its scheduler gives it to write that status itself.
+    runs has the time that its scheduler gives it to write that status itself. Runs of other users are
+    asked about by themselves, which --yes does not answer.
 
     \b
     Examples:
@@ -32,6 +35,7 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
 
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    chosen = believed(chosen, trust, "which jobs they are")
     plan = plan_cancellation(chosen)
     print_left(plan.left)
     if not plan.runs:
@@ -39,7 +43,8 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
         return
     for name, jobs in plan.jobs.items():
         ids = sorted(run.log_id for runs in jobs.values() for run in runs)
-        click.echo(f"{run_names(ids).capitalize()}: {len(jobs)} job{'s' * (len(jobs) != 1)} of {name}.")
+        count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+        click.echo(f"{run_names(ids).capitalize()}: {count} of {printable(name)}.")
     for run, process_id in (*plan.processes.items(), *plan.scripts.items()):
         click.echo(f"Run {run.log_id}: process {process_id} of this machine.")
     if plan.waiting:
@@ -49,8 +54,10 @@ def command(runs: Sequence[str], logs: Path, yes: bool) -> None:
     if others:
         click.echo(f"{run_names(others).capitalize()} will end, too: they share these jobs.")
     if agreed("Cancel?", yes=yes):
-        cancel(plan)
-        click.echo(f"Cancelled {run_names(sorted(run.log_id for run in plan.runs))}.")
+        done = cancel(plan)
+        print_left(done.left)
+        if done.runs:
+            click.echo(f"Cancelled {run_names(sorted(run.log_id for run in done.runs))}.")
 
 
 def _others(

@@ -6,6 +6,7 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, yes_option
 from mlxpy_core._cli._asking import agreed
+from mlxpy_core._io._text import printable
 
 
 @click.command()
@@ -28,7 +29,7 @@ def command(logs: Path, yes: bool) -> None:
     find_runs(logs, ())  # reconciles the runs
     found = find_leftovers(logs)
     for sentence in found.kept:
-        click.echo(f"Kept: {sentence}.", err=True)
+        click.echo(f"Kept: {printable(sentence)}.", err=True)
     if not found:
         click.echo("Nothing to remove.")
         return
@@ -40,6 +41,6 @@ def command(logs: Path, yes: bool) -> None:
     )
     for what, paths in kinds:
         for path in paths:
-            click.echo(f"{path} ({what})")
+            click.echo(f"{printable(str(path))} ({what})")
     if agreed("Remove?", yes=yes):
         click.echo(f"Removed {remove(found)}.")

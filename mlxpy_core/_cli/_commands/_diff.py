@@ -8,6 +8,7 @@ from mlxpy_core._cli._arguments import json_option, logs_option, run_argument
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._text import printable
 
 _EQUAL, _DIFFERENT = 0, 1  # as diff(1)
 
@@ -39,7 +40,7 @@ def command(ctx: click.Context, first: str, second: str, logs: Path, info: bool,
         runs = choose_run(logs, first), choose_run(logs, second)
         rows = differences(*runs, ("config.", "info.") if info else ("config.",))
     except MlxpyError as error:
-        raise _Trouble(str(error)) from error
+        raise _Trouble(printable(str(error))) from error
     if as_json:
         print_json(rows)
     elif rows:

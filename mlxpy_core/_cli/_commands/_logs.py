@@ -1,15 +1,20 @@
 """``mlxpy logs``."""
 
+import os
 import signal
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from mlxpy_core._cli._arguments import logs_option, run_argument
 from mlxpy_core._cli._selection import choose_run
+from mlxpy_core._cli._terminal import TerminalText
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import open_regular
 from mlxpy_core._runs._directory import RunDirectory
 
 _ASK_S = 5.0
@@ -29,7 +34,8 @@ def command(
 ) -> None:
     """Prints what a run printed.
 
-    Runs have it in files if a scheduler started them, or with log_streams_to_file.
+    Runs have it in files if a scheduler started them, or with log_streams_to_file. A terminal gets its
+    text and colours; what would move the cursor or drive the terminal otherwise is shown as escapes.
 
     \b
     Examples:
@@ -39,28 +45,43 @@ def command(
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     directory = choose_run(logs, run)
     path = directory.path / ("log.stderr" if stderr else "log.stdout")
-    out = sys.stdout.buffer
     try:
         if following:
-            _follow(directory, path, lines)
+            _print_parts(_followed(directory, path, lines))
             return
-        with path.open("rb") as file:
-            file.seek(_beginning(path, lines))
-            while part := file.read(2**20):
-                out.write(part)
-            out.flush()
+        with os.fdopen(open_regular(path, directory.logs), "rb") as file:
+            file.seek(_beginning(file, lines))
+            _print_parts(iter(lambda: file.read(2**20), b""))
     except FileNotFoundError as error:
         raise _no_file(directory, path) from error
-    except PermissionError as error:
+    except StorageError:
+        raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
         raise StorageError(f"cannot read {path}", error) from error
     except KeyboardInterrupt:
         ctx.exit(128 + signal.SIGINT)
 
 
-def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
+def _print_parts(parts: Iterable[bytes]) -> None:
+    """Prints output: into a pipe as it is, to a terminal with nothing but its colours."""
+    out = sys.stdout.buffer
+    shown = TerminalText() if sys.stdout.isatty() else None
+    try:
+        for part in parts:
+            out.write(shown.feed(part) if shown else part)
+            out.flush()
+    finally:
+        if shown:
+            out.write(shown.finish())
+            out.flush()
+
+
+def _followed(directory: RunDirectory, path: Path, lines: int | None) -> Iterator[bytes]:
     from mlxpy_core._cli._follow import follow
     from mlxpy_core._operations import reconcile_runs
-    from mlxpy_core._runs._info_file import read_status
+    from mlxpy_core._runs._info_file import info_path, read_status
     from mlxpy_core._runs._status import ENDED
 
     asked = time.monotonic()
@@ -73,16 +94,21 @@ def _follow(directory: RunDirectory, path: Path, lines: int | None) -> None:
             asked = time.monotonic()
         return read_status(directory) in ENDED
 
+    if read_status(directory) is None and os.path.lexists(info_path(directory.path)):
+        raise MlxpyError(
+            f"the info.yaml of run {directory.log_id} cannot be read, which would tell its end: "
+            "leave out --follow"
+        )
     if not path.exists():
         missing = _no_file(directory, path)
         if read_status(directory) in ENDED:
             raise missing
         click.echo(f"mlxpy: {missing}: waiting for it", err=True)
-    out = sys.stdout.buffer
-    start = _beginning(path, lines) if path.exists() else 0
-    for part in follow(path, start, ended):
-        out.write(part)
-        out.flush()
+    start = 0
+    if path.exists():
+        with os.fdopen(open_regular(path, directory.logs), "rb") as file:
+            start = _beginning(file, lines)
+    yield from follow(path, directory.logs, start, ended)
 
 
 def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
@@ -92,22 +118,21 @@ def _no_file(directory: RunDirectory, path: Path) -> MlxpyError:
     )
 
 
-def _beginning(path: Path, lines: int | None) -> int:
+def _beginning(file: BinaryIO, lines: int | None) -> int:
     """Returns where the last lines of a file begin, in bytes; 0 for all of it."""
     if lines is None:
         return 0
-    with path.open("rb") as file:
-        position = file.seek(0, 2)
-        end, found = position, 0
-        while position:
-            size = min(2**16, position)
-            position -= size
-            file.seek(position)
-            block = file.read(size)
-            # The end of the last line is no line's beginning.
-            place = size - 1 if position + size == end and block.endswith(b"\n") else size
-            while found < lines and (place := block.rfind(b"\n", 0, place)) >= 0:
-                found += 1
-            if found == lines:
-                return position + place + 1 if lines else end
+    position = file.seek(0, 2)
+    end, found = position, 0
+    while position:
+        size = min(2**16, position)
+        position -= size
+        file.seek(position)
+        block = file.read(size)
+        # The end of the last line is no line's beginning.
+        place = size - 1 if position + size == end and block.endswith(b"\n") else size
+        while found < lines and (place := block.rfind(b"\n", 0, place)) >= 0:
+            found += 1
+        if found == lines:
+            return position + place + 1 if lines else end
     return 0

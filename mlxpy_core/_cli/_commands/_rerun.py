@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, run_argument
+from mlxpy_core._cli._arguments import logs_option, run_argument, trust_option
+from mlxpy_core._cli._asking import believed
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._runs._directory import RunDirectory, take_run_directory
+from mlxpy_core._io._interrupts import end_by_signals
+from mlxpy_core._io._text import printable
+from mlxpy_core._runs._directory import RunDirectory, new_run_directories
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import Status
 
@@ -22,11 +25,13 @@ from mlxpy_core._runs._status import Status
 @click.option(
     "--here", is_flag=True, help="Run it on this machine, even if the run was a cluster's job."
 )
-def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
+@trust_option
+def command(run: str, overrides: Sequence[str], logs: Path, here: bool, trust: Sequence[str]) -> None:
     """Makes a run again, as a new one: the same code, config and command.
 
     The code comes from the commit or the snapshot that the run's version manager recorded. A run that
-    was submitted is submitted again; others run here. OVERRIDES change the command.
+    was submitted is submitted again; others run here. OVERRIDES change the command. Before it does what
+    the files of another user say, it asks.
 
     \b
     Examples:
@@ -40,22 +45,26 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool) -> None:
     from mlxpy_core._scheduling._local import LOCAL
     from mlxpy_core._scheduling._submission import submit_jobs
 
+    end_by_signals()
     old = choose_run(logs, run)
+    if not believed([old], trust, "which command runs"):
+        sys.exit(1)
     info = read_info(old)
     if info is None:
         raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
     job = recorded_job(old, info)
     code = code_to_rerun(old, info, job, overrides)
     if code.caveat:
-        click.echo(f"mlxpy: what may differ: {code.caveat}", err=True)
-    new = take_run_directory(logs)
-    click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
+        click.echo(f"mlxpy: what may differ: {printable(code.caveat)}", err=True)
     name = (info["scheduler"] or {}).get("name", LOCAL)
-    if job and name != LOCAL and not here:
-        submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
-        click.echo("Submitted 1 job to the cluster queue!")
-        return
-    write_first_metadata(info, code, new)
+    with new_run_directories(logs) as new_directory:
+        new = new_directory()
+        click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
+        if job and name != LOCAL and not here:
+            submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
+            click.echo("Submitted 1 job to the cluster queue!")
+            return
+        write_first_metadata(info, code, new)
     exit_code = run_here(new, code, old, job)
     if reconcile(new, None) is Status.FAILED and exit_code == 0:
         exit_code = 1  # the program made no run
@@ -72,4 +81,5 @@ def _print_differences(old: RunDirectory, new: RunDirectory) -> None:
             before, after = (
                 repr(row[key]) if key in row else "not there" for key in ("first", "second")
             )
-            click.echo(f"mlxpy: {row['field']} was {before} and is {after}", err=True)
+            field = printable(row["field"])
+            click.echo(f"mlxpy: {field} was {before} and is {after}", err=True)

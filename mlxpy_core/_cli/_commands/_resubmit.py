@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
-from mlxpy_core._cli._asking import print_left
+from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option
+from mlxpy_core._cli._asking import believed, print_left
+from mlxpy_core._io._interrupts import end_by_signals
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -15,11 +16,13 @@ from mlxpy_core._runs._directory import RunDirectory
 @runs_argument(required=True)
 @logs_option
 @click.option("--complete", is_flag=True, help="Submit runs that are COMPLETE, too.")
-def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
+@trust_option
+def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str]) -> None:
     """Has runs that have ended go on, under their numbers, from their checkpoints.
 
     What was submitted to a scheduler is submitted to it again, with the same script; what was started on
-    this machine is started here again, one run after the other.
+    this machine is started here again, one run after the other. Before it does what the files of another
+    user say, it asks.
 
     \b
     Examples:
@@ -27,26 +30,38 @@ def command(runs: Sequence[str], logs: Path, complete: bool) -> None:
       mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
-    from mlxpy_core._operations import plan_resubmission
+    from mlxpy_core._operations import claimed_resubmission, plan_resubmission
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
     from mlxpy_core._scheduling._find_scheduler import find_scheduler
     from mlxpy_core._scheduling._submission import submit_jobs
 
+    end_by_signals()
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    chosen = believed(chosen, trust, "which command runs")
     plan = plan_resubmission(chosen, complete=complete)
     print_left(plan.left)
-    for name, jobs in plan.jobs.items():
-        for job in jobs:
-            code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
-        submit_jobs(find_scheduler(name), jobs)
-        click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
+    planned = {job.directory: job.earlier for jobs in plan.jobs.values() for job in jobs}
+    did_any = False
+    with claimed_resubmission(planned, complete=complete) as mine:
+        print_left(mine.left)
+        for name, jobs in mine.jobs.items():
+            for job in jobs:
+                code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
+            submit_jobs(find_scheduler(name), jobs)
+            click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
+            did_any = True
     failed = False
-    for run, (info, local_job) in plan.here.items():
-        code = code_to_rerun(run, info, local_job)
-        click.echo(f"Run {run.log_id} goes on, here.", err=True)
-        failed = run_here(run, code, run, local_job) != 0 or failed
-    if not plan.jobs and not plan.here:
+    for local, (earlier, _) in plan.here.items():
+        # Not all at once: another process may take those whose turn has not come.
+        with claimed_resubmission({local: earlier}, complete=complete) as mine:
+            print_left(mine.left)
+            for run, (info, local_job) in mine.here.items():
+                code = code_to_rerun(run, info, local_job)
+                click.echo(f"Run {run.log_id} goes on, here.", err=True)
+                failed = run_here(run, code, run, local_job) != 0 or failed
+                did_any = True
+    if not did_any:
         click.echo("Nothing to submit.")
     if failed:
         sys.exit(1)

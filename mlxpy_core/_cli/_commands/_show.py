@@ -13,7 +13,7 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._artifact_files import list_artifacts
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._metrics_files import files_of_all_ranks
+from mlxpy_core._runs._metrics_files import files_of_all_ranks, whole_lines
 
 
 @click.command()
@@ -30,7 +30,9 @@ def command(run: str, logs: Path, as_json: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     directory = choose_run(logs, run)
     info, config = _read(directory)
-    metrics = {name: _summary(path) for name, path in files_of_all_ranks(directory.metrics).items()}
+    metrics = {
+        name: _summary(path, logs) for name, path in files_of_all_ranks(directory.metrics).items()
+    }
     artifacts = [
         "/".join(filter(None, (type_name, folder, name)))
         for type_name, folders in list_artifacts(directory.artifacts).items()
@@ -65,16 +67,14 @@ def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     return info, config
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _summary(path: Path, logs: Path) -> dict[str, Any]:
     """Returns the number of rows of a metrics file and the last one."""
     rows, last = 0, b""
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):  # otherwise it is not whole yet
-                rows, last = rows + 1, line
     try:
+        for line in whole_lines(path, logs):
+            rows, last = rows + 1, line
         return {"rows": rows, "last": json.loads(last)}
-    except ValueError:
+    except (OSError, RecursionError, ValueError):
         return {"rows": rows, "last": None}
 
 

@@ -50,12 +50,12 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    counts = Counter(row["status"] for row in rows)
+    from mlxpy_core._cli._table import clean, print_table
+
+    counts = Counter(clean(row["status"]) for row in rows)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     going_on = [row for row in rows if row["status"] in _OPEN]
     if going_on:
-        from mlxpy_core._cli._table import print_table
-
         names = [name for name in rows[0] if any(row[name] is not None for row in going_on)]
         print_table({name: [_cell(name, row[name]) for row in going_on] for name in names})
 

@@ -1,6 +1,5 @@
 """Where the reader's cache of a directory of runs lies."""
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._links import check_named, make_folder
 
 # Another layout of the cache gets another name, so that two versions of mlxpy can share a directory.
 _NAME = "reader-2"
@@ -20,15 +20,17 @@ class CachePlace:
     Attributes:
         readable: those to read from.
         writable: the one to write to; None if there is none.
+        within: the directory that the user has named, below which that one lies.
     """
 
     readable: Sequence[Path]
     writable: Path | None
+    within: Path
 
     def below(self, name: str) -> "CachePlace":
         """Returns the place of one part of the cache; its directory is made if possible."""
-        writable = _make(self.writable / name) if self.writable else None
-        return CachePlace([directory / name for directory in self.readable], writable)
+        writable = _make(self.writable / name, self.within) if self.writable else None
+        return CachePlace([directory / name for directory in self.readable], writable, self.within)
 
 
 def cache_place(logs: Path, dst_dir: Path | None) -> CachePlace:
@@ -41,20 +43,26 @@ def cache_place(logs: Path, dst_dir: Path | None) -> CachePlace:
         MlxpyError: `dst_dir` cannot be written.
     """
     if dst_dir is not None:
-        chosen = _make(dst_dir / _name_of(logs))
+        chosen = _make(dst_dir / _name_of(logs), dst_dir)
         if chosen is None:
             raise MlxpyError(f"dst_dir={str(dst_dir)!r} cannot be written: choose another directory")
-        return CachePlace([chosen], chosen)
+        return CachePlace([chosen], chosen, dst_dir)
     own = logs / ".mlxpy" / _NAME
-    if made := _make(own):
-        return CachePlace([own], made)
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mlxpy", _name_of(logs))
-    return CachePlace([own, user], _make(user))
+    if made := _make(own, logs):
+        return CachePlace([own], made, logs)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    user = caches / "mlxpy" / _name_of(logs)
+    return CachePlace([own, user], _make(user, caches), caches)
 
 
-def _make(directory: Path) -> Path | None:
-    with contextlib.suppress(OSError):
-        directory.mkdir(parents=True, exist_ok=True)
+def _make(directory: Path, within: Path) -> Path | None:
+    """Makes a directory; None where that is not possible, or it would be behind another user's link."""
+    try:
+        within.mkdir(parents=True, exist_ok=True)
+        check_named(within)
+        make_folder(directory, within)
+    except OSError:
+        return None
     return directory if os.access(directory, os.W_OK | os.X_OK) else None
 
 

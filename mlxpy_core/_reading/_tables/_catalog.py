@@ -200,7 +200,7 @@ def open_catalog(
     retries = Retries()  # for all runs together
     names = _run_names(logs, retries)
     log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
-    store = SegmentStore(cache.readable, cache.writable)
+    store = SegmentStore(cache)
     segments = store.load()
     changed, sizes = _stamps(logs, log_ids, () if refresh else segments, retries)
     covered = np.zeros(len(log_ids), dtype=bool)

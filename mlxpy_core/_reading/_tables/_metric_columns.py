@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlxpy_core._io._files import stamp_of
+from mlxpy_core._io._files import read_bytes, stamp_of
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._text import is_unicode
@@ -33,6 +33,7 @@ from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
 _HELD_BYTES = 2**28  # of columns that were read from the cache, for each log
 _DEEPEST = 100  # levels
+_LARGEST = 2**31  # bytes of a metrics file; a sparse one of another user could exceed memory
 _EXACT = 2**53  # integers up to here are floats without rounding
 _KINDS = "fibsj"
 _PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
@@ -92,7 +93,8 @@ class MetricColumns:
         """Returns what one run logged under a key, as `series`; keeps nothing for other runs."""
         if self._log(log).has_at_hand(key, position):
             return self.series(log, key, np.array([position]))[0]
-        rows = read_rows(file_of_log(self._catalog.run_path(position) / "metrics", log), [])
+        path = file_of_log(self._catalog.run_path(position) / "metrics", log)
+        rows = read_rows(path, [], self._catalog.logs)
         numbers = [number for number, row in enumerate(rows) if key in row]
         values = _objects([rows[number][key] for number in numbers])
         return Series(values, np.array(numbers) if len(numbers) < len(rows) else None)
@@ -135,7 +137,7 @@ class _Log:
     def __init__(self, name: str, catalog: Catalog, cache: CachePlace) -> None:
         self._name = name
         self._catalog = catalog
-        self._store = SegmentStore(cache.readable, cache.writable)
+        self._store = SegmentStore(cache)
         self._segments: list[Segment] = []
         self._held: dict[tuple[int, str], pa.Table] = {}  # what was read of them, the last one last
         self._stamps = (catalog.changed, catalog.sizes)
@@ -226,7 +228,7 @@ class _Log:
         for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
             path = self._path(position)
             try:
-                batch.add(position, rows_in(path, damaged, retries))
+                batch.add(position, rows_in(path, damaged, self._catalog.logs, retries))
             except OSError as error:  # the next opening looks again
                 damaged.append(f"{path} ({error.strerror})")
             if batch.full:
@@ -293,28 +295,29 @@ def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
     return stamps[0], stamps[1]
 
 
-def read_rows(path: Path, damaged: list[str]) -> list[Row]:
+def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
     """Reads a metrics file as `rows_in`; one that cannot be read holds no rows."""
     try:
-        return rows_in(path, damaged, Retries())
+        return rows_in(path, damaged, logs, Retries())
     except OSError as error:
         damaged.append(f"{path} ({error.strerror})")
         return []
 
 
-def rows_in(path: Path, damaged: list[str], retries: Retries) -> list[Row]:
+def rows_in(path: Path, damaged: list[str], logs: Path, retries: Retries) -> list[Row]:
     """Reads a metrics file; a torn last line is no row yet.
 
     Args:
         path: the file; one that does not exist holds no rows.
         damaged: gets a note on each line that is no row.
+        logs: the directory of all runs.
         retries: bounds the time that a file system is waited for.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        content = retries(path.read_bytes)
+        content = retries(lambda: read_bytes(path, logs, limit=_LARGEST))
     except FileNotFoundError:
         return []
     lines = content.split(b"\n")[:-1]

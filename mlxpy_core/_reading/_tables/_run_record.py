@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import Stamp, read_bytes
+from mlxpy_core._io._files import Stamp, read_text
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
-from mlxpy_core._runs._info_file import read_info_text
+from mlxpy_core._runs._info_file import check_kinds, read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._summary import Summary, lazy_names, read_summary
@@ -102,6 +102,7 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     try:
         info = _undated(_load(run, "info"))
+        check_kinds(info)
         if "logger" in info:  # MLXP
             info = {key: _iso(str(key), value) for key, value in info.items()}
         return info, _undated(_load(run, "config"))
@@ -112,7 +113,7 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def noted_job_id(run: str) -> str | None:
     """Returns what the submitter learned after the queue had taken the run."""
     try:
-        job_id = load_yaml(read_bytes(f"{run}/.keys/job.yaml").decode())["scheduler_job_id"]
+        job_id = load_yaml(read_text(f"{run}/.keys/job.yaml", os.path.dirname(run)))["scheduler_job_id"]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None
     return None if job_id is None else str(job_id)
@@ -123,7 +124,7 @@ def _load(run: str, name: str) -> dict[str, Any]:
         if name == "info":
             content = load_yaml(read_info_text(run))
         else:
-            content = load_yaml(read_bytes(f"{run}/metadata/{name}.yaml").decode())
+            content = load_yaml(read_text(f"{run}/metadata/{name}.yaml", os.path.dirname(run)))
     except OSError as error:
         raise UnreadableRunError(f"{name}.yaml: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:
@@ -156,7 +157,7 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
 def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
     for path in sorted(directory.glob(pattern)):
         try:
-            content = load_yaml(path.read_text(encoding="utf-8"))
+            content = load_yaml(read_text(path))
         except (OSError, ValueError, yaml.YAMLError):
             continue
         if isinstance(content, dict):

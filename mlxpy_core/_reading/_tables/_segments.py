@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._files import TEMPORARY_PATTERN, whole_file
+from mlxpy_core._io._owners import foreign_owner
 
 from ._arrays import arrow_integers, numpy_array
+from ._cache_place import CachePlace
 
 LOG_ID, CHANGED, SIZE = "#log_id", "#changed", "#size"
 """The columns that name a row's run: its number, and the stamp of its info.yaml."""
@@ -72,13 +74,13 @@ class SegmentStore:
     """The files of one cache.
 
     Args:
-        readable: the directories to read from.
-        writable: the one to write to; None where there is none.
+        place: where they lie.
     """
 
-    def __init__(self, readable: Sequence[Path], writable: Path | None) -> None:
-        self._readable = readable
-        self._writable = writable
+    def __init__(self, place: CachePlace) -> None:
+        self._readable = place.readable
+        self._writable = place.writable
+        self._within = place.within
 
     def load(self, columns: Collection[str] | None = None) -> list[Segment]:
         """Reads all files; a damaged one, or one of another format, is as good as none.
@@ -110,7 +112,10 @@ class SegmentStore:
         """Keeps a table; where that is not possible, it will be made again."""
         if self._writable is None or not table.num_rows:
             return
-        with contextlib.suppress(StorageError, OSError), whole_file(self._new_path()) as path:
+        with (
+            contextlib.suppress(StorageError, OSError),
+            whole_file(self._new_path(), self._within) as path,
+        ):
             table = table.combine_chunks().replace_schema_metadata(_FORMAT)
             with (
                 pa.OSFile(os.fsencode(path), "wb") as file,
@@ -189,7 +194,7 @@ def _table_of(source: pa.NativeFile, schema: pa.Schema, columns: Collection[str]
 
 def _is_mine(path: Path) -> bool:
     # Another's may say anything of the runs, and offsets that point nowhere crash whoever follows them.
-    return os.stat(path).st_uid == os.getuid()
+    return foreign_owner(path) is None
 
 
 def _arrow_files(directory: Path) -> list[Path]:

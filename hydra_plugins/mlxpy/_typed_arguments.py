@@ -1,0 +1,79 @@
+"""Whether Hydra's arguments were typed in the command, or are set by the program's code."""
+
+import re
+import sys
+from collections.abc import Iterable
+
+from omegaconf import DictConfig, OmegaConf
+
+from mlxpy_core import MlxpyError, first_argument
+
+from ._hydra import reads_arguments
+from ._outputs import is_output_of_sweep
+from ._override_values import overrides_for_hydra
+
+MODE_OPTIONS = frozenset({"-m", "--multirun", "-r", "--run"})
+_MULTIRUN = "hydra.mode=MULTIRUN"
+_BY_LAUNCH = re.compile(
+    r"--multirun$|\+\+hydra\.callbacks\.(mlxp_logger|mlxp_git)=|hydra/launcher=|\+\+hydra\.launcher\."
+)
+
+
+def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
+    """Returns whether a sweep's arguments were typed in the command, and not set by the program's code.
+
+    Args:
+        config: the sweep's config.
+        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
+
+    Raises:
+        MlxpyError: the command cannot be started again.
+    """
+    written = _written_for_hydra(config)
+    # Said by -m or by `launch`, or by the callback.
+    words = (
+        word for word in [*written, *sys.argv[1:]] if word != _MULTIRUN and not is_output_of_sweep(word)
+    )
+    return _is_swept_by_command(written, by_launch=by_launch) and _were_typed(
+        [*overrides_for_hydra(config), *words], by_launch=by_launch
+    )
+
+
+def are_of_code(config: DictConfig, *, sweeps: bool, by_launch: bool) -> bool:
+    """Returns whether the program's code sets what its runs differ in: overrides, or that it sweeps.
+
+    Settings of Hydra that the code adds to what was typed do not count.
+
+    Args:
+        config: the config of a sweep, or of a single job.
+        sweeps: which of the two.
+        by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
+    """
+    try:
+        if sweeps and not _is_swept_by_command(_written_for_hydra(config), by_launch=by_launch):
+            return True
+        return not (reads_arguments() and _were_typed(overrides_for_hydra(config), by_launch=by_launch))
+    except MlxpyError:  # a notebook, say, which cannot be started again at all
+        return False
+
+
+def _is_swept_by_command(written: list[str], *, by_launch: bool) -> bool:
+    if _MULTIRUN not in written or by_launch:  # or by the app's config
+        return True
+    return not {*MODE_OPTIONS, _MULTIRUN}.isdisjoint(_typed())
+
+
+def _were_typed(words: Iterable[str], *, by_launch: bool) -> bool:
+    typed = _typed()
+    known = {*typed, *(f"+{word}" for word in typed)} if by_launch else set(typed)
+    return all(word in known or (by_launch and _BY_LAUNCH.match(word)) for word in words)
+
+
+def _typed() -> list[str]:
+    return sys.orig_argv[first_argument(sys.orig_argv) :]
+
+
+def _written_for_hydra(config: DictConfig) -> list[str]:
+    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(written, list)
+    return [str(override) for override in written]

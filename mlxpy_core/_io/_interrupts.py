@@ -1,0 +1,143 @@
+"""Signals that end a program between two steps: Ctrl-C, SIGTERM, SIGHUP of a closed terminal."""
+
+import atexit
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+# Who presses Ctrl-C twice within this time has pressed it once.
+_SAME_S = 1.0
+
+
+class Interrupted(SystemExit, KeyboardInterrupt):
+    """A signal ends the program: with its exit code and, wherever it comes, without a traceback.
+
+    Who catches KeyboardInterrupt catches it.
+    """
+
+
+def exit_code_of(interrupt: KeyboardInterrupt) -> int:
+    """Returns the exit code of a program that is ended by a signal."""
+    return int(interrupt.code or 0) if isinstance(interrupt, Interrupted) else 128 + signal.SIGINT
+
+
+def end_by_signals(message: str = "", numbers: Collection[int] = ENDING_SIGNALS) -> None:
+    """Has the signals print a message and raise `Interrupted` in the main thread, from now on.
+
+    A second one ends the process on the spot. A signal that is ignored or that the program has a handler
+    for is left alone.
+
+    Args:
+        message: a line for standard error; empty: who catches the exception prints what is to be said.
+        numbers: the signals.
+    """
+    handler = _Ending(message)
+    _install(handler, numbers)
+    # What is raised while the interpreter is taken down is printed with its traceback.
+    atexit.register(handler.raise_no_more)
+
+
+def raise_interrupted(numbers: Collection[int] = ENDING_SIGNALS) -> None:
+    """Has each of the signals raise `Interrupted` in the main thread, from now on."""
+    _install(_raise_interrupted, numbers)
+
+
+def end_by_signals_no_more() -> None:
+    """Puts Python's own handlers back."""
+    for number in ENDING_SIGNALS:
+        if _is_ours(signal.getsignal(number)):
+            is_interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+
+
+def _install(handler: Callable[[int, FrameType | None], NoReturn], numbers: Collection[int]) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in numbers:
+        earlier = signal.getsignal(number)
+        if earlier in (signal.default_int_handler, signal.SIG_DFL) or _is_ours(earlier):
+            signal.signal(number, handler)
+
+
+def _is_ours(handler: object) -> bool:
+    return handler is _raise_interrupted or isinstance(handler, _Ending)
+
+
+def _raise_interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(128 + number)
+
+
+class _Ending:
+    """The handler that `end_by_signals` installs."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._came = False
+        self._can_raise = True
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        first, self._came = not self._came, True
+        if first and self._message:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                # Not by print, which may be what the signal has interrupted.
+                os.write(2, f"{self._message}\n".encode(errors="replace"))
+        if first and self._can_raise:
+            raise Interrupted(128 + number)
+        os._exit(128 + number)
+
+    def raise_no_more(self) -> None:
+        """Has it end the process by itself."""
+        self._can_raise = False
+
+
+@contextmanager
+def signals_held(*, until_second: bool = False, drop: bool = False) -> Iterator[None]:
+    """Holds the signals back: a step is done whole or has not begun.
+
+    They come when the block has ended. Other threads than the main one get none.
+
+    Args:
+        until_second: whether another one, a second later or more, comes at once: the step may take long.
+        drop: whether they do not come at all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    first = math.inf
+    earlier = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        handler, now = earlier[signal.Signals(number)], time.monotonic()
+        if until_second and now - first >= _SAME_S and callable(handler):
+            noted.clear()
+            handler(number, frame)
+        else:
+            noted.append(number)
+            first = min(first, now)
+
+    # None: not installed from Python, which could not put it back.
+    held = [number for number in ENDING_SIGNALS if earlier[number] not in (None, signal.SIG_IGN)]
+    try:
+        for number in held:
+            signal.signal(number, note)
+        yield
+    finally:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        for number in held:
+            signal.signal(number, earlier[number])
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if not drop:
+            for came in dict.fromkeys(noted):
+                signal.raise_signal(came)

@@ -1,0 +1,148 @@
+"""Which symbolic links are followed in directories that others may write to.
+
+Whoever may put a link there could otherwise have this user write anywhere, or read something private
+and keep it where all can see it. The rule: below the directory that the user has named, a link is
+followed if it is the user's own or root's. To read, one is also followed that leads to what belongs to
+its owner, who might have put a copy there.
+
+Directories are opened one inside the other, so that nobody can replace one between a look at it and its
+use.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ._owners import owner_name
+
+StrPath = str | os.PathLike[str]
+
+# O_PATH does without the permission to list a directory, which not all systems have.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+_ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC
+# What open(2) says of a link: the second with O_DIRECTORY, the third on BSD.
+_IS_A_LINK = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+
+
+@contextmanager
+def opened_folder(path: StrPath, within: StrPath, *, make: bool = False) -> Iterator[int]:
+    """Yields a descriptor of a directory, for calls with ``dir_fd``; refuses what `open_below` does.
+
+    Args:
+        path: the directory.
+        within: the directory that the user has named; `path` is the same, or below it.
+        make: whether to make it, and those between the two, where they are missing.
+    """
+    folder = _open_folder(path, within, make=make, to_read=False)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) -> int:
+    """Opens a file as `os.open` does, by links below `within` only as far as they are followed.
+
+    Args:
+        path: the file.
+        within: the directory that the user has named, and that `path` is below; links on the way to it
+            are followed.
+        flags: those of `os.open`.
+        mode: the permissions of a file that is made, as for `os.open`.
+
+    Raises:
+        OSError: the system refused; or its errno is ELOOP, and the link is another user's.
+    """
+    to_read = not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    parent, name = os.path.split(path)
+    folder = _open_folder(parent, within, make=False, to_read=to_read)
+    try:
+        return _open(folder, name, flags, mode, to_read=to_read)
+    finally:
+        os.close(folder)
+
+
+def check_named(path: StrPath) -> None:
+    """Refuses a directory that the user has named if it is another user's link to what is not theirs.
+
+    Raises:
+        OSError: it is, or it cannot be looked at; its errno is ELOOP in the first case.
+    """
+    link = os.lstat(path)
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (os.getuid(), 0, os.stat(path).st_uid):
+        raise _refusal(os.fspath(path), link)
+
+
+def make_folder(path: StrPath, within: StrPath) -> None:
+    """Makes a directory, and those between `within` and it; one that is there is left as it is.
+
+    Raises:
+        OSError: as for `open_below`.
+    """
+    with opened_folder(path, within, make=True):
+        pass
+
+
+def _open_folder(path: StrPath, within: StrPath, *, make: bool, to_read: bool) -> int:
+    folder = os.open(within, _FOLDER | os.O_CLOEXEC)
+    for name in _names_below(os.fspath(path), os.fspath(within)):
+        try:
+            inner = _open_or_make(folder, name, make=make, to_read=to_read)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+def _names_below(path: str, within: str) -> list[str]:
+    if path == within:
+        return []
+    start = "" if within in ("", os.curdir) else within.rstrip("/") + "/"
+    names = path.removeprefix(start).split("/")
+    if not path.startswith(start) or {"", os.pardir} & set(names):
+        raise ValueError(f"{path} is not below {within}")
+    return names
+
+
+def _open_or_make(folder: int, name: str, *, make: bool, to_read: bool) -> int:
+    try:
+        return _open(folder, name, _FOLDER, to_read=to_read)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with contextlib.suppress(FileExistsError):  # made meanwhile by another process
+        os.mkdir(name, dir_fd=folder)
+    return _open(folder, name, _FOLDER, to_read=to_read)
+
+
+def _open(folder: int, name: str, flags: int, mode: int = 0o666, *, to_read: bool) -> int:
+    try:
+        return os.open(name, flags | _ALWAYS, mode, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in _IS_A_LINK:
+            raise
+        link = os.lstat(name, dir_fd=folder)
+        if flags & os.O_EXCL or not stat.S_ISLNK(link.st_mode):
+            raise
+    if link.st_uid not in (os.getuid(), 0) and not to_read:
+        raise _refusal(name, link)
+    target = os.readlink(name, dir_fd=folder)
+    if not _unchanged(link, os.lstat(name, dir_fd=folder)):
+        raise OSError(errno.EAGAIN, f"the link {name} was replaced at this moment", name)
+    opened = os.open(target, flags | os.O_CLOEXEC, mode, dir_fd=folder)
+    if link.st_uid not in (os.getuid(), 0, os.fstat(opened).st_uid):
+        os.close(opened)
+        raise _refusal(name, link)
+    return opened
+
+
+def _unchanged(link: os.stat_result, now: os.stat_result) -> bool:
+    return os.path.samestat(link, now) and link.st_ctime_ns == now.st_ctime_ns
+
+
+def _refusal(name: str, link: os.stat_result) -> OSError:
+    whose = owner_name(link.st_uid)
+    return OSError(errno.ELOOP, f"{name} is a symbolic link of {whose}, which is not followed", name)

@@ -1,0 +1,561 @@
+"""A directory of runs that another user can write to, too: what that user plants does no harm.
+
+The neighbour is a process that has become the user nobody, which root's tests can.
+"""
+
+import csv
+import io
+import os
+import re
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyarrow  # noqa: F401  # before a process becomes another user
+import pytest
+from click.testing import CliRunner, Result
+from conftest import MLXPY, NOBODY, GitProject, Project, need_root, tree_of
+
+from mlxpy_core import (
+    Logger,
+    MlxpyError,
+    Reader,
+    RunDirectory,
+    StorageError,
+    dump_yaml,
+    load_yaml,
+    take_run_directory,
+)
+from mlxpy_core._cli import main
+from mlxpy_core._cli._terminal import TerminalText
+from mlxpy_core._operations._foreign import other_owner
+from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
+from mlxpy_core._versioning._copy import one_at_a_time, safe_copy
+from mlxpy_core._versioning._frozen_configs import frozen_configs
+from mlxpy_core._versioning._repository import find_repository
+
+NUMBERS = "logs/.mlxpy/last_id"
+
+
+def as_neighbour(act: Callable[[], object]) -> None:
+    """Does something as another user, who may write to the directory of runs."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            act()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.fixture
+def shared(project: Project) -> Project:
+    """A project whose directory of runs anybody may write to, beside what is this user's alone."""
+    need_root()
+    project.write("home/.profile", "mine")
+    project.write("home/logs/7/metadata/info.yaml", "mine")
+    logs = project.path / "logs"
+    logs.mkdir()
+    project.open_to_all()
+    logs.chmod(0o777)
+    return project
+
+
+def plant_link(place: Path, target: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+
+
+def home(shared: Project) -> dict[str, Any]:
+    return tree_of(shared.path / "home")
+
+
+# Links.
+
+
+def test_no_number_is_written_into_what_a_neighbour_links(shared: Project) -> None:
+    as_neighbour(lambda: plant_link(shared.path / NUMBERS, "../../home/.profile"))
+    before = home(shared)
+    for number in (1, 2):
+        assert take_run_directory(shared.path / "logs").log_id == number
+    assert home(shared) == before
+
+
+@pytest.mark.parametrize("place", [".mlxpy", ".mlxpy/reader-2", ".mlxpy/reader-2/runs"])
+def test_no_state_is_kept_behind_a_neighbours_link(shared: Project, place: str) -> None:
+    logs = shared.path / "logs"
+    up = "../" * (place.count("/") + 1)
+    as_neighbour(lambda: plant_link(logs / place, f"{up}home"))
+    before = home(shared)
+    with Logger(logs, config={"lr": 1}) as logger:
+        logger.log_metrics({"loss": 1}, "train")
+    assert Reader(logs).search().toArrow().num_rows == 1
+    assert home(shared) == before
+
+
+def test_a_directory_of_runs_that_a_neighbour_links_to_ones_own(shared: Project) -> None:
+    as_neighbour(lambda: plant_link(shared.path / "logs/theirs", "../home/logs"))
+    before = home(shared)
+    with pytest.raises(StorageError, match=r"theirs is a symbolic link of user nobody"):
+        take_run_directory(shared.path / "logs/theirs")
+    assert len(Reader(shared.path / "logs/theirs")) == 0
+    assert home(shared) == before
+    # Theirs to theirs is as if they had made the directory there.
+    as_neighbour(lambda: (shared.path / "logs/2/x").mkdir(parents=True))
+    as_neighbour(lambda: plant_link(shared.path / "logs/3", "2/x"))
+    (shared.path / "logs/2/x").chmod(0o777)
+    assert take_run_directory(shared.path / "logs/3").log_id == 1
+
+
+def test_a_status_is_not_written_where_a_neighbours_run_leads(shared: Project) -> None:
+    """The run of a dead process, whose info.yaml whoever looks next writes anew."""
+    logs = shared.path / "logs"
+    with Logger(logs) as logger:
+        info = load_yaml(Path(logger.log_dir, "metadata/info.yaml").read_text())
+    info["status"] = info["attempts"][0]["status"] = "RUNNING"
+    info["attempts"][0].update(process_id=2**22 + 1, process_start=1)
+
+    def plant() -> None:
+        plant_link(logs / "5/metadata", "../../home/logs/7/metadata")
+        (logs / "6/metadata").mkdir(parents=True)
+        (logs / "6/metadata/info.yaml").write_text(dump_yaml({**info, "log_id": 6}))
+        (logs / "6/metadata/config.yaml").write_text("{}")
+        plant_link(logs / "6/.keys", "../../home/logs/7/metadata")
+
+    as_neighbour(plant)
+    before = home(shared)
+    with pytest.warns(
+        UnreadableRunWarning, match=r"5 \(info.yaml: metadata is a symbolic link of user nobody"
+    ):
+        reader = Reader(logs)
+    assert reader.search()["info.status"] == ["COMPLETE", "KILLED"]
+    assert home(shared) == before
+
+
+def test_nothing_is_logged_where_a_neighbour_links(shared: Project) -> None:
+    logs = shared.path / "logs"
+
+    def plant() -> None:
+        plant_link(logs / "5", "../home/logs/7")
+        plant_link(logs / "6/log.stdout", "../../home/.profile")
+
+    as_neighbour(plant)
+    before = home(shared)
+    with pytest.raises(StorageError, match="5 is a symbolic link of user nobody"):
+        Logger(logs, forced_log_id=5)
+    with pytest.raises(StorageError, match=r"log\.stdout is a symbolic link of user nobody"):
+        Logger(logs, forced_log_id=6, log_streams_to_file=True)
+    assert home(shared) == before
+
+
+def test_what_is_private_is_not_read_for_a_neighbour(shared: Project) -> None:
+    """The cache that would hold it lies where the neighbour can read it."""
+    logs = shared.path / "logs"
+    secret = shared.write("home/hosts.yml", "{token: xyzzy}\n")
+    with Logger(logs):
+        pass
+
+    def plant() -> None:
+        (logs / "2/metadata").mkdir(parents=True)
+        (logs / "2/metadata/info.yaml").write_text("status: COMPLETE\n")
+        plant_link(logs / "2/metadata/config.yaml", str(secret))
+        plant_link(logs / "3/metadata", "../2/metadata")
+
+    as_neighbour(plant)
+    with pytest.warns(
+        UnreadableRunWarning, match=r"2 \(config.yaml: config.yaml is a symbolic link of user nobody"
+    ):
+        reader = Reader(logs)
+    assert "config.token" not in reader.fields.index
+    assert not [path for path in logs.rglob("*.arrow") if b"xyzzy" in path.read_bytes()]
+    os.chown(secret, NOBODY, NOBODY)  # their own they might as well have copied
+    assert Reader(logs).search("config.token == 'xyzzy'")["info.log_id"] == [2, 3]
+
+
+# Configs and code that jobs will read.
+
+
+@pytest.fixture
+def configs(shared: Project) -> Project:
+    shared.write("conf/config.yaml", "a: 1\n")
+    shared.write("conf/model/x.yaml", "b: 1\n")
+    return shared
+
+
+def frozen(project: Project) -> Path:
+    place = frozen_configs(project.path / "conf", project.path / "logs")
+    assert tree_of(place) == tree_of(project.path / "conf")
+    return place
+
+
+@pytest.mark.parametrize("what", ["directory", "content", "file", "link", "more"])
+def test_configs_that_a_neighbour_has_planted_are_not_taken(configs: Project, what: str) -> None:
+    usual = frozen_configs(configs.path / "conf", configs.path / "logs", copy=False)
+    if what == "directory":
+        as_neighbour(lambda: plant(usual))
+    else:
+        assert frozen(configs) == usual
+        if what == "content":  # as with a umask that lets the group write
+            (usual / "config.yaml").write_text("a: 2\n")
+        elif what == "file":
+            os.chown(usual / "config.yaml", NOBODY, NOBODY)
+        elif what == "link":
+            (usual / "model/x.yaml").unlink()
+            (usual / "model/x.yaml").symlink_to(configs.path / "conf/model/x.yaml")
+        else:
+            (usual / "more.yaml").write_text("c: 1\n")
+    assert frozen(configs) == usual.with_name(f"{usual.name}_0")
+    assert frozen(configs) == usual.with_name(f"{usual.name}_0")
+    usual.parent.chmod(0o777)
+    as_neighbour(lambda: plant(usual.with_name(f"{usual.name}_0_2")))
+    (usual.with_name(f"{usual.name}_0") / "config.yaml").write_text("a: 2\n")
+    assert frozen(configs) == usual.with_name(f"{usual.name}_0_3")
+
+
+def plant(place: Path) -> None:
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text("a: 1\n_target_: os.system\n")
+
+
+def test_configs_are_not_frozen_behind_a_neighbours_link(configs: Project) -> None:
+    as_neighbour(lambda: plant_link(configs.path / "logs/.configs", "../home"))
+    before = home(configs)
+    with pytest.raises(StorageError, match=r"\.configs is a symbolic link of user nobody"):
+        frozen(configs)
+    assert home(configs) == before
+
+
+def test_code_that_a_neighbour_has_planted_is_not_run(shared: Project) -> None:
+    project = GitProject(shared.path / "project")
+    project.write("main.py", "print(1)\n")
+    commit = project.commit()
+    repository, copies = find_repository(project.path), shared.path / "copies"
+    assert repository
+    copies.mkdir(mode=0o777)
+    copies.chmod(0o777)
+
+    def plant() -> None:
+        (copies / "project" / commit).mkdir(parents=True)
+        (copies / "project" / commit / "main.py").write_text("evil\n")
+        plant_link(copies / "project/.lock", "../../home/.profile2")
+
+    as_neighbour(plant)
+    before = home(shared)
+    copy = safe_copy(repository, commit, copies)
+    assert copy == copies / "project_0" / commit
+    assert (copy / "main.py").read_text() == "print(1)\n"
+    with one_at_a_time(copies, repository):
+        pass
+    assert home(shared) == before
+    os.chown(copy, NOBODY, NOBODY)
+    with pytest.raises(MlxpyError, match=f"{commit} belongs to user nobody, who decides what it holds"):
+        safe_copy(repository, commit, copies)
+
+
+# What a neighbour's files say is done for those who have said so.
+
+
+def jobs_command(shared: Project, name: str) -> dict[str, str]:
+    """Puts a program into the PATH that notes how it was called."""
+    shared.write(f"bin/{name}", f'#!/bin/sh\necho "{name} $@" >> {shared.path}/called\n').chmod(0o755)
+    return {"PATH": f"{shared.path}/bin:{os.environ['PATH']}"}
+
+
+def called(shared: Project) -> str:
+    path = shared.path / "called"
+    return path.read_text() if path.exists() else ""
+
+
+def plant_run(shared: Project, status: str, **scheduler: Any) -> None:
+    """Makes a run, and its like that is a neighbour's."""
+    logs = shared.path / "logs"
+    for number in (1, 2):
+        with Logger(logs, config={"lr": number}) as logger:
+            path = Path(logger.log_dir, "metadata/info.yaml")
+        info = load_yaml(path.read_text())
+        info.update(status=status, cmd=f"/bin/sh -c 'echo {number} >> {shared.path}/called'")
+        info.update(executable="/bin/sh", overrides=[], work_dir=str(shared.path))
+        if scheduler:
+            job = {"name": "SLURMScheduler", "cluster": "", "scheduler_job_id": str(76 + number)}
+            info.update(attempts=[], scheduler={**job, "array_index": None, "may_come_back": True})
+        else:
+            info["attempts"][0]["status"] = status
+        path.write_text(dump_yaml(info))
+    for path in (logs / "2", *(logs / "2").rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+
+
+def test_cancel_asks_before_it_believes_a_neighbour(shared: Project) -> None:
+    environment = jobs_command(shared, "scancel") | jobs_command(shared, "squeue")
+    plant_run(shared, "SUBMITTED", name="SLURMScheduler")
+    said = "the files of user nobody say of run 2 which jobs they are"
+    output, errors = shared.mlxpy("cancel", "1-2", "--yes", env=environment)
+    assert f"Left alone: {said}: --trust USER does what they say.\n" in errors
+    assert "Run 1: 1 job of SLURMScheduler.\nCancelled run 1.\n" in output
+    assert "scancel 77\n" in called(shared)
+    assert "scancel 78" not in called(shared)
+    arguments = ["cancel", "2", "--yes"]
+    for answer in ("n", "y"):
+        terminal = pexpect.spawn(
+            MLXPY, arguments, cwd=str(shared.path), env={**os.environ, **environment}, timeout=60
+        )
+        terminal.expect(
+            r"The files of user nobody say of run 2 which jobs they are\. Do what they say\?"
+        )
+        assert "scancel 78" not in called(shared)
+        terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+    assert "scancel 78\n" in called(shared)
+    shared.mlxpy(*arguments, "--trust", "nobody", env=environment)
+    assert called(shared).count("scancel 78\n") == 2
+
+
+def test_nothing_runs_again_by_a_neighbours_word(shared: Project) -> None:
+    plant_run(shared, "KILLED")
+    _, errors = shared.mlxpy("resubmit", "1-2")
+    assert "Left alone: the files of user nobody say of run 2 which command runs" in errors
+    assert called(shared) == "1\n"
+    _, errors = shared.mlxpy("rerun", "2", exit_code=1)
+    assert "Left alone: the files of user nobody say of run 2 which command runs" in errors
+    assert called(shared) == "1\n"
+    shared.mlxpy("resubmit", "2", "--trust", "nobody")
+    assert called(shared) == "1\n2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "metadata", "metadata/info.yaml", ".keys/job.yaml", ".keys/environment.yaml", "script.sh"],
+)
+def test_one_file_of_a_neighbour_makes_a_run_theirs(tmp_path: Path, name: str) -> None:
+    need_root()
+    with Logger(tmp_path) as logger:
+        run = RunDirectory(Path(logger.log_dir))
+    assert other_owner(run) is None
+    path = run.path / name
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists():
+        path.touch()
+    os.chown(path, NOBODY, NOBODY)
+    assert other_owner(run) == NOBODY
+
+
+def test_clean_removes_no_copy_that_only_a_neighbour_names(shared: Project) -> None:
+    project = GitProject(shared.path / "project")
+    commit = project.commit()
+    repository = find_repository(project.path)
+    assert repository
+    copy = safe_copy(repository, commit, shared.path / "copies")
+    plant_run(shared, "COMPLETE")
+    path = shared.path / "logs/2/metadata/info.yaml"
+    version = {"safe_copy": str(copy), "repo_path": str(project.path), "commit_hash": commit}
+    path.write_text(dump_yaml({**load_yaml(path.read_text()), "version_manager": version}))
+    as_neighbour(lambda: plant_link(shared.path / "logs/.configs/x", "../../home"))
+    assert shared.mlxpy("clean", "--yes")[0] == "Nothing to remove.\n"
+    os.chown(path, 0, 0)
+    os.chown(path.parent, 0, 0)
+    os.chown(path.parent.parent, 0, 0)
+    assert str(copy) in shared.mlxpy("clean", "--yes")[0]
+    assert not copy.exists()
+
+
+# What is no file, or too large.
+
+FILES = ["metadata/info.yaml", "metadata/config.yaml", "metrics/train.json", "log.stdout", "script.sh"]
+FILES += [f".keys/{name}" for name in ("summary.json", "job.yaml", "metrics.yaml", "process.yaml")]
+COMMANDS = [
+    ["ls"], ["ls", "-c", "train.loss"], ["status"], ["show", "1"], ["diff", "1", "2", "--info"], ["clean"],
+    ["export", "--metrics", "-o", "-"], ["cancel", "1-2", "--yes"], ["resubmit", "1-2"], ["rerun", "1"],
+    ["logs", "1"], ["logs", "1", "-f"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Ends a test that waits for ever."""
+
+    def end(*_: Any) -> None:
+        raise AssertionError("it waits")
+
+    earlier = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, earlier)
+
+
+def run_command(logs: Path, arguments: list[str]) -> Result:
+    result = CliRunner().invoke(main, [arguments[0], "--logs", str(logs), *arguments[1:]])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> Path:
+    """Two runs that have ended, so that nothing can be cancelled or submitted."""
+    logs = tmp_path / "logs"
+    for lr in (1, 2):
+        with Logger(logs, config={"lr": lr}) as logger:
+            logger.log_metrics({"loss": lr}, "train")
+            Path(logger.log_dir, "log.stdout").write_text("output\n")
+    return logs
+
+
+def put(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "huge":
+        with open(path, "wb") as file:
+            file.truncate(10 * 2**30)
+    else:
+        monkeypatch.chdir(path.parent)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path.name)
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "socket", "huge"])
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_file_keeps_nobody_waiting(
+    two_runs: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(kind, two_runs / "1" / name, monkeypatch)
+    for arguments in COMMANDS:
+        if arguments[0] == "logs" and kind == "huge" and name == "log.stdout":
+            continue  # it is printed, as long as one likes to see it
+        result = run_command(two_runs, arguments)
+        whole = arguments[0] in ("ls", "status", "export", "clean")
+        assert not whole or result.exit_code == 0, (arguments, result.output)
+        if name.startswith("metadata") and arguments[0] in ("ls", "status", "export", "show", "diff"):
+            assert "1 (" in result.stderr or "run 1 cannot be read" in result.stderr, arguments
+        assert arguments != ["ls"] or result.stdout.splitlines()[-1].split()[0] == "2", result.stdout
+
+
+# Text that is shown.
+
+SEQUENCES = [
+    "\x1b]0;title\x07",
+    "\x1b]52;c;aGk=\x07",
+    "\x1b[2J",
+    "\x1b[1A",
+    "\x1bc",
+    "\x1b[?1049h",
+    "\x9b2J",
+    "\x08",
+    "\u202e",
+]
+SHOWN = ["ls", "ls -c config.a", "status", "show 1", "diff 1 2 --info", "export --metrics -o -", "clean", "logs 1",
+         "logs 1 --stderr", "ls config.b==1", "cancel 1-2", "resubmit 1-2", "rerun 1", "ls --json"]  # fmt: skip
+
+
+def test_nothing_that_is_shown_drives_the_terminal(tmp_path: Path) -> None:
+    evil = "".join(SEQUENCES)
+    logs = tmp_path / "logs"
+    for number in (1, 2):
+        with Logger(logs, config={"a": f"{evil}{number}", f"k{evil}": number}) as logger:
+            logger.log_metrics({"loss": 1, f"m{evil}": evil}, "train")
+            path = Path(logger.log_dir)
+        for end in ("stdout", "stderr"):
+            (path / f"log.{end}").write_text(f"\x1b[31mred\x1b[0m {evil}\r\n\x1b[2")
+        info = load_yaml((path / "metadata/info.yaml").read_text())
+        info.update(hostname=evil, cmd=evil, user=evil, exception={"type": evil, "message": evil})
+        info["scheduler"] = {"name": evil, "scheduler_job_id": evil, "may_come_back": True}
+        if number == 2:
+            info.update(status="SUBMITTED", attempts=[])
+        (path / "metadata/info.yaml").write_text(dump_yaml(info))
+    (logs / "3/metadata").mkdir(parents=True)
+    (logs / "3/metadata/info.yaml").write_text(f"status: {{{evil!r}: 1}}")
+    plant_link(logs / "4/metadata", evil.replace("/", ""))
+    program = (
+        "import os, sys\nfrom mlxpy_core._cli import main\n"
+        f"for command in {SHOWN!r}:\n"
+        "    try: main(command.split())\n"
+        "    except SystemExit: pass\n"
+    )
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-c", program],
+        cwd=str(tmp_path),
+        timeout=120,
+        encoding="latin-1",
+        dimensions=(50, 200),
+    )
+    terminal.expect(pexpect.EOF)
+    shown = terminal.before
+    assert "red" in shown
+    assert "\\x1b]0;title" in shown
+    for colour in ("\x1b[31m", "\x1b[0m"):
+        assert colour in shown
+    left = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert not {"\x1b", "\x07", "\x08", "\x9b"} & set(left)
+    assert "\xe2\x80\xae" not in left  # U+202E
+    assert "\xc2\x9b" not in left
+    with pytest.warns(UnreadableRunWarning) as warned:
+        reader = Reader(logs)
+    for text in (repr(reader.fields), repr(reader.searchable), repr(reader.search()), *map(str, warned)):
+        assert text.replace("\n", "").isprintable()
+    with pytest.raises(MlxpyError) as refused:
+        reader.search("config.nothing == 1")
+    assert str(refused.value).replace("\n", "").isprintable()
+
+
+def test_a_terminal_gets_colours_and_text_whatever_the_parts() -> None:
+    text = "\x1b[1;31mred\x1b[m \x1b[38;2;1;2;3mé\u200d\x1b[K|\x1b[9999999999999999999999999999999999999999999m\x9b\r\n"
+    whole = "\x1b[1;31mred\x1b[m \x1b[38;2;1;2;3mé\u200d\\x1b[K|\\x1b[9999999999999999999999999999999999999999999m\\x9b\r\n"
+    content = text.encode()
+    for size in (1, 2, 3, len(content)):
+        shown = TerminalText()
+        parts = [shown.feed(content[i : i + size]) for i in range(0, len(content), size)]
+        assert b"".join(parts).decode() == whole
+        assert shown.finish() == b"\x1b[0m"
+    shown = TerminalText()
+    assert shown.feed(b"\xff\x1b[3") + shown.finish() == b"\\xff\\x1b[3"
+
+
+def test_a_pipe_gets_what_a_run_printed_as_it_is(project: Project) -> None:
+    with Logger(project.path / "logs") as logger:
+        Path(logger.log_dir, "log.stdout").write_bytes(b"\x1b[2J\r\n")
+    assert project.mlxpy("logs", "1")[0] == "\x1b[2J\n"  # text=True reads \r\n so
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]
+NO_FORMULAS = ["-1", "+1e-3", "-0.5", "-inf", "a=1", "", "'=1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "safe"),
+    [
+        (["-o", "runs.csv"], True),
+        (["--no-spreadsheet", "-o", "runs.csv"], False),
+        (["-o", "-"], False),
+        (["--spreadsheet", "-o", "-"], True),
+    ],
+)
+def test_cells_for_a_spreadsheet_are_no_formulas(
+    in_directory: Path, arguments: list[str], safe: bool
+) -> None:
+    texts = {f"text{number}": text for number, text in enumerate([*FORMULAS, *NO_FORMULAS])}
+    with Logger(in_directory / "logs", config={**texts, "number": -5}):
+        pass
+    printed = run_command(in_directory / "logs", ["export", *arguments]).stdout
+    written = (in_directory / "runs.csv").read_bytes().decode() if "runs.csv" in arguments else printed
+    found = dict(zip(*csv.reader(io.StringIO(written, newline="")), strict=True))
+    for name, text in texts.items():
+        assert found[f"config.{name}"] == (f"'{text}" if safe and text in FORMULAS else text)
+    assert found["config.number"] == "-5"

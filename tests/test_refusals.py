@@ -1,0 +1,84 @@
+"""What the file system refuses: no space, no inodes, no permission, read-only, failing, too many open files."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Project
+
+DATA = REPOSITORY / "tests" / "data" / "refusals"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    # Not below pytest's directory, which another session of pytest closes to other users.
+    directory = tempfile.mkdtemp(prefix="mlxpy-disk-")
+    options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=2000,mode=0777", "tmpfs", directory]
+    try:
+        if os.getuid() or subprocess.run(["mount", *options], capture_output=True).returncode:
+            pytest.skip("only root can mount a small disk, and not everywhere")
+        yield Path(directory)
+        subprocess.run(["umount", "--recursive", directory], check=True)
+    finally:
+        os.rmdir(directory)
+
+
+@pytest.fixture(scope="module")
+def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc, which makes the disk that fails")
+    library = tmp_path_factory.mktemp("library") / "failing_disk.so"
+    options = ["-shared", "-fPIC", "-O1", "-o", str(library)]
+    subprocess.run(["gcc", *options, str(DATA / "failing_disk.c")], check=True)
+    return str(library)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["no-space", "no-inodes", "no-files", "no-permission", "read-only", "failing", "failing-once"],
+)
+def test_a_run_is_refused_at_every_moment(
+    project: Project, small_disk: Path, fault: str, request: pytest.FixtureRequest
+) -> None:
+    preload = request.getfixturevalue("failing_disk") if fault.startswith("failing") else ""
+    project.open_to_all()
+    done = project.run(str(DATA / "run.py"), fault, str(small_disk), env={"LD_PRELOAD": preload})
+    counts = json.loads(done.stdout)
+    print(fault, counts)
+    assert counts["cases"] > 5
+    assert counts["refused"] > 5
+
+
+LOGGER = "hydra/callbacks=mlxp_logger hydra.callbacks.mlxp_logger.parent_log_dir={logs}"
+LAUNCHER = (
+    "-m hydra/launcher=mlxp_slurm hydra.launcher.scheduler=taking.Taking "
+    "hydra.launcher.parent_log_dir={logs} +lr=range(50)"
+)
+
+
+@pytest.mark.parametrize(
+    ("resource", "step", "arguments", "runs"),
+    [
+        ("space", 2, LOGGER, 1),
+        ("inodes", 3, LOGGER, 1),
+        ("space", 6, f"-m {LOGGER} +lr=1,2", 2),
+        ("space", 60, LAUNCHER, 50),
+        ("inodes", 160, LAUNCHER, 50),
+    ],
+    ids=["run-space", "run-inodes", "sweep-space", "submission-space", "submission-inodes"],
+)
+def test_a_hydra_app_on_a_full_disk(
+    project: Project, small_disk: Path, resource: str, step: int, arguments: str, runs: int
+) -> None:
+    given = arguments.format(logs=small_disk / "logs").split()
+    output = project.path / "output"
+    done = project.run(str(DATA / "app.py"), resource, str(step), str(small_disk), str(output), *given)
+    counts = json.loads(done.stdout)
+    print(resource, counts)
+    assert counts["refused"] == counts["cases"] - 1 > 2
+    assert counts["runs"] == runs
