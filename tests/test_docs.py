@@ -17,8 +17,7 @@ CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 def named_files(page: Path) -> list[str]:
     """Lists the files and folders of the repository that a page names by their paths."""
-    ignored = {line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()}
-    top = {path.name for path in REPOSITORY.iterdir()} - ignored
+    top = {path.name for path in REPOSITORY.iterdir()} - {".venv"}
     named = [code.split()[0] for code in CODE.findall(page.read_text())]  # a command has arguments
     return [name for name in named if "/" in name and name.split("/")[0] in top and "<" not in name]
 

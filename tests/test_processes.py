@@ -5,6 +5,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_where_proc_shows_another_namespace_a_process_is_found_by_its_signal() -
     assert done.stdout.split() == ["False", "False", "True"]
 
 
-BEFORE = {"boot_id": "another", "process_id": 1, "process_start": 1}
+BEFORE = {"boot_id": "another", "process_id": 1, "process_start": 1, "alive_at": 1}
 CARDS = {"network_cards": "a card"}
 
 
@@ -91,6 +92,7 @@ CARDS = {"network_cards": "a card"}
     ("differs", "died"),
     [
         ({}, True),
+        ({"alive_at": time.time()}, False),  # when this machine ran already
         ({"machine_id": None}, False),
         ({"machine_id": "other"}, False),
         ({"host": "other"}, False),

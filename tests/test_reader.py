@@ -333,6 +333,24 @@ class TestDamage:
                         writer.write_table(table)
             assert Reader(logs).search(asPandas=True).equals(expected)
 
+    def test_an_open_reader_outlives_its_cache(self, project: Project) -> None:
+        """A file that is mapped into memory and cut by somebody kills who looks at it (SIGBUS)."""
+        for number in range(3):
+            make_run(project.path / "logs", {"lr": number}, [float(number)] * 2000)
+        project.write(
+            "read.py",
+            """
+            import mlxpy, os, pathlib
+            mlxpy.Reader("logs").search()["train.loss"]
+            reader = mlxpy.Reader("logs")
+            for path in pathlib.Path("logs/.mlxpy").rglob("*.arrow"):
+                os.truncate(path, 0)
+            results = reader.search("config.lr >= 1")
+            print(results["config.lr"], [set(losses.tolist()) for losses in results["train.loss"]])
+            """,
+        )
+        assert project.run("read.py").stdout == "[1, 2] [{1.0}, {2.0}]\n"
+
     def test_runs_that_cannot_be_read_are_named_once_and_hide_no_others(self, logs: Path) -> None:
         for number in range(4, 8):
             shutil.copytree(logs / "3", logs / str(number))
@@ -340,6 +358,7 @@ class TestDamage:
         (logs / "4/metadata/info.yaml").write_text("a: [1\n  b")
         (logs / "5/metadata/config.yaml").write_bytes(b"a: \xff\n")
         (logs / "6/metadata/info.yaml").unlink()
+        os.utime(logs / "6/metadata", (0, 0))  # it is not that the run is being made
         (logs / "7/metadata/info.yaml").write_text("- 1\n")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -359,6 +378,8 @@ class TestDamage:
     def test_a_run_that_is_being_made_is_no_reason_to_warn(self, logs: Path) -> None:
         (logs / "4").mkdir()
         (logs / "5").write_text("a file")
+        (logs / "6" / "metadata").mkdir(parents=True)
+        (logs / "6" / "metadata" / "config.yaml").write_text("lr: 1\n")  # info.yaml comes last
         for name in ("0", "01", "-1", "\u0661", "1" * 30, "notes"):
             (logs / name / "metadata").mkdir(parents=True)
         with warnings.catch_warnings():
@@ -469,10 +490,11 @@ class TestPlaces:
             (project.path / "cache").chmod(0o777)
         project.write(
             "read.py",
-            BECOME_NOBODY
+            "import lark, mlxpy, pandas; from mlxpy import Reader"
+            + BECOME_NOBODY
             + """
 for _ in range(2):
-    results = mlxpy.Reader("logs").search("config.lr > 0.1")
+    results = Reader("logs").search("config.lr > 0.1")
     print(results["info.log_id"], results["train.loss"][0].tolist(), flush=True)
 """,
         )

@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 from mlxpy_core._errors import StorageError
 
 from ._links import StrPath, make_folder, open_below, opened_folder
+from ._retries import Retries
 
 _Item = TypeVar("_Item")
 _AT_ONCE = 16
@@ -97,14 +98,26 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
-def write_whole(path: Path, text: str, within: Path | None = None) -> None:
-    """Writes a small text file, whole or not at all; `within` is as for `whole_file`.
+def write_whole(
+    path: Path, text: str, within: Path | None = None, retries: Retries | None = None
+) -> None:
+    """Writes a small text file, whole or not at all.
+
+    Args:
+        path: the file.
+        text: what it will hold.
+        within: as for `whole_file`.
+        retries: bounds the time that a file system is waited for.
 
     Raises:
         StorageError: the file system refused.
     """
-    with whole_stream(path, within) as file:
-        file.write(text.encode(errors="surrogateescape"))
+
+    def write() -> None:
+        with whole_stream(path, within) as file:
+            file.write(text.encode(errors="surrogateescape"))
+
+    (retries or Retries())(write)
 
 
 def write_unsynced(path: Path, text: str, within: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
@@ -59,8 +60,9 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     """
     findings = Findings()
     of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
+    retries = Retries()  # for all together
     for run in runs:
-        info = read_info(run)
+        info = read_info(run, retries)
         if info is None:
             continue
         noted = set_noted_end(info, run)

@@ -4,6 +4,7 @@ Only the end of a file is read. What ended runs logged last is cached: a table o
 value in the column of its kind.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,12 @@ import pyarrow as pa
 
 from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._flatten import flat_row
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
 from mlxpy_core._reading._tables._catalog import Catalog, current_places
 from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
-from mlxpy_core._reading._tables._metric_columns import file_name, read_rows, stamps_of
+from mlxpy_core._reading._tables._metric_columns import file_name, rows_in, stamps_of
 from mlxpy_core._reading._tables._segments import CHANGED, LOG_ID, SIZE, Ints, SegmentStore
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
 
@@ -61,10 +63,13 @@ class _LastValues:
             unread[places] = False
             for place, value in zip(places.tolist(), found, strict=True):
                 values[place] = value
-        read = np.flatnonzero(unread)
-        for place in read.tolist():
-            values[place] = self._read(int(positions[place]))
-        self._keep(positions[read], [values[place] for place in read.tolist()])
+        retries = Retries()
+        read = []
+        for place in np.flatnonzero(unread).tolist():
+            with contextlib.suppress(OSError):  # the next time looks again
+                values[place] = self._read(int(positions[place]), retries)
+                read.append(place)
+        self._keep(positions[read], [values[place] for place in read])
         return values
 
     def _cached(self, positions: Ints) -> Iterator[tuple[Ints, list[Any]]]:
@@ -102,12 +107,12 @@ class _LastValues:
     def _path(self, position: int) -> Path:
         return file_of_log(self._catalog.run_path(position) / "metrics", self._log)
 
-    def _read(self, position: int) -> Any:
+    def _read(self, position: int, retries: Retries) -> Any:
         path = self._path(position)
         value = _in_tail(path, self._key, self._catalog.logs)
         if value is not MISSING:
             return value
-        rows = read_rows(path, [], self._catalog.logs)
+        rows = rows_in(path, [], self._catalog.logs, retries)
         return next((row[self._key] for row in reversed(rows) if self._key in row), MISSING)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._text import printable
 from mlxpy_core._reading._query._parser import check_fields
 from mlxpy_core._reading._query._user_parser import DefaultParser, Parser
@@ -141,7 +142,7 @@ class Reader:
         return _type_table(self._types())
 
     def _open(self, refresh: bool) -> None:
-        if not self._logs.is_dir():
+        if not _is_directory(self._logs):
             raise MlxpyError(f"no directory {self.src_dir!r}: give the parent_log_dir of your runs")
         place = cache_place(self._logs, self._dst_dir)
         self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
@@ -184,6 +185,13 @@ class Reader:
             field: " | ".join(sorted({PYTHON_TYPES[kind] for kind in kinds}))
             for field, kinds in self._kinds.items()
         }
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return Retries()(path.is_dir)
+    except OSError as error:
+        raise MlxpyError(f"cannot read the runs in {str(path)!r}: {error.strerror}") from error
 
 
 def _type_table(types: dict[str, str]) -> "pandas.DataFrame":

@@ -20,6 +20,7 @@ from mlxpy_core._io._files import (
 )
 from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._links import check_named
+from mlxpy_core._io._retries import Retries
 
 _HINT_WIDTH = 20
 
@@ -96,7 +97,7 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         with contextlib.suppress(FileNotFoundError):
             check_named(parent_log_dir)
         if forced_log_id == -1:
-            return RunDirectory(_take_next_id(parent_log_dir), made=True)
+            return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)), made=True)
         return make_run_directory(parent_log_dir / str(forced_log_id))
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
@@ -139,8 +140,8 @@ def make_run_directory(path: Path) -> RunDirectory:
         StorageError: it cannot be made.
     """
     try:
-        make_results_directory(path.parent)
-        path.mkdir()
+        Retries()(lambda: make_results_directory(path.parent))
+        Retries()(path.mkdir)
     except FileExistsError as error:
         if not path.is_dir():
             raise StorageError(f"cannot make the run directory {path}", error) from error

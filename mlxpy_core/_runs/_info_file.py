@@ -14,6 +14,7 @@ import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp, read_text, stamp_of, write_unsynced, write_whole
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
@@ -96,10 +97,15 @@ def check_kinds(info: Mapping[Any, Any]) -> None:
         raise ValueError("scheduler holds what no scheduler is")
 
 
-def read_info(directory: RunDirectory) -> dict[str, Any] | None:
-    """Reads info.yaml; None if it cannot be read now, or is not what mlxpy wrote."""
+def read_info(directory: RunDirectory, retries: Retries | None = None) -> dict[str, Any] | None:
+    """Reads info.yaml; None if it cannot be read now, or is not what mlxpy wrote.
+
+    Args:
+        directory: the run's directory.
+        retries: bounds the time that a file system is waited for; of many runs together, say.
+    """
     try:
-        info = load_yaml(read_info_text(str(directory.path)))
+        info = load_yaml((retries or Retries())(lambda: read_info_text(str(directory.path))))
         check_kinds(info)
         Status(info["status"])
         attempts, scheduler = info["attempts"], info.setdefault("scheduler", None)
@@ -121,7 +127,7 @@ def read_info_to_continue(directory: RunDirectory) -> dict[str, Any]:
     """
     path = info_path(directory.path)
     try:
-        info = load_yaml(read_info_text(str(directory.path)))
+        info = load_yaml(Retries()(lambda: read_info_text(str(directory.path))))
         check_kinds(info)
     except FileNotFoundError:
         return {}
@@ -157,14 +163,26 @@ def read_status(directory: RunDirectory) -> Status | None:
     return Status(info["status"]) if info else None
 
 
-def write_info(directory: RunDirectory, info: Mapping[str, Any]) -> Stamp:
+def write_info(
+    directory: RunDirectory, info: Mapping[str, Any], retries: Retries | None = None
+) -> Stamp:
     """Writes info.yaml whole and returns its stamp.
+
+    Args:
+        directory: the run's directory.
+        info: what the file will hold.
+        retries: bounds the time that a file system is waited for.
 
     Raises:
         StorageError: the file system refused.
     """
-    write_whole(info_path(directory.path), dump_yaml(dict(info)), directory.logs)
-    return info_stamp(directory)
+    path = info_path(directory.path)
+    retries = retries or Retries()
+    write_whole(path, dump_yaml(dict(info)), directory.logs, retries)
+    try:
+        return retries(lambda: info_stamp(directory))
+    except OSError as error:
+        raise StorageError(f"cannot look at {path}", error) from error
 
 
 def keep_info(directory: RunDirectory) -> None:

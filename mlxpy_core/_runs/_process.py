@@ -40,6 +40,7 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
         "boot_id": _boot_id(),
         "process_start": _start_ticks(pid),
         "network_cards": _network_cards(),
+        "alive_at": round(time.time(), 3),
     }
 
 
@@ -103,7 +104,8 @@ def _was_ended_by_a_reboot(process: dict[str, Any]) -> bool:
     """Returns whether this very machine has been started again since a process was described.
 
     Two machines may have one name and one machine id: clones, and containers of one image. Containers
-    are never believed, and machines only where their network cards are the same.
+    are never believed, and machines only where their network cards are the same and this one was
+    started when the process had been seen alive.
     """
     own = {"host": socket.gethostname(), "machine_id": _machine_id()}
     namespaces = {process.get("process_namespace"), _process_namespace()}
@@ -111,6 +113,9 @@ def _was_ended_by_a_reboot(process: dict[str, Any]) -> bool:
         return False
     if "network_cards" in process and not _same(process, network_cards=_network_cards()):
         return False  # descriptions of earlier versions do not have them
+    alive_at = process.get("alive_at")  # nor this
+    if isinstance(alive_at, (int, float)) and _boot_time() <= alive_at:
+        return False
     boots = (process.get("boot_id"), _boot_id())
     return None not in boots and boots[0] != boots[1]
 
@@ -195,9 +200,12 @@ def start_time(pid: int) -> float:
     ticks = _start_ticks(pid)
     if ticks is None:
         return 0
+    return _boot_time() + (ticks + 1) / os.sysconf("SC_CLK_TCK")  # they are rounded down
+
+
+def _boot_time() -> float:
     # The kernel's own btime is in whole seconds, and two launches may be closer together.
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return boot + (ticks + 1) / os.sysconf("SC_CLK_TCK")  # they are rounded down
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _boot_id() -> str | None:

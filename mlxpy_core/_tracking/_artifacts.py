@@ -11,6 +11,7 @@ import yaml
 
 from mlxpy_core._errors import MlxpyError, UnstorableValueError
 from mlxpy_core._io._files import read_text, whole_file, write_whole
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._plugins._artifact_type import ArtifactType, Load, Save
 from mlxpy_core._plugins._manager import call_plugins, report
@@ -175,11 +176,15 @@ class ArtifactStore:
 
     def save(self, obj: Any, name: str, type_name: str) -> Path:
         """Stores an object whole, or raises and stores nothing."""
-        artifact_type = self._type(type_name)
-        path = self.path(name, artifact_type)
-        with whole_file(path, self._locate().logs) as temporary:
-            _call_save(artifact_type, obj, temporary, name)
-        return path
+
+        def save() -> Path:
+            artifact_type = self._type(type_name)
+            path = self.path(name, artifact_type)
+            with whole_file(path, self._locate().logs) as temporary:
+                _call_save(artifact_type, obj, temporary, name)
+            return path
+
+        return Retries(OUTAGE_S, announce=True)(save)
 
     def load(self, name: str, type_name: str | None) -> Any:
         """Loads an object by its name, and by its type where two types use the name."""

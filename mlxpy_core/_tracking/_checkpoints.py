@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._errors import MlxpyError, StorageError
 
 from ._history import Positions
 from ._pickles import load_next_pickle
@@ -53,6 +53,7 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
 
     Raises:
         MlxpyError: the file does not hold a whole pickle, or its classes are not to be found.
+        StorageError: the file system refused.
     """
     try:
         with open(path, "rb") as file:
@@ -61,6 +62,10 @@ def read_checkpoint(path: Path) -> tuple[Any, Mark | None]:
                 mark = Mark(**pickle.load(file))
             except (EOFError, TypeError, pickle.UnpicklingError):
                 mark = None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot read the checkpoint {path}", error) from error
     except (EOFError, pickle.UnpicklingError, ImportError, AttributeError) as error:
         raise MlxpyError(f"cannot load the checkpoint {path}: {error}") from error
     return obj, mark

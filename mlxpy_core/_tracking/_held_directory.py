@@ -1,11 +1,15 @@
 """The directory of a run under way, held open: the same one wherever it is moved."""
 
+import contextlib
+import errno
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
+from mlxpy_core._io._retries import can_pass
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -14,40 +18,58 @@ class HeldDirectory:
 
     A directory that is moved is followed. Where it was removed, or cannot be followed (another host has
     moved it), logging goes on in a temporary directory: what lies at its old place may be another run's.
+    Where its whole file system is away it is neither, and there again when that is mounted again.
 
     Args:
         directory: the directory, which exists.
+        holds_run: tells of a directory whether it is the run's, by what it holds.
 
     Raises:
         StorageError: it cannot be opened.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
-        try:
-            self._descriptor = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._identity = _identity(os.fstat(self._descriptor))
-        except OSError as error:
-            raise StorageError(f"cannot open the run directory {directory.path}", error) from error
-        self._directory = directory
+    def __init__(self, directory: RunDirectory, holds_run: Callable[[RunDirectory], bool]) -> None:
+        self._holds_run = holds_run
+        self._descriptor = -1
+        self._directory: RunDirectory = directory
+        self._hold(directory)
 
     def locate(self) -> RunDirectory:
-        """Returns where the directory is now; reports on standard error when that has changed."""
+        """Returns where the directory is now; reports on standard error when that has changed.
+
+        Raises:
+            StorageError: its file system is away.
+        """
         if not self._is_at(self._directory.path):
-            self._directory = self._followed() or self._replaced()
+            self._directory = self._followed() or self._mounted_again() or self._replaced()
         return self._directory
 
     def close(self) -> None:
         """Lets go of the directory: the run has ended."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def _hold(self, directory: RunDirectory) -> None:
+        try:
+            descriptor = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._identity = _identity(os.fstat(descriptor))
+            self._mount = _mount_of(directory.path)
+        except OSError as error:
+            raise StorageError(f"cannot open the run directory {directory.path}", error) from error
+        self.close()
+        self._descriptor = descriptor
+        self._directory = directory
 
     def _is_at(self, path: Path) -> bool:
         if self._descriptor < 0:
             return True
         try:
             return _identity(os.stat(path)) == self._identity
-        except OSError:
+        except OSError as error:
+            if can_pass(error):
+                raise StorageError(f"cannot look at {path}", error) from error
             return False
 
     def _followed(self) -> RunDirectory | None:
@@ -63,11 +85,29 @@ class HeldDirectory:
         )
         return RunDirectory(place, old.log_id)
 
+    def _mounted_again(self) -> RunDirectory | None:
+        """Holds the directory anew where another mount of its file system has it now.
+
+        Raises:
+            StorageError: there is no other mount yet.
+        """
+        mount, device = self._mount
+        try:
+            if os.stat(mount).st_dev == device:
+                return None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageError(f"cannot look at {mount}", error) from error
+        if not self._holds_run(self._directory):
+            away = OSError(errno.ENOTCONN, "its file system is not mounted")
+            raise StorageError(f"cannot find {self._directory.path}", away)
+        self._hold(self._directory)
+        return self._directory
+
     def _replaced(self) -> RunDirectory:
-        old, self._directory = self._directory, temporary_directory(self._directory)
-        os.close(self._descriptor)
-        self._descriptor = os.open(self._directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._identity = _identity(os.fstat(self._descriptor))
+        old = self._directory
+        self._hold(temporary_directory(old))
         _report(
             f"the directory {old.path} of run {old.log_id} was removed or replaced: its logging has "
             f"ended, what follows is in {self._directory.path}"
@@ -81,6 +121,16 @@ def temporary_directory(directory: RunDirectory) -> RunDirectory:
     place = parent / str(directory.log_id)
     place.mkdir()
     return RunDirectory(place)
+
+
+def _mount_of(path: Path) -> tuple[Path, int]:
+    """Returns where the file system of a directory is mounted, and its device there."""
+    device = os.stat(path).st_dev
+    for parent in path.parents:
+        if os.stat(parent).st_dev != device:
+            break
+        path = parent
+    return path, device
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

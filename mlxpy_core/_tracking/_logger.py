@@ -9,6 +9,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import whole_stream
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
@@ -246,6 +247,9 @@ class Logger:
             StorageError: the file system refused.
         """
         self._check_running(log_name)
+        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name))
+
+    def _save_checkpoint(self, checkpoint: Any, log_name: str) -> None:
         run = self._run
         path = self._checkpoint_path(log_name, run.rank)
         try:
@@ -281,6 +285,9 @@ class Logger:
                 of earlier attempts are moved aside: it starts anew.
             MlxpyError: the file cannot be loaded.
         """
+        return Retries(OUTAGE_S, announce=True)(lambda: self._load_checkpoint(log_name, root))
+
+    def _load_checkpoint(self, log_name: str | None, root: str | Path | None) -> Any:
         run = self._run
         artifacts = run.directory.artifacts
         # MLXP needs to be told where its own checkpoints are.

@@ -14,10 +14,13 @@ from typing import Any
 from mlxpy_core._errors import InvalidNameError, RunEndedError, StorageError, UnstorableValueError
 from mlxpy_core._io._files import open_in_place, write_whole
 from mlxpy_core._io._flatten import flat_row
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
-from mlxpy_core._runs._metrics_files import _SUFFIX, cut_torn_line, listed_keys
+from mlxpy_core._runs._metrics_files import _SUFFIX, listed_keys
 from mlxpy_core._runs._names import check_name, check_unlinked
+
+from ._appended_file import AppendedFile
 
 # The reader's columns ``config.*``, ``info.*`` and the like would clash with a log of the same name.
 RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
@@ -33,8 +36,8 @@ _LOOK_S = 1.0
 class _Log:
     """One open metrics file and the keys that its rows are known to hold."""
 
-    def __init__(self, descriptor: int, keys: set[str]) -> None:
-        self.descriptor = descriptor
+    def __init__(self, file: AppendedFile, keys: set[str]) -> None:
+        self.file = file
         self.keys = keys
 
 
@@ -42,7 +45,8 @@ class MetricsWriter:
     """Appends rows to the metrics files of one run.
 
     Each row is one ``write(2)`` of a whole line to a file opened with O_APPEND: what was written is
-    the kernel's, and no death of this process loses it.
+    the kernel's, and no death of this process loses it. A file system that goes away for a while is
+    waited for.
 
     Args:
         directory: the run's ``metrics`` directory; made with the first row.
@@ -69,53 +73,74 @@ class MetricsWriter:
         if type(row) is not dict:
             row = _as_dict(row, log_name)
         with self._lock:
-            log = self._logs.get(log_name)
-            if log is None or time.monotonic() > self._next_look or not log.keys.issuperset(row):
-                self._locate()
-                self._next_look = time.monotonic() + _LOOK_S
-                log = self._logs.get(log_name) or self._open(log_name)
-            # Keys that were seen before are strings, and listed in the keys file.
-            if not log.keys.issuperset(row):
-                _check_keys(row, log_name)
-            columns = row
-            for value in row.values():
-                if type(value) not in _PLAIN:
-                    row = {key: _plain(value, key, log_name) for key, value in row.items()}
-                    columns = flat_row(row)
-                    break
-            if not log.keys.issuperset(columns):
-                self._list_keys(log, columns, log_name)
-            line = (json.dumps(row) + "\n").encode()
             try:
-                written = os.write(log.descriptor, line)
+                self._write(row, log_name)
             except OSError as error:
-                raise StorageError(f"cannot log metrics {log_name!r}", error) from error
-            if written != len(line):
-                _finish_line(log.descriptor, line, written, log_name)
+                raise _refusal(error, log_name) from error
+
+    def _write(self, row: dict[str, Any], log_name: str) -> None:
+        log = self._logs.get(log_name)
+        if log is None or time.monotonic() > self._next_look or not log.keys.issuperset(row):
+            self._look()
+            log = self._logs.get(log_name) or self._open(log_name)
+        # Keys that were seen before are strings, and listed in the keys file.
+        if not log.keys.issuperset(row):
+            _check_keys(row, log_name)
+        columns = row
+        for value in row.values():
+            if type(value) not in _PLAIN:
+                row = {key: _plain(value, key, log_name) for key, value in row.items()}
+                columns = flat_row(row)
+                break
+        if not log.keys.issuperset(columns):
+            self._list_keys(log, columns, log_name)
+        log.file.append((json.dumps(row) + "\n").encode())
 
     def move_to(self, directory: Path, keys_file: Path) -> None:
         """Writes to another directory from now on; files that are open there are opened again."""
         with self._lock:
             self._directory, self._keys_file = directory, keys_file
-            while self._logs:
-                os.close(self._logs.popitem()[1].descriptor)
+            for log in self._logs.values():
+                log.file.detach()
 
     @property
     def released(self) -> bool:
         """Whether no row has been written since `release`."""
         return not self._logs
 
-    def release(self) -> None:
-        """Closes the files; the next row opens its file again."""
+    def release(self, retries: Retries | None = None) -> None:
+        """Closes the files; the next row opens its file again.
+
+        Args:
+            retries: bounds the time that a file system is waited for.
+
+        Raises:
+            StorageError: rows that were logged are not there.
+        """
+        retries = retries or Retries(OUTAGE_S, announce=True)
+        refusals = []
         with self._lock:
             while self._logs:
-                os.close(self._logs.popitem()[1].descriptor)
+                log_name, log = self._logs.popitem()
+                try:
+                    log.file.close(retries)
+                except OSError as error:
+                    refusals.append(_refusal(error, log_name))
+        if refusals:
+            raise refusals[0]
 
-    def close(self) -> None:
-        """Closes the files for good."""
+    def close(self, retries: Retries | None = None) -> None:
+        """Closes the files for good; see `release`."""
         with self._lock:
             self._closed = True
-            self.release()
+            self.release(retries)
+
+    def _look(self) -> None:
+        """Looks where the files are now, and whether they have what was appended."""
+        Retries(OUTAGE_S, announce=True)(self._locate)
+        for log in self._logs.values():
+            log.file.look()
+        self._next_look = time.monotonic() + _LOOK_S
 
     def _open(self, log_name: str) -> _Log:
         if self._closed:
@@ -125,22 +150,28 @@ class MetricsWriter:
             raise InvalidNameError(
                 f"log_name {log_name!r} is reserved (as are {', '.join(sorted(RESERVED_LOG_NAMES))})"
             )
-        if len(self._logs) >= _OPEN_FILES:
-            os.close(self._logs.pop(next(iter(self._logs))).descriptor)
         if re.match(r"rank\d+/", log_name):
             raise InvalidNameError(
                 f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
             )
-        path = self._directory / (log_name + _SUFFIX)
-        check_unlinked(path, self._run, f"log_name {log_name!r}")
-        try:
-            descriptor = open_in_place(path, self._run.parent, os.O_RDWR | os.O_APPEND)
-            cut_torn_line(descriptor)
-        except OSError as error:
-            raise StorageError(f"cannot log metrics {log_name!r}", error) from error
-        log = _Log(descriptor, self._keys.setdefault(log_name, set()))
+        check_unlinked(self._path(log_name), self._run, f"log_name {log_name!r}")
+        if len(self._logs) >= _OPEN_FILES:
+            oldest = next(iter(self._logs))
+            self._logs[oldest].file.close(Retries(OUTAGE_S, announce=True))
+            del self._logs[oldest]
+
+        def open_file() -> int:
+            return open_in_place(self._path(log_name), self._run.parent, os.O_RDWR | os.O_APPEND)
+
+        file = AppendedFile(open_file)
+        Retries(OUTAGE_S, announce=True)(file.open)
+        log = _Log(file, self._keys.setdefault(log_name, set()))
         self._logs[log_name] = log
         return log
+
+    def _path(self, log_name: str) -> Path:
+        self._locate()
+        return self._directory / (log_name + _SUFFIX)
 
     @property
     def _run(self) -> Path:
@@ -151,8 +182,15 @@ class MetricsWriter:
         new = [key for key in columns if key not in log.keys]
         listed = {**self._keys, log_name: log.keys.union(new)}
         content = {name: sorted(keys) for name, keys in listed.items() if keys}
-        write_whole(self._keys_file, dump_yaml(content), self._run.parent)
+        retries = Retries(OUTAGE_S, announce=True)
+        write_whole(self._keys_file, dump_yaml(content), self._run.parent, retries)
         log.keys.update(new)
+
+
+def _refusal(error: OSError, log_name: str) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"cannot log metrics {log_name!r}", error)
 
 
 def _as_dict(row: Any, log_name: str) -> dict[str, Any]:
@@ -220,15 +258,3 @@ def _check_depth(depth: int, key: str, log_name: str) -> None:
         raise UnstorableValueError(
             f"metrics of {log_name!r}: the value of {key[:100]!r} nests deeper than {_DEEPEST} levels"
         )
-
-
-def _finish_line(descriptor: int, line: bytes, written: int, log_name: str) -> None:
-    """Writes the rest of a line that the kernel took only in part, or takes it all back."""
-    end = os.lseek(descriptor, 0, os.SEEK_CUR)
-    start = end - written
-    try:
-        while written < len(line):
-            written += os.write(descriptor, line[written:])
-    except OSError as error:
-        os.ftruncate(descriptor, start)
-        raise StorageError(f"cannot log metrics {log_name!r}", error) from error

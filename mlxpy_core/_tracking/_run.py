@@ -10,6 +10,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp, read_text, write_whole
 from mlxpy_core._io._interrupts import signals_held
+from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
@@ -17,6 +18,7 @@ from mlxpy_core._runs._end_note import EndNote, remove_end_note
 from mlxpy_core._runs._info import begin_attempt, set_status
 from mlxpy_core._runs._info_file import (
     info_stamp,
+    read_info,
     read_info_to_continue,
     read_status,
     touch_info,
@@ -76,7 +78,7 @@ class Run:
         standalone: bool,
     ) -> None:
         directory, rank = attempt.directory, attempt.rank
-        self._held = HeldDirectory(directory)
+        self._held = HeldDirectory(directory, self._is_in)
         self._directory = directory
         self.rank = rank
         self.started = time.time()
@@ -209,6 +211,10 @@ class Run:
         self.history.move_to(metrics, directory.logs)
         self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
+    def _is_in(self, directory: RunDirectory) -> bool:
+        info = read_info(directory)
+        return info is not None and info.get("run_id") == self.info["run_id"]
+
     @property
     def attempt(self) -> int:
         """The number of this attempt at the run, from 1."""
@@ -249,20 +255,25 @@ class Run:
     def end(self, error: BaseException | None = None) -> None:
         """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.
 
-        What cannot be written any more (a full disk, say) is told on standard error: the program's
-        own result must not be lost over it. The status is then noted where that takes no space.
+        A file system that is away is waited for, at most for `OUTAGE_S` seconds. What cannot be written
+        any more (a full disk, say) is told on standard error: the program's own result must not be lost
+        over it. The status is then noted where that takes no space.
         """
         global _current
         if self._ended or not self.belongs_here:
             return
-        self.metrics.close()
+        retries = Retries(OUTAGE_S, announce=True)
+        try:
+            self.metrics.close(retries)
+        except StorageError as refusal:
+            print(f"mlxpy: {refusal}; its last rows are lost", file=sys.stderr)
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)
         self._list_requirements()
         self._ending = True
         try:
-            self._write_info(ended=True)
+            retries(lambda: self._write_info(ended=True))
         except StorageError as refusal:
             noted = (
                 f"{status.value} is noted beside it"

@@ -1,6 +1,7 @@
 """What git knows of a repository: where it is, at which commit, and what differs from that."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from ._git import GitError, RunningGit, git
 
 # https://git-scm.com/docs/git-status#_porcelain_format_version_2, with -z
 _FIELDS = {"1": 8, "u": 10}
+# For how long git waits for another's lock of a ref, and before it is called again.
+_LOCK_MS, _PAUSES_S = 2000, (0.05, 0.1, 0.2, 0.4, 0.8)
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -117,9 +120,32 @@ class Repository:
 
     def keep(self, commit: str) -> None:
         """Keeps git from ever collecting a commit, whatever becomes of the branches."""
-        names = [f"refs/mlxpy/{kind}/{commit}" for kind in ("commits", "snapshots")]
-        if not any((self.common_directory / name).exists() for name in names):
-            self.git("update-ref", names[0], commit)
+        if not any(self._is_kept(kind, commit) for kind in ("commits", "snapshots")):
+            self.keep_as("commits", commit)
+
+    def keep_as(self, kind: str, commit: str) -> None:
+        """Does so under ``refs/mlxpy/<kind>/``; others may be doing the same at this moment.
+
+        Raises:
+            GitError: git cannot.
+        """
+        name = f"refs/mlxpy/{kind}/{commit}"
+        # Where a lock is left behind, git waits for it, too.
+        wait = ["-c", f"core.filesRefLockTimeout={_LOCK_MS}"]
+        for pause in (*_PAUSES_S, None):
+            try:
+                self.git(*wait, "update-ref", name, commit)
+            except GitError as error:  # noqa: PERF203  # it is what is tried again
+                if self._is_kept(kind, commit):  # another launch was faster
+                    return
+                if pause is None or "cannot lock ref" not in str(error):
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def _is_kept(self, kind: str, commit: str) -> bool:
+        return (self.common_directory / "refs" / "mlxpy" / kind / commit).exists()
 
 
 def find_repository(directory: Path) -> Repository | None:

@@ -148,7 +148,7 @@ def take_snapshot(
     commit = repository.git(
         "commit-tree", "-p", tree.commit, "-m", message, written, **_IDENTITY, **dates
     ).strip()
-    repository.git("update-ref", f"refs/mlxpy/snapshots/{commit}", commit)
+    repository.keep_as("snapshots", commit)
     return commit, left_out
 
 

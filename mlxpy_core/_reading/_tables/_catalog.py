@@ -7,10 +7,11 @@ last. Runs that have not ended are read each time.
 
 import gc
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -23,9 +24,10 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._flatten import has_quotes, key_text, metric_name, public_names
 from mlxpy_core._io._progress import with_progress
+from mlxpy_core._io._retries import Retries, can_pass
 from mlxpy_core._reading._query._predicate import Predicate
-from mlxpy_core._runs._directory import is_run_name
-from mlxpy_core._runs._info_file import INFO_FILE
+from mlxpy_core._runs._directory import RunDirectory, is_run_name
+from mlxpy_core._runs._info_file import INFO_FILE, info_stamp
 from mlxpy_core._runs._summary import read_lazy_names
 
 from ._arrays import arrow_array, arrow_integers, numpy_array
@@ -39,6 +41,8 @@ ENDED, LAZY = "#ended", "#lazy"
 # Runs that are Python's objects at a time; and how many such parts make a file of the cache.
 _CHUNK, _CHUNKS = 500, 20
 _NO_STAMP: Stamp = (-1, -1)
+# How long files are looked for that another host may just have replaced, and a run may take to be made.
+_REPLACED_S, _MAKING_S = 0.1, 60
 
 LazyNames = dict[str, Any]
 """What `RunRecord.lazy` holds, decoded."""
@@ -193,11 +197,12 @@ def open_catalog(
     Raises:
         MlxpyError: the directory cannot be listed.
     """
-    names = _run_names(logs)
+    retries = Retries()  # for all runs together
+    names = _run_names(logs, retries)
     log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
     store = SegmentStore(cache)
     segments = store.load()
-    changed, sizes = _stamps(logs, log_ids, () if refresh else segments)
+    changed, sizes = _stamps(logs, log_ids, () if refresh else segments, retries)
     covered = np.zeros(len(log_ids), dtype=bool)
     valid = []
     for segment in segments:
@@ -211,8 +216,8 @@ def open_catalog(
     there = ~covered & (changed != _NO_STAMP[0])
     stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
-    unreadable = _without_info(logs, log_ids[~covered & ~there].tolist())
-    records = _with_statuses(_read_all(logs, todo, unreadable), statuses)
+    found, unreadable = _look_for_info(logs, log_ids[~covered & ~there].tolist())
+    records = _with_statuses(_read_all(logs, [*todo, *found], unreadable), statuses)
     with _collections_paused():
         for table, ended in _tables_of(records):
             segments.append(Segment.of(table))
@@ -245,14 +250,20 @@ def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) 
     return np.where(same, places, -1)
 
 
-def _run_names(logs: Path) -> list[str]:
+def _run_names(logs: Path, retries: Retries) -> list[str]:
     try:
-        return [name for name in os.listdir(logs) if is_run_name(name)]
+        return [name for name in retries(lambda: os.listdir(logs)) if is_run_name(name)]
     except OSError as error:
-        raise MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}") from error
+        raise _unlistable(logs, error) from error
 
 
-def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints, Ints]:
+def _unlistable(logs: Path, error: OSError) -> MlxpyError:
+    return MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}")
+
+
+def _stamps(
+    logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Retries
+) -> tuple[Ints, Ints]:
     """Returns the stamp of each run's info.yaml, from the trusted segments if they have it."""
     changed, sizes = np.full((2, len(log_ids)), _NO_STAMP[0], dtype=np.int64)
     for segment in trusted:
@@ -261,27 +272,42 @@ def _stamps(logs: Path, log_ids: Ints, trusted: Sequence[Segment]) -> tuple[Ints
         rows, places = (array[segment.changed[rows] > changed[places]] for array in (rows, places))
         changed[places], sizes[places] = segment.changed[rows], segment.sizes[rows]
     unknown = np.flatnonzero(changed == _NO_STAMP[0])
-    changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist())
+    changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist(), retries)
     return changed, sizes
 
 
-def _look_at(logs: Path, log_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list[int], list[int]]:
     """Returns the halves of the stamps; the time that opening a cached directory takes passes here."""
     changed, sizes = [], []
-    directory = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
+    directory = _open_directory(logs, retries)
     try:
         for log_id in log_ids:
             try:
                 status = os.stat(f"{log_id}/{INFO_FILE}", dir_fd=directory)
-            except OSError:  # noqa: PERF203  # the path must be resolved only once
-                changed.append(_NO_STAMP[0])
-                sizes.append(_NO_STAMP[1])
+            except OSError as error:  # noqa: PERF203  # the path must be resolved only once
+                stamp = _stamp_again(logs / str(log_id), retries) if can_pass(error) else _NO_STAMP
+                changed.append(stamp[0])
+                sizes.append(stamp[1])
             else:
                 changed.append(status.st_mtime_ns)
                 sizes.append(status.st_size)
     finally:
         os.close(directory)
     return changed, sizes
+
+
+def _open_directory(logs: Path, retries: Retries) -> int:
+    try:
+        return retries(lambda: os.open(logs, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        raise _unlistable(logs, error) from error
+
+
+def _stamp_again(run: Path, retries: Retries) -> Stamp:
+    try:
+        return retries(lambda: info_stamp(RunDirectory(run)))
+    except OSError:
+        return _NO_STAMP
 
 
 @contextmanager
@@ -296,16 +322,29 @@ def _collections_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _without_info(logs: Path, log_ids: Sequence[int]) -> dict[int, str]:
-    """Names the runs that have metadata, but no info.yaml; a new run has none yet."""
-    return {
-        log_id: "info.yaml is missing or may not be read"
-        for log_id in log_ids
-        if not _is_new(logs / str(log_id))
-    }
+def _look_for_info(logs: Path, log_ids: Sequence[int]) -> tuple[list[tuple[int, Stamp]], dict[int, str]]:
+    """Looks again at runs that seemed to have no info.yaml: another host may just have replaced it.
+
+    Returns:
+        The stamps of those that have one, and why the others cannot be read; a run that is being made
+        has none yet.
+    """
+    found: list[tuple[int, Stamp]] = []
+    unreadable = {}
+    replaced = Retries(_REPLACED_S, passing=_is_missing)
+    for log_id in log_ids:
+        run = logs / str(log_id)
+        if _has_no_metadata(run):
+            continue
+        stamp = _stamp_again(run, replaced)
+        if stamp != _NO_STAMP:
+            found.append((log_id, stamp))
+        elif not _is_being_made(run):
+            unreadable[log_id] = "info.yaml is missing or may not be read"
+    return found, unreadable
 
 
-def _is_new(run: Path) -> bool:
+def _has_no_metadata(run: Path) -> bool:
     try:
         return "metadata" not in os.listdir(run)
     except NotADirectoryError:
@@ -314,14 +353,32 @@ def _is_new(run: Path) -> bool:
         return False
 
 
+def _is_being_made(run: Path) -> bool:
+    """Returns whether a run without info.yaml got its first files just now; info.yaml is the last."""
+    try:
+        return time.time() - os.stat(run / "metadata").st_mtime < _MAKING_S
+    except OSError:
+        return False
+
+
 def _read_all(
     logs: Path, todo: Sequence[tuple[int, Stamp]], unreadable: dict[int, str]
 ) -> Iterator[RunRecord]:
+    away, replaced = Retries(passing=_is_away), Retries(_REPLACED_S, passing=_is_missing)
     for log_id, stamp in with_progress(todo, f"reading runs of {logs.name}"):
+        read = partial(read_run, f"{logs}/{log_id}", stamp)
         try:
-            yield read_run(f"{logs}/{log_id}", stamp)
-        except UnreadableRunError as error:  # noqa: PERF203  # each run may fail for itself
+            yield replaced(partial(away, read))
+        except UnreadableRunError as error:  # each run may fail for itself
             unreadable[log_id] = str(error)
+
+
+def _is_away(error: BaseException) -> bool:
+    return can_pass(error) or (error.__cause__ is not None and can_pass(error.__cause__))
+
+
+def _is_missing(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
 
 
 def _with_statuses(records: Iterator[RunRecord], statuses: Mapping[int, str]) -> Iterator[RunRecord]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from mlxpy_core._io._files import read_bytes, stamp_of
 from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._progress import with_progress
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
 
@@ -31,6 +32,7 @@ from ._columns import ARROW_TYPES
 from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
+_HELD_BYTES = 2**28  # of columns that were read from the cache, for each log
 _DEEPEST = 100  # levels
 _LARGEST = 2**31  # bytes of a metrics file; a sparse one of another user could exceed memory
 _EXACT = 2**53  # integers up to here are floats without rounding
@@ -38,8 +40,8 @@ _KINDS = "fibsj"
 _PLAIN = ({"b"}, {"s"})  # the kinds besides numbers that Arrow has a type for
 ROWS = "r"
 
-Located = tuple[Segment, Ints, Ints]
-"""Where rows of runs are: a segment, the runs' places among those asked for, rows of the segment."""
+Located = tuple[pa.Table, Ints, Ints]
+"""Where rows of runs are: a table, the runs' places among those asked for, rows of the table."""
 Row = dict[str, Any]
 Values = npt.NDArray[Any]
 
@@ -76,23 +78,22 @@ class MetricColumns:
 
     def values(self, log: str, key: str, positions: Ints) -> list[Values]:
         """Returns what each run logged under a key: arrays of shape (n,)."""
-        return _values(self._located(log, positions), key, len(positions))
+        return _values(self._located(log, key, positions), key, len(positions))
 
     def series(self, log: str, key: str, positions: Ints) -> list[Series]:
         """Returns the same with the numbers of the rows."""
-        located = list(self._located(log, positions))  # once: a run may go on between two readings
+        located = list(self._located(log, key, positions))  # once: a run may go on between two readings
         found = list(map(Series, _values(located, key, len(positions))))
-        for segment, places, rows in located:
-            here, numbers = _lists(segment.table, key, ROWS, rows)
+        for table, places, rows in located:
+            here, numbers = _lists(table, key, ROWS, rows)
             for place, of_run in zip(places[here].tolist(), numbers, strict=True):
                 found[place] = replace(found[place], rows=of_run)
         return found
 
     def one(self, log: str, key: str, position: int) -> Series:
         """Returns what one run logged under a key, as `series`; keeps nothing for other runs."""
-        at = np.array([position])
-        if self._log(log).covers(at):
-            return self.series(log, key, at)[0]
+        if self._log(log).has_at_hand(key, position):
+            return self.series(log, key, np.array([position]))[0]
         path = file_of_log(self._catalog.run_path(position) / "metrics", log)
         rows = read_rows(path, [], self._catalog.logs)
         numbers = [number for number, row in enumerate(rows) if key in row]
@@ -104,10 +105,9 @@ class MetricColumns:
 
         Values that are not all numbers, all strings or all booleans are given as JSON text.
         """
-        located = list(self._located(log, positions))
+        located = list(self._located(log, key, positions))
         kinds = [
-            {kind for kind in _KINDS if f"{key}:{kind}" in segment.table.schema.names}
-            for segment, _, _ in located
+            {kind for kind in _KINDS if f"{key}:{kind}" in table.schema.names} for table, _, _ in located
         ]
         together = set().union(*kinds)
         if any(len(here) != 1 for here in kinds) or not (together <= {"i", "f"} or together in _PLAIN):
@@ -115,8 +115,8 @@ class MetricColumns:
         value_type = pa.list_(ARROW_TYPES["f" if "f" in together else min(together, default="f")])
         chunks = [
             chunk.cast(value_type)
-            for (segment, _, rows), (kind,) in zip(located, kinds, strict=True)
-            for chunk in _take(segment.table[f"{key}:{kind}"], rows).chunks
+            for (table, _, rows), (kind,) in zip(located, kinds, strict=True)
+            for chunk in _take(table[f"{key}:{kind}"], rows).chunks
         ]
         column = pa.chunked_array(chunks, value_type)
         order = np.concatenate([places for _, places, _ in located]) if located else positions
@@ -128,8 +128,8 @@ class MetricColumns:
             self._logs[log] = _Log(log, self._catalog, self.cache.below(file_name(log)))
         return self._logs[log]
 
-    def _located(self, log: str, positions: Ints) -> Iterator[Located]:
-        return self._log(log).located(positions)
+    def _located(self, log: str, key: str, positions: Ints) -> Iterator[Located]:
+        return self._log(log).located(key, positions)
 
 
 class _Log:
@@ -140,6 +140,7 @@ class _Log:
         self._catalog = catalog
         self._store = SegmentStore(cache)
         self._segments: list[Segment] = []
+        self._held: dict[tuple[int, str], pa.Table] = {}  # what was read of them, the last one last
         self._stamps = (catalog.changed, catalog.sizes)
         if is_of_other_rank(name):
             # Other ranks may go on for a while when rank 0 has ended the run.
@@ -147,33 +148,65 @@ class _Log:
         # Where the row of each run is, by its position in the catalog; -1 while it has none.
         self._segment_of = np.full(len(catalog), -1)
         self._row_of = np.full(len(catalog), -1)
-        segments = self._store.load()
+        segments = self._store.load(columns=())
         valid = [self._add(segment) for segment in segments]
         self._store.tidy(segments, valid)
 
-    def covers(self, positions: Ints) -> bool:
-        """Returns whether no file of these runs needs to be parsed."""
-        return bool((self._segment_of[positions] >= 0).all())
+    def has_at_hand(self, key: str, position: int) -> bool:
+        """Returns whether what a run logged under a key is faster to have from the cache than parsed."""
+        index = int(self._segment_of[position])
+        if index < 0:
+            return False
+        segment = self._segments[index]
+        # Of a file whose columns are not all held together, each run would read a column again.
+        return segment.file_size <= _HELD_BYTES or (index, key) in self._held
 
-    def located(self, positions: Ints) -> Iterator[Located]:
+    def located(self, key: str, positions: Ints) -> Iterator[Located]:
+        """Returns where a key of some runs is: of ended ones from the cache, which is added to."""
+        tables = self._tables(key, positions)
         unread = positions[self._segment_of[positions] < 0]
         ended = self._catalog.ended[unread]
         for table in self._read(unread[ended]):
             self._store.add(table)
+            tables[len(self._segments)] = table
             self._add(Segment.of(table))
-        yield from self._rows(positions, self._segments, self._segment_of[positions])
+        segment_of = self._segment_of[positions]
+        for index, table in tables.items():
+            places = np.flatnonzero(segment_of == index)
+            yield table, places, self._row_of[positions[places]]
         # Runs that go on are read each time.
         for table in self._read(unread[~ended]):
             segment = Segment.of(table)
             log_ids = self._catalog.log_ids[positions]
             order = np.argsort(segment.log_ids)
             places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
-            yield segment, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
+            yield table, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
 
-    def _rows(self, positions: Ints, segments: Sequence[Segment], segment_of: Ints) -> Iterator[Located]:
+    def _tables(self, key: str, positions: Ints) -> dict[int, pa.Table]:
+        """Returns the segments of some runs with the columns of a key; a lost one covers no run."""
+        tables = {}
+        segment_of = self._segment_of[positions]
         for index in np.unique(segment_of[segment_of >= 0]).tolist():
-            places = np.flatnonzero(segment_of == index)
-            yield segments[index], places, self._row_of[positions[places]]
+            table = self._table(index, key)
+            if table is None:
+                self._segment_of[self._segment_of == index] = -1
+            else:
+                tables[index] = table
+        return tables
+
+    def _table(self, index: int, key: str) -> pa.Table | None:
+        segment = self._segments[index]
+        if segment.path is None:
+            return segment.table
+        table = self._held.pop((index, key), None)
+        if table is None:
+            table = self._store.columns(segment, [f"{key}:{kind}" for kind in (*_KINDS, ROWS)])
+        if table is None:  # another reader has merged the file, or its file system is away
+            return None
+        self._held[index, key] = table
+        while len(self._held) > 1 and sum(one.nbytes for one in self._held.values()) > _HELD_BYTES:
+            del self._held[next(iter(self._held))]
+        return table
 
     def _add(self, segment: Segment) -> Ints:
         catalog = self._catalog
@@ -192,8 +225,13 @@ class _Log:
         """Parses the runs' files; in batches, so that memory and what a kill loses are bounded."""
         batch = _Batch()
         damaged: list[str] = []
+        retries = Retries()
         for position in with_progress(positions.tolist(), f"reading metrics {self._name}"):
-            batch.add(position, read_rows(self._path(position), damaged, self._catalog.logs))
+            path = self._path(position)
+            try:
+                batch.add(position, rows_in(path, damaged, self._catalog.logs, retries))
+            except OSError as error:  # the next opening looks again
+                damaged.append(f"{path} ({error.strerror})")
             if batch.full:
                 yield batch.table(self._catalog.log_ids, *self._stamps)
                 batch = _Batch()
@@ -259,6 +297,15 @@ def stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
 
 
 def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
+    """Reads a metrics file as `rows_in`; one that cannot be read holds no rows."""
+    try:
+        return rows_in(path, damaged, logs, Retries())
+    except OSError as error:
+        damaged.append(f"{path} ({error.strerror})")
+        return []
+
+
+def rows_in(path: Path, damaged: list[str], logs: Path, retries: Retries) -> list[Row]:
     """Reads a metrics file; a torn last line is no row yet.
 
     Rows with nested dicts have the leaves of these besides, see `flat_row`.
@@ -267,13 +314,14 @@ def read_rows(path: Path, damaged: list[str], logs: Path) -> list[Row]:
         path: the file; one that does not exist holds no rows.
         damaged: gets a note on each line that is no row.
         logs: the directory of all runs.
+        retries: bounds the time that a file system is waited for.
+
+    Raises:
+        OSError: it cannot be read.
     """
     try:
-        content = read_bytes(path, logs, limit=_LARGEST)
+        content = retries(lambda: read_bytes(path, logs, limit=_LARGEST))
     except FileNotFoundError:
-        return []
-    except OSError as error:
-        damaged.append(f"{path} ({error.strerror})")
         return []
     lines = content.split(b"\n")[:-1]
     rows = _parsed(lines, content, path, damaged)
@@ -346,9 +394,9 @@ def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:
 
 def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:
     found: list[Values] = [np.zeros(0)] * count
-    for segment, places, rows in located:
+    for table, places, rows in located:
         for kind in _KINDS:
-            here, values = _lists(segment.table, key, kind, rows)
+            here, values = _lists(table, key, kind, rows)
             for place, value in zip(places[here].tolist(), values, strict=True):
                 found[place] = value
     return found

@@ -5,7 +5,6 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import yaml
 
 from mlxpy_core._io._files import Stamp, read_text
 from mlxpy_core._io._flatten import flatten
+from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._info_file import check_kinds, read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
@@ -144,9 +144,12 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
         for path, content in _listings(metrics / ".keys", "*.yaml"):
             listed[path.stem] = set(map(str, content))
     if not listed or (state / "metrics.yaml").exists():  # mlxpy may have continued the run
-        with contextlib.suppress(OSError):  # no list of keys, and rows that may not be read
+        try:
             for name, keys in keys_of_all_ranks(metrics, state).items():
                 listed.setdefault(name, set()).update(keys)
+        except OSError as error:  # no list of keys, and rows that may not be read
+            if can_pass(error):
+                raise UnreadableRunError(f"metrics: {error.strerror}") from error
     return {name: sorted(keys) for name, keys in listed.items()}
 
 

@@ -3,13 +3,16 @@
 Every row names its run by number and by the stamp of its info.yaml, and counts only while the run has
 that stamp. So the files need no order and no lock: two processes that add the same rows at once do no
 harm. Deleting files loses nothing. Only files that this user has written are read.
+
+They are read and not mapped into memory: on a network file system a mapped file that another host has
+removed, or whose server is away, kills the process that looks at it (SIGBUS).
 """
 
 import contextlib
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +43,12 @@ class Segment:
     """The rows of one file.
 
     Attributes:
-        table: the rows, mapped into memory.
+        table: the rows, with the columns that were asked for.
         log_ids: the number of each row's run.
         changed: the time of change of its info.yaml, in nanoseconds.
         sizes: the length of its info.yaml, in bytes.
         path: the file; None for rows that are kept nowhere.
+        file_size: its length in bytes.
     """
 
     table: pa.Table
@@ -52,17 +56,18 @@ class Segment:
     changed: Ints
     sizes: Ints
     path: Path | None = None
+    file_size: int = 0
 
     @classmethod
-    def of(cls, table: pa.Table, path: Path | None = None) -> "Segment":
+    def of(cls, table: pa.Table, path: Path | None = None, file_size: int = 0) -> "Segment":
         """Takes a table with the three columns that name its runs."""
         log_ids, changed, sizes = (numpy_array(table[name]) for name in (LOG_ID, CHANGED, SIZE))
-        return cls(table, log_ids, changed, sizes, path)
+        return cls(table, log_ids, changed, sizes, path, file_size)
 
     @property
     def large(self) -> bool:
         """Whether the file is best left as it is."""
-        return bool(self.table.num_rows >= _LARGE_ROWS or self.table.nbytes >= _LARGE_BYTES)
+        return self.table.num_rows >= _LARGE_ROWS or self.file_size >= _LARGE_BYTES
 
 
 class SegmentStore:
@@ -77,16 +82,31 @@ class SegmentStore:
         self._writable = place.writable
         self._within = place.within
 
-    def load(self) -> list[Segment]:
-        """Opens all files; a damaged one, or one of another format, is as good as none."""
+    def load(self, columns: Collection[str] | None = None) -> list[Segment]:
+        """Reads all files; a damaged one, or one of another format, is as good as none.
+
+        Args:
+            columns: what is read of them besides the columns that name the runs; None for all.
+        """
         segments = [
             segment
             for directory in self._readable
             for path in _arrow_files(directory)
-            if (segment := self._open(path))
+            if (segment := self._read(path, columns))
         ]
         self._remove_leftovers()
         return segments
+
+    def columns(self, segment: Segment, columns: Collection[str] | None) -> pa.Table | None:
+        """Reads columns of a segment that `load` returned; None where its file is there no more.
+
+        Args:
+            segment: the segment.
+            columns: those that are read if there are such; None for all.
+        """
+        assert segment.path
+        again = self._read(segment.path, columns)
+        return again.table if again else None
 
     def add(self, table: pa.Table) -> None:
         """Keeps a table; where that is not possible, it will be made again."""
@@ -123,23 +143,28 @@ class SegmentStore:
             for segment, rows in ours
             if (too_many and not segment.large) or len(rows) < segment.table.num_rows / 2
         ]
-        tables = [segment.table.take(arrow_integers(rows)) for segment, rows in merged if len(rows)]
+        tables = [
+            table.take(arrow_integers(rows))
+            for segment, rows in merged
+            if len(rows) and (table := self.columns(segment, None))
+        ]
         if tables:
             self.add(pa.concat_tables(tables, promote_options="default"))
         for segment, _ in merged:
             _remove(segment.path)
 
-    def _open(self, path: Path) -> Segment | None:
+    def _read(self, path: Path, columns: Collection[str] | None) -> Segment | None:
         try:
             if not _is_mine(path):
                 return None
-            with pa.memory_map(os.fsencode(path)) as source:
-                table = pa.ipc.open_file(source).read_all()
-            if table.schema.metadata == _FORMAT:
-                return Segment.of(table, path)
-        except FileNotFoundError:  # another process has merged it
-            return None
-        except (OSError, pa.ArrowException, KeyError):
+            with pa.OSFile(os.fsencode(path)) as source:
+                schema = pa.ipc.open_file(source).schema
+                if schema.metadata == _FORMAT:
+                    return Segment.of(_table_of(source, schema, columns), path, source.size())
+        except OSError as error:
+            if error.errno is not None:  # merged by another process, or a bad moment of the file system
+                return None
+        except (pa.ArrowException, KeyError):
             pass
         if path.parent == self._writable:
             _remove(path)
@@ -157,6 +182,14 @@ class SegmentStore:
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
                     leftover.unlink()
+
+
+def _table_of(source: pa.NativeFile, schema: pa.Schema, columns: Collection[str] | None) -> pa.Table:
+    options = pa.ipc.IpcReadOptions()
+    if columns is not None:
+        chosen = {LOG_ID, CHANGED, SIZE, *columns}
+        options.included_fields = [i for i, name in enumerate(schema.names) if name in chosen]
+    return pa.ipc.open_file(source, options=options).read_all()
 
 
 def _is_mine(path: Path) -> bool:
