@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from ._scheduling._local import LocalScheduler
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submitit import SUBMITIT
     from ._versioning._frozen_configs import frozen_configs
 
 __all__ = [
     "RUN_DIRECTORY_VARIABLE",
+    "SUBMITIT",
     "SWEEP_JOB_VARIABLE",
     "ArtifactType",
     "Attempt",
@@ -131,6 +133,7 @@ _LATER = {
     "Outcome": "_runs._outcome",
     "QueryError": "_reading",
     "Reader": "_reading",
+    "SUBMITIT": "_scheduling._submitit",
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",

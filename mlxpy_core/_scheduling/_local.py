@@ -72,7 +72,11 @@ class LocalScheduler(Scheduler):
     def _run(self, job_id: str, script: Path) -> int:
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
             return 128 + signal.SIGTERM
-        environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
+        environment = {
+            **without_other_ranks(os.environ),
+            self.job_variable: job_id,
+            "SUBMITIT_DEBUG_JOB_ID": job_id,  # what submitit.JobEnvironment() reads
+        }
         stdout, stderr = (script.parent / f"log.{end}" for end in ("stdout", "stderr"))
         with open(stdout, "ab") as out, open(stderr, "ab") as err:
             process = subprocess.Popen(
