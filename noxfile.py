@@ -4,6 +4,7 @@ Sessions run in the environment that nox runs in, which has the extra ``test``; 
 one make it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ import nox
 
 VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.13", "1.4.0rc3")]
 """The versions of Python and Hydra that the smoke tests run against: the first supported to the last."""
+
+INSTALLS = [".", ". hydra-joblib-launcher hydra-optuna-sweeper", "hydra-submitit-launcher ."]
+"""What people install: the launchers by themselves would take Hydra 1.4."""
 
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
@@ -83,16 +87,32 @@ def smoke(session: nox.Session, version: str, hydra: str) -> None:
     python = interpreter(version) or sys.executable
     session.run(python, "--version")
     (wheel,) = DIST.glob("*.whl")
-    requirements = [f"hydra-core=={hydra}", "pytest", "pytest-xdist", "hypothesis", "pexpect"]
+    tools = ["pytest", "pytest-xdist", "hypothesis", "pexpect"]
     with tempfile.TemporaryDirectory() as place:
         session.run(python, "-m", "venv", f"{place}/environment")
         installed = f"{place}/environment/bin/python"
-        session.run(installed, "-m", "pip", "install", "-q", str(wheel), *requirements)
+        session.run(installed, "-m", "pip", "install", "-q", str(wheel), *tools)
+        # Afterwards: mlxpy asks for a final version, and this may be another.
+        session.run(installed, "-m", "pip", "install", "-q", f"hydra-core=={hydra}")
         copy_tracked_files(Path(place, "clone"))
         for package in PACKAGES:  # what is tested is the wheel
             shutil.rmtree(Path(place, "clone", package))
         with session.chdir(f"{place}/clone"):
             session.run(installed, "-m", "pytest", "-q", "-n", "2", "-m", "smoke", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("requirements", INSTALLS)
+def installs(session: nox.Session, requirements: str) -> None:
+    """Asks pip what it would install into a fresh environment, and looks at what would come."""
+    with tempfile.TemporaryDirectory() as place:
+        options = ["-q", "--dry-run", "--ignore-installed", "--report", f"{place}/report.json"]
+        run_module(session, "pip", "install", *options, *requirements.split())
+        report = json.loads(Path(place, "report.json").read_text())
+    found = {one["metadata"]["name"]: one["metadata"]["version"] for one in report["install"]}
+    needed = {"mlxpy", "hydra-submitit-launcher", "submitit"}
+    if not found["hydra-core"].startswith("1.3.") or not needed <= found.keys():
+        session.error(f"pip install {requirements} would install {found}")
 
 
 @nox.session(venv_backend="none")

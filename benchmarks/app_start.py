@@ -1,4 +1,7 @@
-"""The start of a Hydra app that does not use mlxpy: where mlxpy is installed, and where it is not."""
+"""The start of a Hydra app that does not use mlxpy: where mlxpy is installed, and where it is not.
+
+Both have hydra-submitit-launcher, which mlxpy needs and an app for a cluster has.
+"""
 
 import shutil
 import sys
@@ -20,13 +23,13 @@ def measure() -> Result:
     """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        hydra = f"hydra-core=={version('hydra-core')}"
-        floor = _make_app(root / "without", hydra)
+        others = [f"{name}=={version(name)}" for name in ("hydra-core", "hydra-submitit-launcher")]
+        floor = _make_app(root / "without", *others)
         # A copy: what an earlier build left in the project would go into the package, and pip's would
         # stay in the project.
         project = root / "project"
         shutil.copytree(_PROJECT, project, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info"))
-        ours = _make_app(root / "with", hydra, str(project))
+        ours = _make_app(root / "with", *others, str(project))
         rounds = take_turns(ROUNDS, lambda: _start(ours), lambda: _start(floor))
     return Result("start of an app without mlxpy", "ms", rounds, "difference", bound=5)
 

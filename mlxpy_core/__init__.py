@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from ._scheduling._local import LocalScheduler
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submitit import SUBMITIT
     from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
     from ._versioning._git_manager import GitVM
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RERUN_VARIABLE",
     "RUN_DIRECTORY_VARIABLE",
+    "SUBMITIT",
     "SWEEP_JOB_VARIABLE",
     "Artifact",
     "ArtifactType",
@@ -183,6 +185,7 @@ _LATER = {
     "QueryError": "_reading",
     "Reader": "_reading",
     "RunRow": "_reading",
+    "SUBMITIT": "_scheduling._submitit",
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
     "SubmissionError": "_plugins._scheduler",

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import submitit
 from conftest import CONFIG, Cluster, Project, ended, need_cluster, wait_until
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from hydra_plugins.mlxpy._launching._script_options import script_options
-from hydra_plugins.mlxpy._nodes import SlurmLauncherNode
+from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode
 from mlxpy_core import Reader, Status
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
@@ -55,7 +57,6 @@ def directives(script: str) -> set[str]:
 
 
 def submitits_script(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
-    submitit = pytest.importorskip("submitit")
     srun = tmp_path / "srun"  # submitit only looks if it is there
     srun.touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -92,9 +93,7 @@ def test_each_option_says_what_submitit_says(
 
 
 def test_every_option_of_submitit_slurm_is_there() -> None:
-    theirs = OmegaConf.structured(
-        pytest.importorskip("hydra_plugins.hydra_submitit_launcher.config").SlurmQueueConf
-    )
+    theirs = OmegaConf.structured(SlurmQueueConf)
     ours = OmegaConf.structured(SlurmLauncherNode)
     assert set(theirs) <= set(ours)
     for name in set(theirs) - {"_target_"}:

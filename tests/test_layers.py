@@ -49,7 +49,7 @@ def output_of(program: str) -> str:
 def test_an_app_that_does_not_use_mlxpy_does_not_load_its_engine() -> None:
     program = (
         "import sys; from hydra.core.plugins import Plugins; Plugins.instance()\n"
-        "print(*[name for name in sys.modules if name.split('.')[0] in ('mlxpy', 'mlxpy_core')])\n"
+        "print(*[name for name in sys.modules if name.split('.')[0] in ('mlxpy', 'mlxpy_core', 'submitit')])\n"
         "print('hydra_plugins.mlxpy.config_source' in sys.modules)"
     )
     assert output_of(program).split() == ["True"]
@@ -58,7 +58,8 @@ def test_an_app_that_does_not_use_mlxpy_does_not_load_its_engine() -> None:
 def test_a_program_that_trains_does_not_wait_for_the_reader() -> None:
     program = (
         "import sys, mlxpy, hydra_plugins.mlxpy._callback\n"
-        "print(*{'pyarrow', 'numpy', 'pandas', 'lark', 'rich', 'matplotlib'} & set(sys.modules))\n"
+        "later = {'pyarrow', 'numpy', 'pandas', 'lark', 'rich', 'matplotlib', 'submitit'}\n"
+        "print(*later & set(sys.modules))\n"
         "from mlxpy import Reader\n"
         "print(*{'rich', 'matplotlib'} & set(sys.modules), 'pyarrow' in sys.modules)"
     )

@@ -89,6 +89,7 @@ cd {jobs.path} || exit 1
 export A=$(echo one two)
 export MLXPY_RUN_DIRECTORY={logs}/1
 export MLXPY_RUN_ID={jobs.info(1)["run_id"]}
+export SUBMITIT_EXECUTOR="${{SLURM_JOB_ID:+slurm}}" SUBMITIT_FOLDER={logs}/1
 
 {PYTHON} main.py lr=0.1 \\
     seed=1

@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -23,11 +24,12 @@ class MlxpyConfigSource(ConfigSource):
     CALLBACKS = "hydra/callbacks"
     LAUNCHERS = "hydra/launcher"
     _configs: ClassVar[dict[str, str]] = {
-        "hydra/callbacks/mlxp_git": "MlxpGitNode",
-        "hydra/callbacks/mlxp_logger": "MlxpLoggerNode",
-        "hydra/launcher/mlxp_local": "LocalLauncherNode",
-        "hydra/launcher/mlxp_oar": "OarLauncherNode",
-        "hydra/launcher/mlxp_slurm": "SlurmLauncherNode",
+        "hydra/callbacks/mlxp_git": "_nodes.MlxpGitNode",
+        "hydra/callbacks/mlxp_logger": "_nodes.MlxpLoggerNode",
+        "hydra/launcher/mlxp_local": "_nodes.LocalLauncherNode",
+        "hydra/launcher/mlxp_oar": "_nodes.OarLauncherNode",
+        "hydra/launcher/mlxp_slurm": "_submitit_nodes.SlurmLauncherNode",
+        "hydra/launcher/mlxp_submitit": "_submitit_nodes.SubmititLauncherNode",
     }
     # Launchers that have no options of their own. Those of plugins are not listed here.
     _schedulers: ClassVar[dict[str, str]] = {
@@ -59,7 +61,7 @@ class MlxpyConfigSource(ConfigSource):
         if name.startswith(f"{self.LAUNCHERS}/"):
             _warn_without_sweep(name.rpartition("/")[2])
             _end_by_signals()
-        config = copy.deepcopy(_node(self._configs.get(name, "MlxpLauncherNode")))
+        config = copy.deepcopy(_node(self._configs.get(name, "_nodes.MlxpLauncherNode")))
         if scheduler is not None:
             config.scheduler = scheduler
         return ConfigResult(
@@ -111,10 +113,9 @@ def _plugin_names() -> frozenset[str]:
 @functools.cache
 def _node(name: str) -> DictConfig:
     # Each job of a sweep loads it twice, and to make one takes three times as long as to copy it.
-    from . import _nodes
-
-    node: DictConfig = OmegaConf.structured(getattr(_nodes, name))
-    return node
+    module, _, node = name.rpartition(".")
+    found: DictConfig = OmegaConf.structured(getattr(import_module(f".{module}", __package__), node))
+    return found
 
 
 @functools.cache  # warns once

@@ -109,6 +109,14 @@ class Scheduler(ABC):
         """
         return None
 
+    def export_lines(self, run: Path) -> list[str]:
+        """Returns the lines of a run's script that set variables for its program.
+
+        Args:
+            run: the run's directory.
+        """
+        return []
+
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         """Returns the directives of an array of `count` tasks, at most `parallelism` of them at once.
 

@@ -1,5 +1,6 @@
 """Finds a scheduler by its name: a built-in one, a plugin's, or a class of the user's."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -14,6 +15,7 @@ from ._oar import OARScheduler
 from ._pbs import PBSScheduler
 from ._sge import SGEScheduler
 from ._slurm import SLURMScheduler
+from ._submitit import SUBMITIT, SubmititScheduler, submitit_scheduler
 
 BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
     scheduler.__name__: scheduler
@@ -26,19 +28,24 @@ BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
         LSFScheduler,
     )
 }
-_BUILT_IN_LAUNCHERS = {name.removesuffix("Scheduler").lower() for name in BUILT_IN_SCHEDULERS}
+_BUILT_IN_LAUNCHERS = {
+    "submitit",
+    *(name.removesuffix("Scheduler").lower() for name in BUILT_IN_SCHEDULERS),
+}
 
 
 def find_scheduler(name: str) -> Scheduler:
     """Makes a scheduler.
 
     Args:
-        name: the class's name of a built-in scheduler or of a plugin's; a plugin's own name; or the
-            dotted path of a class.
+        name: the class's name of a built-in scheduler or of a plugin's; a plugin's own name;
+            ``submitit:`` and the name of one of its executors; or the dotted path of a class.
 
     Raises:
         MlxpyError: there is none of this name, or it cannot be made.
     """
+    if name.startswith(SUBMITIT):
+        return submitit_scheduler(name.removeprefix(SUBMITIT))
     scheduler = find_scheduler_class(name)
     try:
         return scheduler()
@@ -48,6 +55,8 @@ def find_scheduler(name: str) -> Scheduler:
 
 def scheduler_name(scheduler: Scheduler) -> str:
     """Returns the name by which `find_scheduler` finds a scheduler's class again."""
+    if isinstance(scheduler, SubmititScheduler):
+        return scheduler.name
     found = type(scheduler)
     if found in (*BUILT_IN_SCHEDULERS.values(), *_schedulers_of_plugins().values()):
         return found.__name__
@@ -55,12 +64,15 @@ def scheduler_name(scheduler: Scheduler) -> str:
 
 
 def find_installed_scheduler(name: str) -> Scheduler | None:
-    """Makes a built-in scheduler or a plugin's, by its class's name, and imports nothing for it.
+    """Makes a built-in scheduler or an installed plugin's, and imports nothing that the name says.
 
     For names that others have written down: a dotted path would run whatever it leads to.
     """
     if name in BUILT_IN_SCHEDULERS:
         return BUILT_IN_SCHEDULERS[name]()
+    if name.startswith(SUBMITIT):
+        with contextlib.suppress(MlxpyError):
+            return submitit_scheduler(name.removeprefix(SUBMITIT))
     of_plugins = {found.__name__: found for found in _schedulers_of_plugins().values()}
     return of_plugins[name]() if name in of_plugins else None
 
@@ -81,6 +93,8 @@ def find_scheduler_class(name: str) -> type[Scheduler]:
     Raises:
         MlxpyError: there is none.
     """
+    if name.startswith(SUBMITIT):
+        return SubmititScheduler
     known = known_schedulers()
     if name in known:
         return known[name]

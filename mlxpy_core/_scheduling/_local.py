@@ -124,7 +124,11 @@ class LocalScheduler(Scheduler):
         if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
             self._states[job_id] = Status.INTERRUPTED
             return
-        environment = {**without_other_ranks(os.environ), self.job_variable: job_id}
+        environment = {
+            **without_other_ranks(os.environ),
+            self.job_variable: job_id,
+            "SUBMITIT_DEBUG_JOB_ID": job_id,  # what submitit.JobEnvironment() reads
+        }
         flags = os.O_WRONLY | os.O_APPEND
         try:
             stdout, stderr = (

@@ -107,6 +107,7 @@ def job_script(
         *([change_directory] if written_by_user else []),
         *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
         *(_export(name, value) for name, value in environment.items()),
+        *scheduler.export_lines(run),
         *([] if written_by_user else [change_directory]),
         "",
         _started_by(scheduler, options.start_by) + _wrapped(command),

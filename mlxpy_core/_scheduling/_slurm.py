@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,6 +58,11 @@ class SLURMScheduler(Scheduler):
         files = [f'--error="{escaped}/{stderr}"', f'--output="{escaped}/{stdout}"']
         return [*files, "--open-mode=append"]
 
+    def export_lines(self, run: Path) -> list[str]:
+        # What submitit.JobEnvironment() reads; by hand there is no job.
+        folder = shlex.quote(str(run))
+        return [f'export SUBMITIT_EXECUTOR="${{SLURM_JOB_ID:+slurm}}" SUBMITIT_FOLDER={folder}']
+
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         bound = f"%{parallelism}" if parallelism else ""
         return [f"--array=0-{count - 1}{bound}"]
@@ -102,7 +108,7 @@ class SLURMScheduler(Scheduler):
             # A task of an array has two ids: by its array, 12_3, and its own.
             by_array, own, state = line.strip().split("|")
             states[by_array] = states[own] = state
-        return {job_id: _status(states[job_id]) for job_id in job_ids if job_id in states}
+        return {job_id: status_of_state(states[job_id]) for job_id in job_ids if job_id in states}
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
@@ -133,7 +139,8 @@ _STATUS = {
 }
 
 
-def _status(state: str) -> Status:
+def status_of_state(state: str) -> Status:
+    """Returns the status that a state of Slurm's means."""
     return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
 
 

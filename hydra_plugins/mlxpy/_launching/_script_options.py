@@ -1,23 +1,23 @@
-"""The options of a job's script, from its config; Slurm's are those of ``submitit_slurm``."""
+"""The options of a job's script, from its config; many are those of hydra-submitit-launcher."""
 
-import shlex
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
-from mlxpy_core import MlxpyError, ScriptOptions
+from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
 
-_SIGNAL_DELAY_S = 120  # submitit's
-# Options of submitit_slurm that are no directives of their own name and value.
-_RENAMED = {"timeout_min": "time", "tasks_per_node": "ntasks-per-node"}
-_PLAIN = (
-    "timeout_min", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "partition", "qos",
-    "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task", "mem_per_gpu",
-    "mem_per_cpu", "account",
-)  # fmt: skip
+# Options of hydra-submitit-launcher that ask for nothing of a job, besides those that mlxpy has, too.
+_IN_THE_SCRIPT = {"name", "setup", "stderr_to_stdout", "submitit_folder", "max_num_timeout"}
+_MANY = 10**6  # submitit has no number for any number
+_SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
 
 class JobOptions:
@@ -63,18 +63,15 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
     Raises:
         MlxpyError: one of them is wrong.
     """
-    directives = _submitit_directives(options)
-    requeue = bool(options["requeue"] or options.get("max_num_timeout"))
     if options["requeue"] and options["runs_per_job"] > 1:
         raise MlxpyError(
             "requeue puts a whole job back, and runs_per_job has several runs share it: leave one out"
         )
+    of_submitit = options["scheduler"].startswith(SUBMITIT)
+    directives = _executor_parameters(options) if of_submitit else _sbatch_directives(options)
     return ScriptOptions(
         name=options.get("name") or "",
-        directives=tuple(
-            f"--{key}" if value is True else f"--{key}={shlex.quote(str(value))}"
-            for key, value in directives.items()
-        ),
+        directives=tuple(directives),
         option_cmd=tuple(options["option_cmd"]),
         shell_path=options["shell_path"],
         shell_config_cmd=options["shell_config_cmd"],
@@ -83,34 +80,51 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         start_by=_srun(directives, options["runs_per_job"]),
         stderr_to_stdout=bool(options.get("stderr_to_stdout")),
         cleanup_cmd=options["cleanup_cmd"],
-        requeue=requeue,
-        max_requeues=None if options["requeue"] else options.get("max_num_timeout"),
+        requeue=bool(options["requeue"] or options.get("max_num_timeout")),
+        # submitit counts itself.
+        max_requeues=None if options["requeue"] or of_submitit else options.get("max_num_timeout"),
         warn_s=options["signal_delay_s"],
     )
 
 
-def _submitit_directives(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of sbatch that are set, as submitit's `_make_sbatch_string` writes them."""
-    directives = {
-        _RENAMED.get(name, name.replace("_", "-")): options[name]
-        for name in _PLAIN
-        if options.get(name) is not None
-    }
-    if options.get("mem_gb") is not None:
-        directives["mem"] = f"{options['mem_gb']}GB"
+def _sbatch_directives(options: Mapping[str, Any]) -> list[str]:
+    """Returns the directives of what is set of the options of ``submitit_slurm``."""
+    if "max_num_timeout" not in options:  # another scheduler's
+        return []
+    chosen = _chosen(options)
     # Without a signal the run would not know that its time is up.
-    warned = options["signal_delay_s"] is not None or options.get("max_num_timeout")
-    if warned and "max_num_timeout" in options:
-        directives["signal"] = f"USR2@{options['signal_delay_s'] or _SIGNAL_DELAY_S}"
-    for name, value in (options.get("additional_parameters") or {}).items():
-        directives[name.replace("_", "-")] = value
-    return directives
+    if options["signal_delay_s"] is not None or options["max_num_timeout"]:
+        chosen["signal_delay_s"] = options["signal_delay_s"] or SlurmQueueConf.signal_delay_s
+    if not chosen:
+        return []
+    from ._sbatch import sbatch_directives  # submitit takes long to import
+
+    return sbatch_directives(chosen)
 
 
-def _srun(directives: Mapping[str, Any], runs_per_job: int) -> tuple[str, ...]:
+def _executor_parameters(options: Mapping[str, Any]) -> list[str]:
+    """Returns the parameters of one of submitit's executors."""
+    timeouts = _MANY if options["requeue"] else options.get("max_num_timeout")
+    parameters = {
+        **_chosen(options),
+        **({"max_num_timeout": timeouts} if timeouts else {}),
+        **({"signal_delay_s": options["signal_delay_s"]} if options["signal_delay_s"] else {}),
+        **(options.get("parameters") or {}),
+    }
+    return [f"{name}: {json.dumps(value)}" for name, value in parameters.items()]
+
+
+def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is set of the options that ask for something of a job."""
+    of_mlxpy = {option.name for option in fields(MlxpLauncherNode)} | _IN_THE_SCRIPT
+    names = [option.name for option in fields(SlurmQueueConf) if option.name not in of_mlxpy]
+    return {name: options[name] for name in names if options.get(name) not in (None, {})}
+
+
+def _srun(directives: Sequence[str], runs_per_job: int) -> tuple[str, ...]:
     """Returns the command that starts several tasks, or tasks that get the signal: a script's do not."""
-    counts = (str(directives.get(name, 1)) for name in ("nodes", "ntasks", "ntasks-per-node"))
-    if all(count == "1" for count in counts) and "signal" not in directives:
+    signals = any(one.startswith("--signal=") for one in directives)
+    if not signals and not any(map(_SEVERAL_TASKS.match, directives)):
         return ()
     # Without --overlap the runs that share a job would wait for each other.
     return ("srun", "--unbuffered", *(["--overlap"] if runs_per_job > 1 else []))
