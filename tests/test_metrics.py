@@ -130,7 +130,7 @@ def test_the_keys_of_nested_dicts_are_listed(writer: MetricsWriter, tmp_path: Pa
     names = ["loss", "none", *("\x1f".join(path) for path in (["val", "acc"], ["val", "by", "0"]))]
     assert listed == {"train": [*names, "\x1f".join(["val", "by", "x"])]}
     (tmp_path / ".keys/metrics.yaml").unlink()
-    assert known_keys(tmp_path / "metrics/train.json") == set(listed["train"])
+    assert known_keys(tmp_path / "metrics/train.json", tmp_path.parent) == set(listed["train"])
 
 
 def test_arrays_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mlxpy_core._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import new_run_id, submitted_info
 from mlxpy_core._runs._info_file import read_info, write_info
-from mlxpy_core._runs._process import describe_process
+from mlxpy_core._runs._process import describe_living_process
 from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job
@@ -102,7 +102,7 @@ def write_first_metadata(info: Mapping[str, Any], code: CodeOfRun, new: RunDirec
     launch = replace(launch_of_info(info), version_manager=code.version_manager)
     info = submitted_info(new, new_run_id(), launch, "", "")
     write_whole(new.config, dump_yaml({}), new.logs)
-    write_info(new, {**info, "scheduler": None, "submitter": describe_process()})
+    write_info(new, {**info, "scheduler": None, "submitter": describe_living_process()})
 
 
 def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | None = None) -> int:

@@ -15,7 +15,7 @@ from ._directory import RunDirectory
 from ._end_note import read_end_note
 from ._info_file import info_path
 from ._launch import Launch
-from ._process import describe_process
+from ._process import describe_living_process
 from ._status import Status
 
 # The identity of the run that a job's script is for.
@@ -70,7 +70,7 @@ def submitted_info(
             "scheduler_job_id": None,
             "array_index": None,
             "may_come_back": True,
-            "submitter": describe_process(),
+            "submitter": describe_living_process(),
         },
         "version_manager": launch.version_manager,
         "attempts": list((earlier or {}).get("attempts", [])),
@@ -94,7 +94,7 @@ def begin_attempt(
         job: the scheduler's job that it is.
     """
     now = datetime.now().astimezone()
-    process = describe_process()
+    process = describe_living_process()
     job_id, array_index = job or (None, None)
     scheduler = earlier.get("scheduler")
     if scheduler:

@@ -19,7 +19,7 @@ from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
 from ._directory import RunDirectory
 from ._mlxp_info import WRITTEN_BY_MLXP, info_of_mlxp, is_info_of_mlxp
-from ._process import describe_process, died_here, lives_here
+from ._process import describe_living_process, died_here, lives_here
 from ._status import Status
 
 INFO_FILE = "metadata/info.yaml"
@@ -304,7 +304,7 @@ _Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
 def _claim(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
-        write_unsynced(mine / "process.yaml", dump_yaml(describe_process()), directory.logs)
+        write_unsynced(mine / "process.yaml", dump_yaml(describe_living_process()), directory.logs)
         since_ns = mine.stat().st_mtime_ns
         return _take(directory, mine, name, refusal), since_ns
     except OSError as error:

@@ -40,13 +40,20 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
         "boot_id": _boot_id(),
         "process_start": _start_ticks(pid),
         "network_cards": _network_cards(),
-        "alive_at": round(time.time(), 3),
     }
+
+
+def describe_living_process(pid: int | None = None) -> dict[str, Any]:
+    """Describes a process as `describe_process` does, and when it was seen alive.
+
+    A machine that was started later has been started again since, and the process is gone.
+    """
+    return {**describe_process(pid), "alive_at": round(time.time(), 3)}
 
 
 def note_process(directory: RunDirectory, pid: int) -> None:
     """Notes which process a run's script is."""
-    write_whole(noted_process_path(directory), dump_yaml(describe_process(pid)), directory.logs)
+    write_whole(noted_process_path(directory), dump_yaml(describe_living_process(pid)), directory.logs)
 
 
 def noted_process_path(directory: RunDirectory) -> Path:

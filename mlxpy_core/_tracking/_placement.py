@@ -38,7 +38,13 @@ from mlxpy_core._runs._directory import (
     take_run_directory,
 )
 from mlxpy_core._runs._info_file import read_info
-from mlxpy_core._runs._process import describe_process, died_here, is_same_process, start_time
+from mlxpy_core._runs._process import (
+    describe_living_process,
+    describe_process,
+    died_here,
+    is_same_process,
+    start_time,
+)
 from mlxpy_core._runs._ranks import (
     SWITCH,
     Claim,
@@ -282,7 +288,7 @@ def _publish(folder: Path, member: _Member, directory: RunDirectory, number: int
         "main": member.main,
         "number": number,
         "log_id": directory.log_id,
-        "process": describe_process(),
+        "process": describe_living_process(),
         "launcher": member.launcher and member.launcher[0],
         "whole_task": is_whole_task(member.claim),
         "time": time.time(),
