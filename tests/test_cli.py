@@ -391,7 +391,10 @@ class TestAll:
     def test_a_run_that_cannot_be_read_is_a_line(self, tmp_path: Path) -> None:
         with running(tmp_path / "logs"):
             pass
-        (tmp_path / "logs/2/metadata").mkdir(parents=True)
+        metadata = tmp_path / "logs/2/metadata"
+        metadata.mkdir(parents=True)
+        assert run_process(tmp_path, "ls")[1] == ""  # it may be a run that is being made
+        os.utime(metadata, (0, 0))
         output, errors = run_process(tmp_path, "ls")
         assert len(output.splitlines()) == 2
         assert errors.startswith("mlxpy: 1 of the runs in")

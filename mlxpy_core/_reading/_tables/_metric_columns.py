@@ -171,8 +171,10 @@ class _Log:
             tables[len(self._segments)] = table
             self._add(Segment.of(table))
         segment_of = self._segment_of[positions]
+        left = np.ones(len(positions), dtype=bool)
         for index, table in tables.items():
             places = np.flatnonzero(segment_of == index)
+            left[places] = False
             yield table, places, self._row_of[positions[places]]
         # Runs that go on are read each time.
         for table in self._read(unread[~ended]):
@@ -180,7 +182,13 @@ class _Log:
             log_ids = self._catalog.log_ids[positions]
             order = np.argsort(segment.log_ids)
             places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
+            left[places] = False
             yield table, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
+        if left.any():  # they cannot be read now: without rows, and not in the cache
+            batch, places = _Batch(), np.flatnonzero(left)
+            for position in positions[places].tolist():
+                batch.add(position, [])
+            yield batch.table(self._catalog.log_ids, *self._stamps), places, np.arange(len(places))
 
     def _tables(self, key: str, positions: Ints) -> dict[int, pa.Table]:
         """Returns the segments of some runs with the columns of a key; a lost one covers no run."""
