@@ -35,6 +35,7 @@ from mlxpy_core._runs._directory import (
     RunDirectory,
     discard_run_directory,
     is_run_name,
+    make_results_directory,
     take_run_directory,
 )
 from mlxpy_core._runs._info_file import read_info
@@ -482,7 +483,9 @@ def _note(member: _Member, joined: str | None) -> None:
     said = {"main": member.main, "program": member.program, "joined": joined, "time": time.time()}
     folder = member.folders[-1] / str(member.claim.rank)
     path = folder / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-    write_whole(path, json.dumps(said), _logs(member.folders[-1]))
+    logs = _logs(folder.parent)
+    make_results_directory(logs)  # rank 0 may write somewhere else
+    write_whole(path, json.dumps(said), logs)
 
 
 def _said(folder: Path) -> dict[str, dict[str, Any]]:
