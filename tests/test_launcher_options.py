@@ -133,6 +133,10 @@ def test_slurm_does_what_the_options_say(app: Project) -> None:
     assert app.file(1, "log.stderr").read_text() == ""
 
 
+# Unbuffered, print writes the parts of a line by themselves: those of two processes mix.
+BUFFERED = {"PYTHONUNBUFFERED": ""}
+
+
 @pytest.fixture
 def late_rank(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the second task of a step start when the run of the first has ended."""
@@ -151,9 +155,7 @@ def test_two_tasks_are_two_processes_and_one_run(
     need_cluster("slurm")
     if start == "one after the other":
         request.getfixturevalue("late_rank")
-    # Unbuffered, print writes the parts of a line by themselves: those of two processes mix.
-    buffered = {"PYTHONUNBUFFERED": ""}
-    app.run("main.py", *SLURM, "lr=1", "hydra.launcher.tasks_per_node=2", env=buffered)
+    app.run("main.py", *SLURM, "lr=1", "hydra.launcher.tasks_per_node=2", env=BUFFERED)
     wait_until(lambda: ended(app))
     output = app.file(1, "log.stdout")
     wait_until(lambda: output.read_text() == "lr is 1\n" * 2, shown=output.read_text)
@@ -330,10 +332,11 @@ def test_runs_of_several_tasks_share_a_job(app: Project) -> None:
     need_cluster("slurm")
     app.run(
         "main.py", *SLURM, "lr=1,2", "seconds=5", "hydra.launcher.runs_per_job=2",
-        "hydra.launcher.tasks_per_node=2",
+        "hydra.launcher.tasks_per_node=2", env=BUFFERED,
     )  # fmt: skip
     wait_until(lambda: ended(app))
-    wait_until(lambda: app.file(2, "log.stdout").read_text() == "lr is 2\n" * 2)
+    output = app.file(2, "log.stdout")
+    wait_until(lambda: output.read_text() == "lr is 2\n" * 2, shown=output.read_text)
     starts, ends = (Reader(app.path / "logs").search()[f"times.{name}"] for name in ("start", "end"))
     assert max(start[0] for start in starts) < min(end[0] for end in ends)
 

@@ -152,9 +152,18 @@ def make_run_directory(path: Path) -> RunDirectory:
 
 
 def discard_run_directory(directory: RunDirectory) -> None:
-    """Removes the directory of a new run that could not be started, and all that is in it."""
+    """Removes the directory of a new run that this process has claimed, and could not start."""
     if directory.made:
         shutil.rmtree(directory.path, ignore_errors=True)
+
+
+def leave_run_directory(directory: RunDirectory) -> None:
+    """Removes the directory of a new run that this process has not claimed, unless another one has."""
+    if directory.made:
+        with contextlib.suppress(OSError):  # it is in use
+            with contextlib.suppress(FileNotFoundError):
+                directory.state.rmdir()
+            directory.path.rmdir()
 
 
 def next_run_directory(parent_log_dir: Path) -> RunDirectory:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._runs._directory import RunDirectory, discard_run_directory
+from mlxpy_core._runs._directory import RunDirectory, discard_run_directory, leave_run_directory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
@@ -50,9 +50,9 @@ class Attempt:
 
     def discard(self) -> None:
         """Releases the claim of an attempt that is not made; of a new run nothing is left."""
-        self.release()
         if not self.info and not self.rank:
-            discard_run_directory(self.directory)
+            discard_run_directory(self.directory)  # as long as nobody else can claim it
+        self.release()
 
 
 def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:
@@ -98,14 +98,14 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
     try:
         claim = claim_attempt(directory)
     except BaseException:
-        discard_run_directory(directory)
+        leave_run_directory(directory)
         raise
     try:
         job = _job(claim.info, by_script)
         contested = _end_last_attempt(claim.info, directory, job)
     except BaseException:
-        claim.release()
         discard_run_directory(directory)
+        claim.release()
         raise
     return Attempt(directory, rank, place.number, claim.info, job, contested=contested, claim=claim)
 

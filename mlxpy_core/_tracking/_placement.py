@@ -33,8 +33,8 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import read_bytes, write_whole
 from mlxpy_core._runs._directory import (
     RunDirectory,
-    discard_run_directory,
     is_run_name,
+    leave_run_directory,
     make_results_directory,
     take_run_directory,
 )
@@ -179,17 +179,17 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
         _tell(f"{doubt}: this is a run of its own; {SWITCH}=off says so, too")
     directory = take_run_directory(parent_log_dir, forced_log_id)
     if member is None:
-        with _discarded_on_error(directory):
+        with _left_on_error(directory):
             _publish_to_children(parent_log_dir, directory, number)
     return Place(directory, number=number)
 
 
 @contextlib.contextmanager
-def _discarded_on_error(directory: RunDirectory) -> Iterator[None]:
+def _left_on_error(directory: RunDirectory) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        discard_run_directory(directory)
+        leave_run_directory(directory)
         raise
 
 
@@ -263,7 +263,7 @@ def _take_for_all(
         if forced_log_id == -1 and earlier and not is_same_process(earlier["worker"], worker):
             forced_log_id = int(earlier["log_id"])
     directory = take_run_directory(parent_log_dir, forced_log_id)
-    with _discarded_on_error(directory):
+    with _left_on_error(directory):
         if taken and member.launcher:
             noted = {"log_id": directory.log_id, "worker": member.launcher[1]}
             write_whole(taken, json.dumps(noted), parent_log_dir)
