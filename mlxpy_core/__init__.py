@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ._errors import InvalidNameError, MlxpyError, RunEndedError, StorageError, UnstorableValueError
 from ._io._interrupts import (
     Interrupted,
+    Interruption,
     end_by_signals,
     end_by_signals_no_more,
     exit_code_of,
-    raise_interrupted,
     signals_held,
 )
 from ._io._yaml import dump_yaml, load_yaml
@@ -95,6 +95,7 @@ __all__ = [
     "GroupedConfigList",
     "Grouping",
     "Interrupted",
+    "Interruption",
     "InvalidNameError",
     "Job",
     "Launch",
@@ -147,7 +148,6 @@ __all__ = [
     "plain_config",
     "plain_config_at_another_time",
     "print_plan",
-    "raise_interrupted",
     "ranks_set",
     "reconcile",
     "record_launch",

@@ -166,6 +166,7 @@ def test_ctrl_c_at_any_moment_of_a_sweep(sweep: Sweep, turn: int) -> None:
     assert not living(process.pid)
     left = check_what_is_left(sweep, "logs")
     print(" " * 24, left)
-    if process.returncode != 0:  # it had ended
+    # When it has ended, or but for the program's own end, signals are the program's.
+    if process.returncode != 0 and not (sweep.basic and left == {"COMPLETE": JOBS}):
         assert process.returncode == 130, stdout + stderr
         assert re.fullmatch(r"mlxpy: interrupted: [^\n]+\n", stderr), stderr

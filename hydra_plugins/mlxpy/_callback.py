@@ -19,6 +19,7 @@ from mlxpy_core import (
     RERUN_VARIABLE,
     Attempt,
     Interrupted,
+    Interruption,
     Logger,
     MlxpyError,
     Outcome,
@@ -33,7 +34,6 @@ from mlxpy_core import (
     launch_of_this_process,
     load_class,
     plain_config,
-    raise_interrupted,
     ranks_set,
     relative_to_launch,
     set_ranks_back,
@@ -86,8 +86,8 @@ class MlxpLogger(Callback):
 
     # Of what version 0.1 has pickled for jobs of submitit.
     _ranks: str = MlxpLoggerNode.ranks
-    # Whether this process runs the jobs of a sweep.
-    _ends_by_ctrl_c = False
+    # Ends this process by Ctrl-C, if it runs the jobs of a sweep.
+    _interruption: Interruption | None = None
     _of_code: str = ""
 
     def __init__(
@@ -173,21 +173,22 @@ class MlxpLogger(Callback):
         else:
             write_sweep_where_typed(config, self._launch)
         compose_once(GlobalHydra.instance().config_loader(), config)
-        self._ends_by_ctrl_c = config.hydra.launcher._target_ == BASIC_LAUNCHER and not job
+        if config.hydra.launcher._target_ == BASIC_LAUNCHER and not job:
+            self._interruption = Interruption(f"mlxpy: {_NO_MORE_JOBS}")
         if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, LAUNCHER):
             end_by_signals_no_more()  # what the command line has let expect
         self._await_ctrl_c()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves signals to the program again."""
-        if self._ends_by_ctrl_c:
+        if self._interruption:
             end_by_signals_no_more()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
         self._ranks_before = ranks_set()
-        if self._ends_by_ctrl_c:
-            raise_interrupted([signal.SIGINT])  # the task may catch it
+        if self._interruption:
+            self._interruption.await_signals([signal.SIGINT])  # the task may catch it
         try:
             self._start_run(config)
         except (MlxpyError, OSError) as error:
@@ -205,11 +206,13 @@ class MlxpLogger(Callback):
         _end_run(error)
         if not OmegaConf.is_missing(config.hydra.job, "num"):
             self._part_from_ranks()
+        if self._interruption and not isinstance(error, Interrupted):
+            self._interruption.forget()
         self._await_ctrl_c()
 
     def _await_ctrl_c(self) -> None:
         """Has Ctrl-C end a sweep of this process between two jobs without a traceback."""
-        if self._ends_by_ctrl_c:
+        if self._interruption:
             end_by_signals_no_more()
             end_by_signals(f"mlxpy: {_NO_MORE_JOBS}", [signal.SIGINT])
 
@@ -329,8 +332,6 @@ def _end_run(error: BaseException | None) -> None:
     run = current_run()
     if run and not run.standalone:
         run.end(error)
-    if isinstance(error, Interrupted):  # has come by Ctrl-C in a sweep
-        print(f"mlxpy: {_NO_MORE_JOBS}", file=sys.stderr)
 
 
 def _keep_outcome(outcome: Outcome) -> None:

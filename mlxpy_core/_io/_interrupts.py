@@ -47,11 +47,6 @@ def end_by_signals(message: str = "", numbers: Collection[int] = ENDING_SIGNALS)
     atexit.register(handler.raise_no_more)
 
 
-def raise_interrupted(numbers: Collection[int] = ENDING_SIGNALS) -> None:
-    """Has each of the signals raise `Interrupted` in the main thread, from now on."""
-    _install(_raise_interrupted, numbers)
-
-
 def end_by_signals_no_more() -> None:
     """Puts Python's own handlers back."""
     for number in ENDING_SIGNALS:
@@ -70,11 +65,38 @@ def _install(handler: Callable[[int, FrameType | None], NoReturn], numbers: Coll
 
 
 def _is_ours(handler: object) -> bool:
-    return handler is _raise_interrupted or isinstance(handler, _Ending)
+    return isinstance(handler, (Interruption, _Ending))
 
 
-def _raise_interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(128 + number)
+class Interruption:
+    """Has signals raise `Interrupted` in the main thread while code runs that may catch it.
+
+    Args:
+        message: a line for standard error at the program's end, if nobody has caught what was raised.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._came = False
+        atexit.register(self._tell)
+
+    def await_signals(self, numbers: Collection[int]) -> None:
+        """Takes these signals from now on, but for those that the program has a handler for."""
+        _install(self, numbers)
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        """Is the handler of the signals."""
+        self._came = True
+        raise Interrupted(128 + number)
+
+    def forget(self) -> None:
+        """Notes that a signal that has come was caught, and the program goes on."""
+        self._came = False
+
+    def _tell(self) -> None:
+        if self._came:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                os.write(2, f"{self._message}\n".encode(errors="replace"))
 
 
 class _Ending:
