@@ -34,6 +34,8 @@ class JobOptions:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
         written = OmegaConf.to_container(config.hydra.launcher)
+        assert isinstance(written, dict)
+        written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
         if written != self._written or "${" in str(written):
             self._written, self._options = written, script_options(job_options(config))
         return self._options
