@@ -40,10 +40,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 # Root passes all permissions, and an interpreter below root's home cannot be started as anybody else;
-# nor can anything be imported from there then.
+# nor can anything be imported from there then: all of mlxpy_core is imported before, and a run that is
+# made and read imports what other packages import when they are first used.
 BECOME_NOBODY = """
-import os, cloudpickle, importlib.metadata, mlxpy, mlxpy_core._reading._query._grammar, mlxpy_core._scheduling, pandas
-mlxpy_core._reading._query._grammar.parse("info.status == 'COMPLETE'")
+import importlib, os, pkgutil, tempfile, mlxpy, mlxpy_core
+for module in pkgutil.walk_packages(mlxpy_core.__path__, "mlxpy_core."):
+    importlib.import_module(module.name)
+with tempfile.TemporaryDirectory() as scratch:
+    with mlxpy.Logger(scratch) as logger:
+        logger.log_metrics({"a": 1}, "train")
+        logger.log_checkpoint(1)
+    mlxpy.Reader(scratch).search("info.status == 'COMPLETE'", asPandas=True)
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

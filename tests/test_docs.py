@@ -17,7 +17,8 @@ CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 def named_files(page: Path) -> list[str]:
     """Lists the files and folders of the repository that a page names by their paths."""
-    top = {path.name for path in REPOSITORY.iterdir()} - {".venv"}
+    ignored = {line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()}
+    top = {path.name for path in REPOSITORY.iterdir()} - ignored
     named = [code.split()[0] for code in CODE.findall(page.read_text())]  # a command has arguments
     return [name for name in named if "/" in name and name.split("/")[0] in top and "<" not in name]
 

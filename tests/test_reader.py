@@ -490,11 +490,10 @@ class TestPlaces:
             (project.path / "cache").chmod(0o777)
         project.write(
             "read.py",
-            "import lark, mlxpy, pandas; from mlxpy import Reader"
-            + BECOME_NOBODY
+            BECOME_NOBODY
             + """
 for _ in range(2):
-    results = Reader("logs").search("config.lr > 0.1")
+    results = mlxpy.Reader("logs").search("config.lr > 0.1")
     print(results["info.log_id"], results["train.loss"][0].tolist(), flush=True)
 """,
         )

@@ -206,14 +206,12 @@ def test_the_statuses_of_another_users_runs_are_shown(project: Project) -> None:
     project.open_to_all()
     project.write(
         "read.py",
-        f"""
-        import mlxpy_core._operations._reconciling
-        from mlxpy import Reader
-        {BECOME_NOBODY.replace(chr(10), chr(10) + 8 * " ")}
-        for _ in range(2):  # no cache keeps what the run does not say
-            reader = Reader("logs")
-            print(reader.search("info.status == 'KILLED'")["info.log_id"], *reader.troubles)
-        """,
+        BECOME_NOBODY
+        + """
+for _ in range(2):  # no cache keeps what the run does not say
+    reader = mlxpy.Reader("logs")
+    print(reader.search("info.status == 'KILLED'")["info.log_id"], *reader.troubles)
+""",
     )
     printed = project.run("read.py").stdout
     assert printed.count("[1] the status of run 1 cannot be written: ") == 2
