@@ -251,7 +251,7 @@ def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, clu
         return project.statuses()
 
     ended = [run.state / "script_ended" for run in runs[1:]]
-    wait_until(lambda: all(path.exists() for path in ended))
+    wait_until(lambda: all(path.exists() for path in ended) and project.statuses()[0] == "RUNNING")
     # Their words might still be on the way.
     assert found_out() == ["RUNNING", "RUNNING", "SUBMITTED"]
     for path in ended:
