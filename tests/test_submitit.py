@@ -104,7 +104,7 @@ def test_a_job_comes_back_as_often_as_submitit_lets_it(app: Project) -> None:
         return [attempt["status"] for attempt in app.info()["attempts"]]
 
     for earlier in ([], ["INTERRUPTED"]):
-        wait_until(lambda: attempts() == [*earlier, "RUNNING"])  # noqa: B023
+        wait_until(lambda: attempts() == [*earlier, "RUNNING"])  # noqa: B023  # within its turn
         subprocess.run(["scancel", "--signal=USR2", app.job_id(1)], check=True)
     scheduler = find_scheduler("submitit:slurm")
     wait_until(lambda: scheduler.states([app.job_id(1)]).get(app.job_id(1)) == "FAILED")
