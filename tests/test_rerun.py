@@ -458,6 +458,8 @@ def test_a_rerun_of_two_tasks_in_a_queue(project: Project) -> None:
     app = writes(project, "{sweep: {dir: results, subdir: one}}")
     app.run("main.py", "-m", "hydra/launcher=mlxp_slurm", "hydra.launcher.tasks_per_node=2")
     wait_until(lambda: ended(app))
+    # A run ends with its first task; the second may write later.
+    wait_until(lambda: (app.path / "results/one/weights").read_text().count("\n") == 2)
     before = tree_of(app.path / "results")
     app.mlxpy("rerun", "1")
     wait_until(lambda: len(app.statuses()) == 2 and ended(app))
