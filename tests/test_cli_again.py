@@ -16,7 +16,12 @@ import pytest
 from conftest import MLXPY, Cluster, GitProject, Project, wait_until
 
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
-from mlxpy_core._operations import claimed_resubmission, plan_resubmission
+from mlxpy_core._operations import (
+    cancel,
+    claimed_resubmission,
+    plan_cancellation,
+    plan_resubmission,
+)
 from mlxpy_core._runs._info_file import claim_operation
 
 LOGGER = "hydra/callbacks=mlxp_logger"
@@ -229,24 +234,49 @@ class NotingScheduler(mlxpy.Scheduler):
             file.write(f"{script.parent.name}\\n")
         return ("later" if (FOLDER / "later").exists() else "died") + uuid.uuid4().hex
     def states(self, job_ids):
-        return {i: mlxpy.Status.KILLED if i.startswith("died") else mlxpy.Status.SUBMITTED for i in job_ids}
-    def cancel_command(self, job_ids): return ["true"]
+        noted = FOLDER / "cancelled"
+        cancelled = noted.read_text().split() if noted.exists() else []
+        return {job_id: state(job_id, cancelled) for job_id in job_ids}
+    def cancel_command(self, job_ids):
+        return ["sh", "-c", f'echo "$@" >> {FOLDER}/cancelled', "sh", *job_ids]
+
+def state(job_id, cancelled):
+    if job_id in cancelled:
+        return mlxpy.Status.INTERRUPTED
+    return mlxpy.Status.KILLED if job_id.startswith("died") else mlxpy.Status.SUBMITTED
 """
-# Several processes that do it at the same moment.
-RESUBMIT = """
-import sys
-import mlxpy, mlxpy_core._cli._commands._resubmit, mlxpy_core._operations
+# A command that waits until others are ready, too.
+AT_ONCE = """
+import importlib, sys
+import mlxpy, mlxpy_core._operations
 from mlxpy_core._cli._main import main
+importlib.import_module(f"mlxpy_core._cli._commands._{sys.argv[1]}")
 print("ready", flush=True)
 sys.stdin.readline()
-main(["resubmit", sys.argv[1]])
+main(sys.argv[1:])
 """
 
 
-def test_each_run_is_submitted_once_by_processes_at_once(project: Project) -> None:
-    count = 20
+def at_once(project: Project, count: int, *arguments: str) -> list[tuple[str, str]]:
+    """Has so many processes do a command at the same moment; returns what they printed."""
+    project.write("at_once.py", AT_ONCE)
+    options = {"env": {"PYTHONPATH": str(project.path)}, "stdin": subprocess.PIPE}
+    processes = [project.start("at_once.py", *arguments, **options) for _ in range(count)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert not any("Traceback" in errors for _, errors in outputs)
+    return outputs
+
+
+def submit_to_noting(project: Project, count: int) -> dict[str, str]:
+    """Submits so many jobs to a `NotingScheduler`; returns the variables that have it found."""
     project.write("noting.py", NOTING)
-    project.write("resubmit.py", RESUBMIT)
     project.write(
         "submit.py",
         f"""
@@ -259,16 +289,16 @@ def test_each_run_is_submitted_once_by_processes_at_once(project: Project) -> No
     )
     here = {"PYTHONPATH": str(project.path)}
     project.run("submit.py", env=here)
+    return here
+
+
+def test_each_run_is_submitted_once_by_processes_at_once(project: Project) -> None:
+    count = 20
+    here = submit_to_noting(project, count)
     assert set(found_out_with(project, here)) == {"FAILED"}
     (project.path / "submitted").unlink()
     project.write("later", "")
-    processes = [
-        project.start("resubmit.py", f"1-{count}", env=here, stdin=subprocess.PIPE) for _ in range(5)
-    ]
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    outputs = [process.communicate("\n", timeout=60) for process in processes]
+    outputs = at_once(project, 5, "resubmit", f"1-{count}")
     assert (project.path / "submitted").exists(), outputs
     submitted = (project.path / "submitted").read_text().split()
     assert sorted(map(int, submitted)) == list(range(1, count + 1))
@@ -276,8 +306,57 @@ def test_each_run_is_submitted_once_by_processes_at_once(project: Project) -> No
     assert sum(int(match[1]) for match in told if match) == count
     others = [errors for output, errors in outputs if f"Submitted {count} jobs" not in output]
     assert all("Left alone: run " in errors for errors in others)
-    assert not any("Traceback" in errors for _, errors in outputs)
     assert not list((project.path / "logs").glob("*/.keys/*claim*"))
+
+
+def test_each_job_is_cancelled_once_by_processes_at_once(project: Project) -> None:
+    count = 20
+    project.write("later", "")
+    here = submit_to_noting(project, count)
+    jobs = [project.job_id(log_id) for log_id in range(1, count + 1)]
+    outputs = at_once(project, 5, "cancel", f"1-{count}", "--yes")
+    assert sorted((project.path / "cancelled").read_text().split()) == sorted(jobs), outputs
+    told = [re.search(r"^Cancelled ", output, re.M) for output, _ in outputs]
+    left = r"Left alone: (run \d+ (has just been (taken|cancelled) by .*|is INTERRUPTED)|\d+ more)\.\n"
+    for (_, errors), did in zip(outputs, told, strict=True):
+        assert did or errors, outputs
+        assert re.fullmatch(f"({left})*", errors), errors
+    assert found_out_with(project, here) == ["INTERRUPTED"] * count
+    assert not list((project.path / "logs").glob("*/.keys/*claim*"))
+
+
+SLOW_TO_END = """
+import signal, sys, mlxpy
+logger = mlxpy.Logger("logs")
+signal.signal(signal.SIGTERM, lambda *_: print("a signal", flush=True))
+print("started", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_what_another_process_has_just_cancelled_gets_no_second_signal(project: Project) -> None:
+    project.write("slow.py", SLOW_TO_END)
+    run = RunDirectory(project.path / "logs" / "1")
+    with project.start("slow.py", stdin=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        first, second = plan_cancellation([run]), plan_cancellation([run])
+        assert cancel(first).runs == [run]
+        assert process.stdout.readline() == "a signal\n"
+        late = cancel(second)
+        assert late.runs == []
+        assert late.left == ["run 1 has just been cancelled by another process"]
+        assert cancel(plan_cancellation([run])).runs == [run]  # who asks again means it
+        assert process.stdout.readline() == "a signal\n"
+        assert process.communicate("\n", timeout=60)[0] == ""
+
+
+def test_processes_at_once_make_a_run_again_as_a_new_one_each(app: GitProject) -> None:
+    app.run("main.py", LOGGER)
+    outputs = at_once(app, 3, "rerun", "1")
+    told = sorted(re.findall(r"^Run .*", "".join(errors for _, errors in outputs), re.M))
+    assert told == [f"Run {number} makes run 1 again." for number in (2, 3, 4)]
+    assert app.statuses() == ["COMPLETE"] * 4
 
 
 def test_the_other_process_is_told_who_has_taken_a_run(app: GitProject) -> None:

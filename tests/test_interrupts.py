@@ -153,6 +153,43 @@ def check_what_is_left(sweep: Sweep, logs: str) -> dict[str, int]:
     return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
+def test_ctrl_c_while_hydra_finds_mlxpy(project: Project) -> None:
+    """Before that there is nothing but Python and Hydra."""
+    arguments = ["app.py", "-m", "hydra/launcher=mlxp_local", "seconds=600", f"x=range({JOBS})"]
+    project.write("app.py", APP)
+    project.write("conf/config.yaml", "{x: 0, seconds: 0}\n")
+    with project.start("-X", "importtime", *arguments, start_new_session=True) as process:
+        assert process.stderr
+        while "mlxpy_core" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        lines = process.stderr.read().splitlines()
+    said = [line for line in lines if not line.startswith("import time:")]
+    assert said == ["mlxpy: interrupted: nothing was started"]
+    assert process.returncode == 130
+    assert not living(process.pid)
+    assert not project.run_ids()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_the_last_job_a_signal_is_the_programs(project: Project, number: signal.Signals) -> None:
+    app = APP.replace(
+        "main()\n", 'main()\n        print("after", flush=True)\n        time.sleep(600)\n'
+    )
+    project.write("app.py", app)
+    project.write("conf/config.yaml", "{x: 0, seconds: 0}\n")
+    sweep = ["app.py", "-m", "hydra/callbacks=mlxp_logger", "x=range(3)"]
+    with project.start(*sweep, start_new_session=True) as process:
+        assert process.stdout
+        while process.stdout.readline() != "after\n":
+            assert process.poll() is None
+        os.killpg(process.pid, number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == -number
+    assert ("KeyboardInterrupt" in stderr) is (number == signal.SIGINT)
+    assert project.statuses() == ["COMPLETE"] * 3
+
+
 @pytest.mark.parametrize("turn", range(MOMENTS))
 def test_ctrl_c_at_any_moment_of_a_sweep(sweep: Sweep, turn: int) -> None:
     moment = random.Random(f"{sweep.arguments} {turn}").uniform(0, 1.5)

@@ -6,9 +6,11 @@ The neighbour is a process that has become the user nobody, which root's tests c
 import csv
 import io
 import os
+import pickle
 import re
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -447,6 +449,124 @@ def test_what_is_no_file_keeps_nobody_waiting(
         if name.startswith("metadata") and arguments[0] in ("ls", "status", "export", "show", "diff"):
             assert "1 (" in result.stderr or "run 1 cannot be read" in result.stderr, arguments
         assert arguments != ["ls"] or result.stdout.splitlines()[-1].split()[0] == "2", result.stdout
+
+
+# What runs code when it is loaded.
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read")
+def test_no_command_loads_what_a_neighbour_has_pickled(
+    shared: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor imports what a neighbour's run names; whoever asks for an artifact by its name does."""
+    logs = shared.path / "logs"
+    marker = shared.path / "marker"
+    shared.write("trap.py", f"open({str(marker)!r}, 'w').close()\ndef load(path): ...\nsave = load\n")
+    monkeypatch.syspath_prepend(str(shared.path))
+    trap = pickle.dumps(Trap(marker))
+
+    def plant() -> None:
+        for number in (1, 2):
+            with Logger(logs, config={"lr": number}) as logger:
+                logger.log_metrics({"loss": 0.5}, "train")
+                run = Path(logger.log_dir)
+                for kind in ("pickle", "Checkpoint", "torch", "numpy", "text", "mine"):
+                    (run / "artifacts" / kind).mkdir(parents=True)
+                    (run / "artifacts" / kind / "x").write_bytes(trap)
+                types = "mine: {save: 'trap:save', load: 'trap:load'}"
+                (run / ".keys/artifact_types.yaml").write_text(types)
+                (run / ".keys/outcome.pkl").write_bytes(trap)
+        for kind in ("runs", "metrics/train"):
+            cache = logs / ".mlxpy/reader-2" / kind
+            cache.mkdir(parents=True)
+            (cache / "0.arrow").write_bytes(trap)
+
+    with Logger(shared.path / "other", config={"lr": 0}) as logger:  # what is imported late
+        logger.log_metrics({"loss": 0.5}, "train")
+    as_neighbour(plant)
+    for arguments in COMMANDS:
+        run_command(logs, arguments)
+    results = Reader(logs).search()
+    assert results.toPandas(lazy=False)["train.loss"].tolist() == [[0.5]] * 2
+    assert repr(results[0]["artifact.mine"])
+    assert not marker.exists()
+    for kind in ("pickle", "mine"):
+        results[0][f"artifact.{kind}"]["x"].load()
+        assert marker.exists()
+        marker.unlink()
+
+
+# What is open to a race.
+
+
+def test_a_saver_is_led_nowhere_by_a_neighbour(shared: Project) -> None:
+    logs = shared.path / "logs"
+    folder = logs / "1/artifacts/mine"
+    trap = logs / "trap"
+
+    def lay() -> None:
+        trap.mkdir()
+        (trap / "x.txt").symlink_to(shared.path / "home/.profile")
+
+    def swap() -> None:
+        (found,) = folder.glob(".mlxpy-tmp-*")
+        away = found.rename(folder / "away")
+        found.symlink_to(trap if away.is_dir() else shared.path / "home/.profile")
+
+    def save(text: str, path: Path) -> None:
+        path.write_text("half of it")
+        as_neighbour(swap)
+        path.write_text(text)
+
+    as_neighbour(lay)
+    before = home(shared)
+    earlier = os.umask(0)
+    try:
+        with Logger(logs) as logger:
+            logger.register_artifact_type("mine", save, Path.read_text)
+            logger.log_artifact("theirs and ours", "x.txt", "mine")
+    finally:
+        os.umask(earlier)
+    assert home(shared) == before
+    assert not (folder / "x.txt").is_symlink()
+    assert (folder / "x.txt").read_text() == "theirs and ours"
+
+
+JOINING = """
+    import os, sys, mlxpy
+    with mlxpy.Logger("logs") as logger:
+        logger.log_metrics({"rank": int(os.environ["RANK"])}, "train")
+        print("running", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_no_rank_joins_the_run_that_a_neighbour_names(shared: Project) -> None:
+    shared.write("joining.py", JOINING)
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    rank_1 = {**launch, "RANK": "1", "MLXPY_PATIENCE_S": "1"}
+    options = {"env": {**launch, "RANK": "0"}, "stdin": subprocess.PIPE}
+    with shared.start("joining.py", **options) as rank_0:
+        assert rank_0.stdout
+        assert rank_0.stdout.readline() == "running\n"
+        (said,) = shared.path.glob("logs/.mlxpy/together/*/0/*.json")
+        os.chown(said, NOBODY, NOBODY)
+        done = shared.run("joining.py", env=rank_1, stdin=subprocess.DEVNULL, exit_code=1)
+        assert "the process of rank 0 has not started a run" in done.stderr
+        os.chown(said, os.getuid(), os.getgid())
+        shared.run("joining.py", env=rank_1, stdin=subprocess.DEVNULL)
+        rank_0.communicate("\n", timeout=60)
+    assert shared.run_ids() == [1]
 
 
 # Text that is shown.

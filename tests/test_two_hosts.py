@@ -1,6 +1,7 @@
 """A network file system that two hosts mount: GlusterFS on this machine; skipped by name where it is not.
 
 The hosts have mounts with caches of their own, host names, machine ids and boot ids.
+`MLXPY_OUTAGE_S=20 pytest tests/test_two_hosts.py` has the server and the mount away for as long in each test.
 """
 
 import json
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.skipif(
     subprocess.run([TWO_HOSTS, "answers"], check=False).returncode != 0,
     reason="there is no GlusterFS here: .ci/clusters/two_hosts up",
 )
+
+OUTAGE_S = float(os.environ.get("MLXPY_OUTAGE_S", "4"))
 
 # Logs numbers until it is told to end; prints how many have been logged.
 COUNTING = """
@@ -81,6 +84,11 @@ class Lab:
         time.sleep(seconds)
         self._do("serve")
 
+    def serve_again(self, *options: str) -> None:
+        """Kills the server, and starts it again, ``read-only`` or as it was."""
+        os.kill(self.process("server"), signal.SIGKILL)
+        self._do("serve", *options)
+
     def remount(self, seconds: float) -> None:
         """Kills the mount of host A, removes it, and mounts it again after a while."""
         os.kill(self.process("A"), signal.SIGKILL)
@@ -134,13 +142,16 @@ def started(process: "subprocess.Popen[str]") -> None:
     assert process.stdout.readline() == "started\n", process.communicate()[1]
 
 
-@pytest.mark.parametrize("fault", ["stop_server", "restart_server", "remount"])
-def test_rows_that_were_logged_are_there_after_an_outage(lab: Lab, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [("stop_server", OUTAGE_S), ("restart_server", max(OUTAGE_S, 20)), ("remount", OUTAGE_S)],
+)
+def test_rows_that_were_logged_are_there_after_an_outage(lab: Lab, fault: str, seconds: float) -> None:
     logs = lab.directory(fault) / "logs"
     process = start([sys.executable, "-c", COUNTING, str(logs)])
     started(process)
     time.sleep(0.5)
-    getattr(lab, fault)(seconds=4)
+    getattr(lab, fault)(seconds)
     time.sleep(0.5)
     count, stderr = end_counting(process)
     assert counts(logs) == list(range(count))
@@ -155,7 +166,7 @@ def test_a_run_that_ends_in_an_outage_gets_its_status_after_it(lab: Lab, fault: 
     started(process)
     time.sleep(0.5)
     with ThreadPoolExecutor(1) as pool:
-        outage = pool.submit(getattr(lab, fault), seconds=4)
+        outage = pool.submit(getattr(lab, fault), seconds=OUTAGE_S)
         time.sleep(1)
         count, stderr = end_counting(process)
         outage.result()
@@ -163,6 +174,48 @@ def test_a_run_that_ends_in_an_outage_gets_its_status_after_it(lab: Lab, fault: 
     assert info(logs)["status"] == "COMPLETE"
     assert "Traceback" not in stderr
     assert ": trying again for " in stderr
+
+
+# Logs until its input has ended, whatever is refused, which it tells; prints what was logged in the end.
+REFUSED = """
+import json, mlxpy, os, sys, threading
+logger = mlxpy.Logger(sys.argv[1])
+print("started", flush=True)
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+count, logged, refused = 0, [], ""
+while not ended.wait(0.002):
+    try:
+        logger.log_metrics({"count": count}, "train")
+    except mlxpy.StorageError as error:
+        if refused != str(error):
+            print("refused:", error, flush=True)
+        refused = str(error)
+    else:
+        if refused:
+            print("logged again", flush=True)
+        logged.append(count)
+        refused = ""
+    count += 1
+logger.close()
+print(json.dumps(logged), flush=True)
+"""
+
+
+def test_rows_of_a_file_system_that_is_read_only_for_a_while(lab: Lab) -> None:
+    logs = lab.directory("read-only") / "logs"
+    process = start([sys.executable, "-c", REFUSED, str(logs)])
+    started(process)
+    assert process.stdout is not None
+    time.sleep(0.5)
+    lab.serve_again("read-only")
+    assert process.stdout.readline() == "refused: cannot log metrics 'train': Read-only file system\n"
+    lab.serve_again()
+    assert process.stdout.readline() == "logged again\n"
+    stdout, stderr = process.communicate("", timeout=100)
+    assert counts(logs) == json.loads(stdout)
+    assert info(logs)["status"] == "COMPLETE"
+    assert "Traceback" not in stderr
 
 
 def test_a_reader_says_that_the_file_system_is_away(lab: Lab) -> None:

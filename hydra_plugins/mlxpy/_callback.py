@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
@@ -54,6 +55,7 @@ from ._hydra import (
     report_exits,
     returned_or_raised,
 )
+from ._log_file import report_refusals
 from ._nodes import MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
@@ -196,6 +198,7 @@ class MlxpLogger(Callback):
         except Exception:
             traceback.print_exc()
             stop("the run could not be started; this is a fault of mlxpy, please report it")
+        report_refusals(Path(config.hydra.runtime.output_dir))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""

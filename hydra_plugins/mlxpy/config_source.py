@@ -1,13 +1,15 @@
 """Shows Hydra the config groups of mlxpy; their nodes are loaded when one is chosen."""
 
 import builtins
+import contextlib
 import copy
 import functools
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import ClassVar
+from types import FrameType
+from typing import ClassVar, NoReturn
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -16,6 +18,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 _SWEEPING = frozenset(("-m", "--multirun"))
+_NOTHING_STARTED = "mlxpy: interrupted: nothing was started"
 
 
 class MlxpyConfigSource(ConfigSource):
@@ -60,6 +63,7 @@ class MlxpyConfigSource(ConfigSource):
             raise ConfigLoadError(f"Config not found : {config_path}")
         if name.startswith(f"{self.LAUNCHERS}/"):
             _warn_without_sweep(name.rpartition("/")[2])
+        if name.startswith(f"{self.LAUNCHERS}/") or name == f"{self.CALLBACKS}/mlxp_logger":
             _end_by_signals()
         config = copy.deepcopy(_node(self._configs.get(name, "_nodes.MlxpLauncherNode")))
         if scheduler is not None:
@@ -136,10 +140,20 @@ def _end_by_signals() -> None:
     # Launcher and callback do it, too, where the config asks for a sweep; a job sees to its own signals.
     if _SWEEPING.intersection(sys.argv[1:]) and "MLXPY_SWEEP_JOB" not in os.environ:
         if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the engine is imported
+            signal.signal(signal.SIGINT, _end)  # while the engine is imported
         from mlxpy_core import end_by_signals
 
-        end_by_signals("mlxpy: interrupted: nothing was started")
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        if signal.getsignal(signal.SIGINT) == _end:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_by_signals(_NOTHING_STARTED)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, f"{_NOTHING_STARTED}\n".encode())
+    os._exit(128 + number)
 
 
 def _without_suffix(config_path: str) -> str:

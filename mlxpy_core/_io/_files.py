@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,27 +13,24 @@ from mlxpy_core._errors import StorageError
 
 from ._links import StrPath, make_folder, open_below, opened_folder
 from ._retries import Retries
+from ._temporary import ANEW, is_own, private_folder, temporary_path
 
 _Item = TypeVar("_Item")
 _AT_ONCE = 16
 
-TEMPORARY = ".mlxpy-tmp-"
-"""How the names of half-written files start; no two processes anywhere make the same."""
-
-TEMPORARY_PATTERN = f"{TEMPORARY}{'[0-9a-f]' * 16}-*"
-"""Matches these names and no others, for `Path.glob`."""
-
 LARGEST_METADATA = 2**26
 """So many bytes of YAML or JSON are read; a sparse file of another user could have more than memory."""
 
-_ANEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe is not waited for, and no terminal becomes this process's.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @contextmanager
 def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there becomes `path` at the end.
+    """Yields a path that ends in the same name; what was written there becomes `path` at the end.
+
+    It lies in a directory beside `path` that nobody else may enter: who opens it more than once could
+    otherwise be led through a link that another user has put there meanwhile.
 
     The file is fsynced and renamed, so a crash at any moment leaves the old file or the new one.
     An exception leaves the old one and no temporary file.
@@ -47,15 +43,15 @@ def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
     Raises:
         StorageError: the file system refused.
     """
-    temporary = temporary_path(path)
-    with _replacing(path, temporary.name, within) as folder:
-        yield temporary
-        descriptor = os.open(temporary.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+    with _folder_of(path, within) as folder, private_folder(path, folder) as (private, place):
+        yield place / path.name
+        descriptor = os.open(path.name, _READ | os.O_NOFOLLOW, dir_fd=private)
         try:
             _check_regular(descriptor, path)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        os.replace(path.name, path.name, src_dir_fd=private, dst_dir_fd=folder)
 
 
 @contextmanager
@@ -66,36 +62,28 @@ def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
         StorageError: the file system refused.
     """
     temporary = temporary_path(path).name
-    with (
-        _replacing(path, temporary, within) as folder,
-        os.fdopen(os.open(temporary, _ANEW, 0o666, dir_fd=folder), "wb") as file,
-    ):
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    with _folder_of(path, within) as folder:
+        try:
+            with os.fdopen(os.open(temporary, ANEW, 0o666, dir_fd=folder), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            with contextlib.suppress(OSError):  # gone, or never there
+                os.unlink(temporary, dir_fd=folder)
 
 
 @contextmanager
-def _replacing(path: Path, temporary: str, within: Path | None) -> Iterator[int]:
-    """Yields the directory of a file, which a temporary one of a name replaces in the end."""
+def _folder_of(path: Path, within: Path | None) -> Iterator[int]:
+    """Yields the directory of a file that the block writes; it is made if there is none."""
     try:
         if within is None and not os.path.isdir(path.parent):  # mostly it is there
             path.parent.mkdir(parents=True, exist_ok=True)
         with opened_folder(path.parent, within or path.parent, make=True) as folder:
-            try:
-                yield folder
-                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-            finally:
-                with contextlib.suppress(OSError):  # gone, or never there
-                    os.unlink(temporary, dir_fd=folder)
+            yield folder
     except OSError as error:
         raise StorageError(f"cannot write {path}", error) from error
-
-
-def temporary_path(path: Path) -> Path:
-    """Returns a path beside `path` that no other process of any host or container makes or can guess."""
-    # The suffix stays last: np.save and its like add their own where it is missing.
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
 def write_whole(
@@ -144,16 +132,36 @@ def read_bytes(path: StrPath, within: StrPath | None = None, *, limit: int = LAR
     """
     descriptor = open_regular(path, within)
     try:
-        size = os.fstat(descriptor).st_size
-        if size > limit:
-            raise OSError(errno.EFBIG, f"it has more than {limit} bytes", os.fspath(path))
-        parts, left = [], limit
-        while left > 0 and (part := os.read(descriptor, min(max(size + 1, 2**12), left))):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
+        return _read_whole(descriptor, path, limit)
     finally:
         os.close(descriptor)
+
+
+def read_own(path: Path, within: Path) -> bytes:
+    """Reads a small file, which must be this user's, as `read_bytes` does.
+
+    Raises:
+        OSError: as there; or it is another user's.
+    """
+    descriptor = open_regular(path, within)
+    try:
+        with opened_folder(path.parent, within) as folder:
+            if not is_own(descriptor, folder):
+                raise OSError(errno.EPERM, "it is another user's", str(path))
+        return _read_whole(descriptor, path, LARGEST_METADATA)
+    finally:
+        os.close(descriptor)
+
+
+def _read_whole(descriptor: int, path: StrPath, limit: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", os.fspath(path))
+    parts, left = [], limit
+    while left > 0 and (part := os.read(descriptor, min(max(size + 1, 2**12), left))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def open_in_place(path: StrPath, within: StrPath, flags: int) -> int:

@@ -15,8 +15,9 @@ OUTAGE_S = 60.0
 """For how long what would be lost otherwise is tried again: a server is started again meanwhile."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
-# Another host has replaced a file; the server or the mount is away. Not EIO, which a broken disk says.
-_NAMES = """EBADFD ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH
+# Another host has replaced a file; the server or the mount is away. EIO is what a broken disk says for
+# ever, but a soft mount of NFS as long as its server is away.
+_NAMES = """EBADFD ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EIO ENETDOWN ENETUNREACH
     ENOTCONN ESHUTDOWN ESTALE ETIMEDOUT"""
 _PASSING = frozenset(getattr(errno, name, None) for name in _NAMES.split()) - {None}
 

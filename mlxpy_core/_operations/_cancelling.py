@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._files import Stamp
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._local import LOCAL
 
-from ._reconciling import job_id_of, note_cancelled, reconcile, reconcile_runs, scheduler_of
+from ._reconciling import (
+    job_id_of,
+    note_cancelled,
+    noted_cancellation,
+    reconcile,
+    reconcile_runs,
+    scheduler_of,
+)
 
 
 @dataclass
@@ -29,6 +37,7 @@ class Cancellation:
         scripts: the process of each script that has been started here and whose program has not.
         waiting: runs that wait for a launcher on this machine.
         left: why other runs are left alone, a sentence each.
+        noted: what was noted of earlier cancellations of the runs when the plan was made.
     """
 
     jobs: dict[str, dict[str, list[RunDirectory]]] = field(default_factory=dict)
@@ -36,6 +45,7 @@ class Cancellation:
     scripts: dict[RunDirectory, int] = field(default_factory=dict)
     waiting: list[RunDirectory] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    noted: dict[RunDirectory, Stamp | None] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[RunDirectory]:
@@ -48,6 +58,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
     """Tells what there is to do to stop runs, whose words have been settled; nothing is done yet."""
     plan = Cancellation()
     for run in runs:
+        plan.noted[run] = noted_cancellation(run)
         info = read_info(run)
         if info is None:
             plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
@@ -100,6 +111,10 @@ def cancel(plan: Cancellation) -> Cancellation:
             except MlxpyError as refusal:
                 left.append(str(refusal))
                 continue
+            # Its end may take a while (a last checkpoint), in which it needs no second signal.
+            if noted_cancellation(run) not in (None, plan.noted[run]):
+                left.append(f"run {run.log_id} has just been cancelled by another process")
+                continue
             mine.append(run)
         # They may have ended, or been stopped by another process, since the plan was shown.
         reconcile_runs(mine)
@@ -120,6 +135,9 @@ def _stop(plan: Cancellation) -> None:
         if _is_still(run, noted_process(run) or {}, process_id):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
+    for run in (*plan.processes, *plan.scripts):
+        with contextlib.suppress(StorageError):
+            note_cancelled(run)
     for run in (*plan.scripts, *plan.waiting):
         reconcile(run, Status.INTERRUPTED)
     refusals = []

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import read_bytes, temporary_path
+from mlxpy_core._io._files import read_bytes
 from mlxpy_core._io._owners import foreign_owner
+from mlxpy_core._io._temporary import temporary_path
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._files import Stamp, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -130,7 +130,7 @@ def _info_of_ended_job(
             return _info_of_ended_job(directory, job)
         set_killed(info, directory)
     elif status is Status.SUBMITTED:
-        cancelled = was_cancelled(directory) or (job is None and _never_started(directory, info))
+        cancelled = noted_cancellation(directory) or (job is None and _never_started(directory, info))
         _end_unstarted(info, Status.INTERRUPTED if cancelled else job)
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
@@ -171,7 +171,7 @@ def _ask_scheduler(
     for run, job_id in known.items():
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
-        accounted = _age_s(infos[run]) > _UNKNOWN_S or was_cancelled(run)
+        accounted = _age_s(infos[run]) > _UNKNOWN_S or noted_cancellation(run) is not None
         forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted
         if state is None and not forgotten:
             continue
@@ -213,9 +213,12 @@ def note_cancelled(directory: RunDirectory) -> None:
     write_whole(directory.state / CANCELLED, "", directory.logs)
 
 
-def was_cancelled(directory: RunDirectory) -> bool:
-    """Returns whether `note_cancelled` was called since the run was submitted last."""
-    return (directory.state / CANCELLED).exists()
+def noted_cancellation(directory: RunDirectory) -> Stamp | None:
+    """Returns what each `note_cancelled` changes; None if there was none since the last submission."""
+    try:
+        return stamp_of(directory.state / CANCELLED)
+    except OSError:
+        return None
 
 
 def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:

@@ -11,16 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import (
-    TEMPORARY_PATTERN,
-    do_at_once,
-    open_in_place,
-    open_regular,
-    write_unsynced,
-)
+from mlxpy_core._io._files import do_at_once, open_in_place, open_regular, write_unsynced
 from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._io._links import check_named
 from mlxpy_core._io._retries import Retries
+from mlxpy_core._io._temporary import TEMPORARY_PATTERN, remove_leftover
 
 _HINT_WIDTH = 20
 
@@ -201,9 +196,8 @@ def make_results_directory(path: Path) -> None:
 def remove_temporary_files(directory: RunDirectory) -> None:
     """Removes what a killed process of mlxpy left half written in its own places of a run."""
     places = (directory.metadata, directory.state, directory.metrics, directory.artifacts)
-    for leftover in itertools.chain(*(place.rglob(TEMPORARY_PATTERN) for place in places)):
-        with contextlib.suppress(OSError):  # gone, or no file of ours
-            leftover.unlink()
+    for leftover in [found for place in places for found in place.rglob(TEMPORARY_PATTERN)]:
+        remove_leftover(leftover)
 
 
 def _take_next_id(parent: Path) -> Path:

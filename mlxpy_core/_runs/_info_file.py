@@ -302,17 +302,21 @@ _Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
 
 
 def _claim(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
+    try:
+        return Retries()(lambda: _prepare_and_take(directory, name, refusal))
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot start a run in {directory.path}", error) from error
+
+
+def _prepare_and_take(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
         write_unsynced(mine / "process.yaml", dump_yaml(describe_living_process()), directory.logs)
         since_ns = mine.stat().st_mtime_ns
         return _take(directory, mine, name, refusal), since_ns
-    except OSError as error:
-        shutil.rmtree(mine, ignore_errors=True)
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"cannot start a run in {directory.path}", error) from error
-    except MlxpyError:
+    except (OSError, MlxpyError):
         shutil.rmtree(mine, ignore_errors=True)
         raise
 

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Callable
 
+from mlxpy_core._errors import StorageError
 from mlxpy_core._io._retries import OUTAGE_S, Retries, can_pass
 from mlxpy_core._runs._metrics_files import cut_torn_line
 
@@ -17,10 +18,12 @@ class AppendedFile:
 
     Args:
         open_file: opens it, where it is now, to be read and appended to; makes it where there is none.
+        refusal: what is to be said where that is refused, or what is done next.
     """
 
-    def __init__(self, open_file: Callable[[], int]) -> None:
+    def __init__(self, open_file: Callable[[], int], refusal: str) -> None:
         self._open_file = open_file
+        self._refusal = refusal
         self._descriptor = -1
         self._start = 0  # the file's length before the lines that are kept
         self._end = 0  # and after them
@@ -78,7 +81,7 @@ class AppendedFile:
         except OSError as error:
             if not can_pass(error):
                 raise
-            Retries(OUTAGE_S, announce=True)(self._open_again)
+            self._retry(Retries(OUTAGE_S, announce=True), self._open_again)
 
     def detach(self) -> None:
         """Closes the file for now; the next line opens it again."""
@@ -103,16 +106,25 @@ class AppendedFile:
         except OSError as error:
             if not can_pass(error):
                 raise
-            retries(self._open_again_and_close)
+            self._retry(retries, self._open_again_and_close)
 
     def _append_again(self, line: bytes) -> None:
         # Kept first: nobody knows whether it has arrived.
         self._lines.append(line)
         try:
-            Retries(OUTAGE_S, announce=True)(self._open_again)
+            self._retry(Retries(OUTAGE_S, announce=True), self._open_again)
         except BaseException:
             self._lines.pop()
             raise
+
+    def _retry(self, retries: Retries, action: Callable[[], None]) -> None:
+        def act() -> None:
+            try:
+                action()
+            except OSError as error:  # most name no file
+                raise StorageError(self._refusal, error) from error
+
+        retries(act)
 
     def _open_again(self) -> None:
         self.detach()

@@ -163,7 +163,7 @@ class MetricsWriter:
         def open_file() -> int:
             return open_in_place(self._path(log_name), self._run.parent, os.O_RDWR | os.O_APPEND)
 
-        file = AppendedFile(open_file)
+        file = AppendedFile(open_file, _refused(log_name))
         Retries(OUTAGE_S, announce=True)(file.open)
         log = _Log(file, self._keys.setdefault(log_name, set()))
         self._logs[log_name] = log
@@ -190,7 +190,11 @@ class MetricsWriter:
 def _refusal(error: OSError, log_name: str) -> StorageError:
     if isinstance(error, StorageError):
         return error
-    return StorageError(f"cannot log metrics {log_name!r}", error)
+    return StorageError(_refused(log_name), error)
+
+
+def _refused(log_name: str) -> str:
+    return f"cannot log metrics {log_name!r}"
 
 
 def _as_dict(row: Any, log_name: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import read_bytes, write_whole
+from mlxpy_core._io._files import read_own, write_whole
 from mlxpy_core._runs._directory import (
     RunDirectory,
     is_run_name,
@@ -258,7 +258,7 @@ def _take_for_all(
         agent, worker = member.launcher
         name = digest([*agent.values(), member.program, number])
         taken = parent_log_dir / ".mlxpy" / "together" / "agents" / name
-        earlier = _read(taken)
+        earlier = _read(taken, parent_log_dir)
         # The same worker's second program is no restart.
         if forced_log_id == -1 and earlier and not is_same_process(earlier["worker"], worker):
             forced_log_id = int(earlier["log_id"])
@@ -493,13 +493,14 @@ def _said(folder: Path) -> dict[str, dict[str, Any]]:
         paths = sorted(folder.glob("[0-9]*.json"))
     except OSError:
         return {}
-    read = ((str(path), _read(path)) for path in paths)
+    read = ((str(path), _read(path, _logs(folder.parent))) for path in paths)
     return {path: said for path, said in read if said}
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, logs: Path) -> dict[str, Any] | None:
+    """Reads what a process of this user has said; what another user's has is as good as nothing."""
     try:
-        said = json.loads(read_bytes(path))
+        said = json.loads(read_own(path, logs))
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) else None

@@ -182,7 +182,7 @@ class Run:
                 write_whole(self._directory.settings, dump_yaml(self.settings), logs)
                 if environment := job_environment():  # what makes the run again needs them
                     write_whole(self._directory.environment, dump_yaml(environment), logs)
-                self._end_note.make_room(self._directory, self.attempt)
+                Retries()(lambda: self._end_note.make_room(self._directory, self.attempt))
             self._list_requirements()
             self._write_info()
         except BaseException:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN, open_in_place, temporary_path, write_whole
+from mlxpy_core._io._files import open_in_place, write_whole
 from mlxpy_core._io._owners import foreign_owner, owner_name
+from mlxpy_core._io._temporary import TEMPORARY_PATTERN, temporary_path
 from mlxpy_core._runs._directory import make_results_directory
 from mlxpy_core._runs._process import describe_process
 

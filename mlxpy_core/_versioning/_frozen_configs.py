@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import do_at_once, fsync_path, read_bytes, temporary_path
+from mlxpy_core._io._files import do_at_once, fsync_path, read_bytes
 from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._owners import foreign_owner
+from mlxpy_core._io._temporary import temporary_path
 from mlxpy_core._runs._directory import make_results_directory
 
 # Hydra reads the second one with a `version_base` below 1.2 only.

@@ -21,8 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import TEMPORARY_PATTERN, whole_file
+from mlxpy_core._io._files import whole_file
 from mlxpy_core._io._owners import foreign_owner
+from mlxpy_core._io._temporary import TEMPORARY_PATTERN, remove_leftover
 
 from ._arrays import arrow_integers, numpy_array
 from ._cache_place import CachePlace
@@ -181,7 +182,7 @@ class SegmentStore:
         for leftover in self._writable.glob(TEMPORARY_PATTERN):
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
-                    leftover.unlink()
+                    remove_leftover(leftover)
 
 
 def _table_of(source: pa.NativeFile, schema: pa.Schema, columns: Collection[str] | None) -> pa.Table:

@@ -9,6 +9,7 @@ and so on, until nothing is refused.
 import atexit
 import itertools
 import json
+import logging
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ from mlxpy_core._operations import reconcile_runs
 RESOURCE, STEP, DISK, OUTPUT = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 ARGUMENTS = sys.argv[5:]
 LOGS = DISK / "logs"
+log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=None)
@@ -32,6 +34,7 @@ def main(config: object) -> None:
     logger = mlxpy.get_logger()
     assert logger
     for step in range(3):
+        log.info("step %d %s", step, "x" * 3000)
         logger.log_metrics({"step": step}, "train")
     logger.log_checkpoint("x" * 5000)
 

@@ -1,7 +1,8 @@
 /* A disk that fails: preloaded, it has calls that touch files below a directory fail with EIO.
  *
  * No device of most machines can be told to fail. The calls that create, write or remove are counted; from
- * one of them on all fail, or that one alone, as the program says by disk_fails_at().
+ * one of them on all fail, or that one alone, as the program says by disk_fails_at(). From then on who sleeps,
+ * to try again, sleeps in no time: the clock that says how long has leapt.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,12 +12,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static char below[PATH_MAX];
 static long calls, failing;
 static int alone;
+static long long leapt; /* nanoseconds */
 
 void disk_fails_at(const char *directory, long call, int only_that) {
     snprintf(below, sizeof below, "%s/", directory);
@@ -77,3 +81,33 @@ ssize_t pwrite64(int file, const void *data, size_t size, off64_t place) {
     return fails_open(file) ? -1 : REAL(pwrite64)(file, data, size, place);
 }
 int fsync(int file) { return fails_open(file) ? -1 : REAL(fsync)(file); }
+
+static void leap(long long nanoseconds) { leapt += nanoseconds > 0 ? nanoseconds : 0; }
+
+static long long as_nanoseconds(const struct timespec *time) {
+    return time->tv_sec * 1000000000LL + time->tv_nsec;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int result = REAL(clock_gettime)(clock, time);
+    if (!result && clock == CLOCK_MONOTONIC) {
+        long long now = as_nanoseconds(time) + leapt;
+        time->tv_sec = now / 1000000000, time->tv_nsec = now % 1000000000;
+    }
+    return result;
+}
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    struct timespec now = {0, 0};
+    if (!failing)
+        return REAL(clock_nanosleep)(clock, flags, until, left);
+    if (flags & TIMER_ABSTIME)
+        clock_gettime(clock, &now);
+    leap(as_nanoseconds(until) - as_nanoseconds(&now));
+    return 0;
+}
+int select(int count, fd_set *reading, fd_set *writing, fd_set *other, struct timeval *timeout) {
+    if (!failing || count || !timeout)
+        return REAL(select)(count, reading, writing, other, timeout);
+    leap(timeout->tv_sec * 1000000000LL + timeout->tv_usec * 1000LL); /* how Python 3.10 sleeps */
+    return 0;
+}

@@ -11,6 +11,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import stat
@@ -30,6 +31,7 @@ from mlxpy_core._operations import reconcile_runs
 
 FAULT, DISK = sys.argv[1], Path(sys.argv[2])
 LOGS = DISK / "logs"
+AGAIN = re.compile(r"mlxpy: .*: Input/output error: trying again for \d+ s\n")
 
 
 class Fault:
@@ -124,6 +126,29 @@ class ReadOnly(NoPermission):
         subprocess.run(["umount", LOGS], check=True)
 
 
+class MadeReadOnly(NoPermission):
+    """Has the kernel make the disk read-only, an ext4 with an error, until it is checked and mounted again."""
+
+    can_note = False
+
+    def before_stage(self, number: int, case: int) -> None:
+        if number == case:
+            subprocess.run(
+                ["sync", "--file-system", DISK], check=True
+            )  # what it had not written is lost
+            device = os.stat(DISK).st_dev
+            name = os.path.basename(
+                os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+            )
+            Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("as asked")
+
+    def mend(self) -> None:
+        image = f"{DISK}.img"
+        subprocess.run(["umount", DISK], check=True)
+        subprocess.run(["e2fsck", "-fy", image], capture_output=True)
+        subprocess.run(["mount", "-o", "loop,errors=remount-ro", image, DISK], check=True)
+
+
 class Failing(Fault):
     """Has all calls fail from one on: from each third, as there are many."""
 
@@ -188,8 +213,10 @@ def live(fault: Fault, case: int) -> "dict[str, object]":
                 break
         else:
             done.append(name)
-        if printed.getvalue():
-            refused[name] = printed.getvalue()
+        # What is tried again is announced.
+        lines = printed.getvalue().splitlines(keepends=True)
+        if told := "".join(line for line in lines if not AGAIN.fullmatch(line)):
+            refused[name] = told
     calls = ctypes.CDLL(os.environ["LD_PRELOAD"]).disk_calls() if FAULT.startswith("failing") else 0
     return {"done": done, "refused": refused, "was_reached": bool(refused) or calls > case}
 
@@ -296,6 +323,7 @@ FAULTS = {
     "no-files": NoFiles(),
     "no-permission": NoPermission(),
     "read-only": ReadOnly(),
+    "made-read-only": MadeReadOnly(),
     "failing": Failing(),
     "failing-once": FailingOnce(),
 }
@@ -305,6 +333,7 @@ ERRORS = {
     "no-files": errno.EMFILE,
     "no-permission": errno.EACCES,
     "read-only": errno.EROFS,
+    "made-read-only": errno.EROFS,
     "failing": errno.EIO,
     "failing-once": errno.EIO,
 }
