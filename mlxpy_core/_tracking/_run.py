@@ -15,7 +15,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._end_note import EndNote, remove_end_note
-from mlxpy_core._runs._info import begin_attempt, set_status
+from mlxpy_core._runs._info import begin_attempt, set_status, set_usage
 from mlxpy_core._runs._info_file import (
     info_stamp,
     read_info,
@@ -29,6 +29,7 @@ from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
 from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
+from mlxpy_core._runs._usage import UsageMeter
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
 
 from ._attempt import Attempt
@@ -82,6 +83,7 @@ class Run:
         self._directory = directory
         self.rank = rank
         self.started = time.time()
+        self._usage = UsageMeter()
         self.info = info
         self.config = config
         self.settings = settings
@@ -156,7 +158,7 @@ class Run:
         directory, info = attempt.directory, attempt.info
         try:
             if not attempt.begun:
-                info = begin_attempt(info, directory, launch, attempt.job)
+                info = begin_attempt(info, directory, launch, attempt.job, attempt.requested)
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
                     remove_temporary_files(directory)
@@ -270,6 +272,7 @@ class Run:
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)
+        set_usage(self.info, self._usage.usage())
         self._list_requirements()
         self._ending = True
         try:
@@ -311,6 +314,8 @@ class Run:
         # While the last status is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
             set_status(self.info, status, signal=self.stopping.signal)
+            if status in ENDED:  # the signal may end the process as soon as this is written
+                set_usage(self.info, self._usage.usage())
         try:
             self._write_info(ended=self._ending)
         except StorageError as refusal:
