@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -40,6 +39,7 @@ from ._metrics import MetricsWriter
 from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
+from ._system_metrics import SystemMetrics
 
 _current: "Run | None" = None
 
@@ -100,6 +100,7 @@ class Run:
         self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
+        self._system: SystemMetrics | None = None
         self._ending = False
         self._ended = False
 
@@ -112,6 +113,7 @@ class Run:
         config: dict[str, Any],
         settings: dict[str, Any],
         log_streams_to_file: bool = False,
+        system_metrics_s: float | None = None,
         standalone: bool = False,
     ) -> "Run":
         """Starts an attempt at a run, the first or another, and makes it the current run.
@@ -123,6 +125,7 @@ class Run:
             config: the task's config as plain data.
             settings: the settings of mlxpy as plain data.
             log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
+            system_metrics_s: how often what the machine does is logged, in seconds; None for never.
             standalone: whether no face ends the run: it then lasts as long as the process.
 
         Raises:
@@ -138,6 +141,9 @@ class Run:
             if log_streams_to_file:
                 run._streams = StreamCopies(run.directory)
                 run._streams.start()
+            if system_metrics_s is not None:
+                run._system = SystemMetrics(run.metrics, lambda: run.directory.path, system_metrics_s)
+                run._system.start()
             call_plugins("mlxpy_run_started", run=run)
         except BaseException as error:
             if run:
@@ -203,15 +209,16 @@ class Run:
 
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
-        directory = self._held.locate()
-        if directory == self._directory:
-            return
-        self._directory = directory
-        self._info_stamp = None
-        self.info["log_dir"] = str(directory.path)
-        metrics = metrics_of_rank(directory.metrics, self.rank)
-        self.history.move_to(metrics, directory.logs)
-        self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
+        with self.metrics.lock:  # two threads would each follow it
+            directory = self._held.locate()
+            if directory == self._directory:
+                return
+            self._directory = directory
+            self._info_stamp = None
+            self.info["log_dir"] = str(directory.path)
+            metrics = metrics_of_rank(directory.metrics, self.rank)
+            self.history.move_to(metrics, directory.logs)
+            self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
     def _is_in(self, directory: RunDirectory) -> bool:
         info = read_info(directory)
@@ -264,6 +271,8 @@ class Run:
         global _current
         if self._ended or not self.belongs_here:
             return
+        if self._system:
+            self._system.stop()
         retries = Retries(OUTAGE_S, announce=True)
         try:
             self.metrics.close(retries)
@@ -349,18 +358,26 @@ class Run:
         write_summary(directory, self.config, self.info, ended=ended)
 
 
-def _at_fork(moment: str) -> Callable[[], None]:
-    def tell() -> None:
-        if _current:
-            getattr(_current._signals, moment)()
+def _before_fork() -> None:
+    if _current:
+        _current._signals.before_fork()
 
-    return tell
+
+def _after_fork_in_parent() -> None:
+    if _current:
+        _current._signals.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    if _current:
+        _current.metrics.after_fork_in_child()
+        _current._signals.after_fork_in_child()
 
 
 os.register_at_fork(
-    before=_at_fork("before_fork"),
-    after_in_parent=_at_fork("after_fork_in_parent"),
-    after_in_child=_at_fork("after_fork_in_child"),
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
 )
 
 
