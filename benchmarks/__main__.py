@@ -13,6 +13,7 @@ from . import (
     reader,
     safe_copy,
     slurm_sweep,
+    system_metrics,
     take_ids,
     week,
 )
@@ -20,6 +21,7 @@ from . import (
 _BENCHMARKS = {
     "log_metrics": log_metrics.measure,
     "take_ids": take_ids.measure,
+    "system_metrics": system_metrics.measure,
     "job_overhead": job_overhead.measure,
     "app_start": app_start.measure,
     "slurm_sweep": slurm_sweep.measure,

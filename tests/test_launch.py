@@ -77,6 +77,8 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
             "parent_log_dir": "./logs",
             "forced_log_id": -1,
             "log_streams_to_file": False,
+            "system_metrics": False,
+            "system_metrics_interval_s": 10,
         },
         "scheduler": {
             "name": "OARScheduler",
@@ -251,7 +253,8 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxpy.logger.parent_dir=x",
             "mlxpy: unknown setting logger.parent_dir in the command line, did you mean "
-            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file",
+            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
+            "system_metrics, system_metrics_interval_s",
         ),
         (
             "+mlxpy.usage=1",
@@ -261,7 +264,8 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxp.logger.parent_logs=x",
             "mlxpy: unknown setting logger.parent_logs in the command line, did you mean "
-            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file",
+            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
+            "system_metrics, system_metrics_interval_s",
         ),
         (
             "+mlxpy.use_logger=3",
@@ -270,7 +274,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxpy.logger=x",
             "mlxpy: logger in the command line must hold settings: name, parent_log_dir, "
-            "forced_log_id, log_streams_to_file",
+            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s",
         ),
         (
             "+mlxpy.logger.forced_log_id=0",

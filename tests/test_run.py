@@ -74,6 +74,8 @@ def test_info_tells_what_happened(project: Project) -> None:
             "parent_log_dir": str(logs),
             "forced_log_id": -1,
             "log_streams_to_file": False,
+            "system_metrics": False,
+            "system_metrics_interval_s": 10,
         },
         "use_logger": True,
     }

@@ -88,6 +88,8 @@ class MlxpLogger(Callback):
 
     # Of what version 0.1 has pickled for jobs of submitit.
     _ranks: str = MlxpLoggerNode.ranks
+    _system_metrics: bool = MlxpLoggerNode.system_metrics
+    _system_metrics_interval_s: float = MlxpLoggerNode.system_metrics_interval_s
     # Ends this process by Ctrl-C, if it runs the jobs of a sweep.
     _interruption: Interruption | None = None
     _of_code: str = ""
@@ -97,6 +99,8 @@ class MlxpLogger(Callback):
         parent_log_dir: str = MlxpLoggerNode.parent_log_dir,
         forced_log_id: int = MlxpLoggerNode.forced_log_id,
         log_streams_to_file: bool = MlxpLoggerNode.log_streams_to_file,
+        system_metrics: bool = MlxpLoggerNode.system_metrics,
+        system_metrics_interval_s: float = MlxpLoggerNode.system_metrics_interval_s,
         use_run_dir: bool = MlxpLoggerNode.use_run_dir,
         name: str = MlxpLoggerNode.name,
         ranks: str | bool = MlxpLoggerNode.ranks,
@@ -109,6 +113,8 @@ class MlxpLogger(Callback):
         self._parent_log_dir = relative_to_launch(parent_log_dir, self._launch)
         self._forced_log_id = forced_log_id
         self._log_streams_to_file = log_streams_to_file
+        self._system_metrics = system_metrics
+        self._system_metrics_interval_s = system_metrics_interval_s
         self._use_run_dir = use_run_dir
         self._logger_name = name
         self._ranks = str(ranks)  # YAML reads off as false
@@ -234,6 +240,7 @@ class MlxpLogger(Callback):
             config=plain_config(task),
             settings=self._run_settings(),
             log_streams_to_file=self._log_streams_to_file,
+            system_metrics_s=self._system_metrics_interval_s if self._system_metrics else None,
         )
         tell_children(attempt.directory, attempt.rank, attempt.number, job_of_sweep(config))
         try:
@@ -254,6 +261,8 @@ class MlxpLogger(Callback):
             "parent_log_dir": str(self._parent_log_dir),
             "forced_log_id": self._forced_log_id,
             "log_streams_to_file": self._log_streams_to_file,
+            "system_metrics": self._system_metrics,
+            "system_metrics_interval_s": self._system_metrics_interval_s,
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 

@@ -19,6 +19,9 @@ class LoggerSettings:
     forced_log_id: int = -1
     # Whether log.stdout and log.stderr get a copy of the output.
     log_streams_to_file: bool = False
+    # Whether what the machine does is logged, too, as metrics of the log system; and how often.
+    system_metrics: bool = False
+    system_metrics_interval_s: float = 10
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """What info.yaml holds of a run, as lines for people."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlxpy_core._runs._directory import RunDirectory
 
+from ._sizes import size_text
 from ._table import clean, colored_status
 from ._times import duration_text, start_and_duration, time_texts
 
@@ -24,6 +26,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "host": _host(info),
         "job": _job(info.get("scheduler") or {}),
         "code": _code(info.get("version_manager") or {}),
+        "used": _used(info.get("usage") or {}),
     }
     attempts = info.get("attempts") or []
     return [
@@ -79,6 +82,28 @@ def _code(version: Mapping[str, Any]) -> str | None:
     dirty = ", uncommitted changes" if version.get("dirty") else ""
     kept = " (kept in this snapshot)" if version.get("snapshot") else ""
     return f"commit {commit}{branch}{dirty}{kept}"
+
+
+def _used(usage: Mapping[str, Any]) -> str | None:
+    """Returns what a run used and, in brackets, what its job was given."""
+    requested = {
+        "memory": size_text(usage.get("requested_memory")),
+        "cores": usage.get("requested_cores"),
+        "gpus": usage.get("requested_gpus"),
+        "time": _seconds_text(usage.get("requested_seconds")),
+    }
+    given = ", ".join(f"{what} {value}" for what, value in requested.items() if value)
+    used = {
+        "memory": size_text(usage.get("peak_memory")),
+        "processor": _seconds_text(usage.get("cpu_seconds")),
+    }
+    text = ", ".join(f"{what} {value}" for what, value in used.items() if value is not None)
+    return " ".join(filter(None, [text, f"(requested: {given})" if given else ""])) or None
+
+
+def _seconds_text(seconds: Any) -> str | None:
+    known = isinstance(seconds, int | float) and math.isfinite(seconds)
+    return duration_text(seconds) if known else None
 
 
 def _attempt(attempt: Mapping[str, Any]) -> str:

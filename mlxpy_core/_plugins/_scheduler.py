@@ -73,6 +73,19 @@ class Scheduler(ABC):
         index = environment.get(cls.array_index, "")
         return JobIdentity(job_id, int(index) if index.isdecimal() else None)
 
+    @classmethod
+    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+        """Returns what a job was given of the machine that one of its processes runs on.
+
+        Args:
+            environment: the process's variables.
+
+        Returns:
+            Those of ``memory`` (in bytes), ``cores``, ``gpus`` and ``seconds`` that the scheduler tells
+            its jobs.
+        """
+        return {}
+
     @property
     def cluster(self) -> str:
         """The name of the cluster that answers here; empty if it has none, or does not answer.

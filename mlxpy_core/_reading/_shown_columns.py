@@ -24,6 +24,8 @@ _TELLING_INFO = (
 _COUNTERS = re.compile(
     r"_?(?:global_)?(?:batch|epoch|iter|iteration|row|runtime|step|time|timestamp|wall_time)s?"
 )
+_OF_RANK = re.compile(r"rank\d+/")
+_OF_MACHINE = re.compile(r"(rank\d+/)?system\.")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d[:-]\d\d[:-]\d\d")
 _SAMPLE = 60  # runs
 _INCIDENTAL = 2
@@ -51,12 +53,18 @@ def differing_info(rows: Drawable) -> list[str]:
 
 
 def metrics_by_importance(rows: Drawable) -> list[str]:
-    """Names the metrics: results before counters, what all ranks did before what one of them did."""
+    """Names the metrics: results before counters, what all ranks did before what one of them did.
+
+    What the machine did comes last.
+    """
     lazy = rows.lazy_fields
     metrics = [field for field in rows.fields if field in lazy and not field.startswith("artifact.")]
-    return sorted(
-        metrics, key=lambda field: (_is_counter(field), re.match(r"rank\d+/", field) is not None)
-    )
+    return sorted(metrics, key=_unimportance)
+
+
+def _unimportance(field: str) -> tuple[bool, bool, bool]:
+    of_rank, of_machine = _OF_RANK.match(field), _OF_MACHINE.match(field)
+    return of_machine is not None, _is_counter(field), of_rank is not None
 
 
 def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:

@@ -21,6 +21,8 @@ from ._status import Status
 # The identity of the run that a job's script is for.
 RUN_ID_VARIABLE = "MLXPY_RUN_ID"
 
+_REQUESTED = "requested_"
+
 
 class JobIdentity(NamedTuple):
     """Which job of a scheduler a process belongs to.
@@ -83,7 +85,11 @@ def new_run_id() -> str:
 
 
 def begin_attempt(
-    earlier: dict[str, Any], directory: RunDirectory, launch: Launch, job: JobIdentity | None
+    earlier: dict[str, Any],
+    directory: RunDirectory,
+    launch: Launch,
+    job: JobIdentity | None,
+    requested: Mapping[str, int],
 ) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -92,6 +98,7 @@ def begin_attempt(
         directory: where the run lies.
         launch: how this attempt was started.
         job: the scheduler's job that it is.
+        requested: what the job was given of this machine, as `Scheduler.requested` returns it.
     """
     now = datetime.now().astimezone()
     process = describe_living_process()
@@ -132,6 +139,7 @@ def begin_attempt(
         "exception": None,
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
+        "usage": {f"{_REQUESTED}{name}": value for name, value in requested.items()} or None,
         "attempts": [*earlier.get("attempts", []), attempt],
     }
 
@@ -173,6 +181,13 @@ def set_status(
     info["end_time"] = moment.timetz().isoformat() if moment else None
     info["attempts"][-1]["end"] = moment.isoformat() if moment else None
     info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
+
+
+def set_usage(info: dict[str, Any], used: Mapping[str, float]) -> None:
+    """Puts into an info what its last attempt has used, beside what its job was given."""
+    before = (info["usage"] or {}).items()
+    info["usage"] = {**used, **{name: value for name, value in before if name.startswith(_REQUESTED)}}
+    info["attempts"][-1].update(used)
 
 
 def set_noted_end(info: dict[str, Any], directory: RunDirectory) -> bool:

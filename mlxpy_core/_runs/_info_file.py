@@ -34,6 +34,7 @@ _KINDS: dict[str, type] = {
     "overrides": list,
     "scheduler": dict,
     "submitter": dict,
+    "usage": dict,
     "version_manager": dict,
 }
 _PLAIN = frozenset(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,13 @@ class OARScheduler(Scheduler):
     requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
     warning = r"^--(checkpoint|signal)\b"
     forgets_ended_jobs = False
+
+    @classmethod
+    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+        found = {"cores": _cores_here(environment.get("OAR_NODE_FILE", ""))}
+        if (seconds := environment.get("OAR_JOB_WALLTIME_SECONDS", "")).isdecimal():
+            found["seconds"] = int(seconds)
+        return {name: value for name, value in found.items() if value > 0}
 
     def name_directives(self, name: str) -> list[str]:
         return [f"-n {name}"]
@@ -126,6 +134,17 @@ _STATUS = {
     "toError": Status.KILLED,
     "Error": Status.KILLED,
 }
+
+
+def _cores_here(node_file: str) -> int:
+    """Counts the lines of this host in OAR's list of nodes, which has one for each core."""
+    try:
+        nodes = Path(node_file).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return 0
+    names = [node.partition(".")[0] for node in nodes]
+    here = names.count(os.uname().nodename.partition(".")[0])
+    return here or (len(names) if len(set(names)) == 1 else 0)  # a node may go by another name
 
 
 def _options(job_ids: Sequence[str]) -> list[str]:

@@ -38,6 +38,25 @@ class SLURMScheduler(Scheduler):
         array = environment.get("SLURM_ARRAY_JOB_ID", job.job_id)
         return JobIdentity(f"{array}_{job.array_index}", job.array_index)
 
+    @classmethod
+    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+        def number(name: str) -> int:
+            text = environment.get(name, "")
+            return int(text) if text.isdecimal() else 0
+
+        cores = number("SLURM_CPUS_ON_NODE")
+        named = environment.get("SLURM_JOB_GPUS", "")
+        gpus = number("SLURM_GPUS_ON_NODE") or len(named.split(",") if named else ())
+        # sbatch has one of these; all are in megabytes.
+        memory = (
+            number("SLURM_MEM_PER_NODE")
+            or number("SLURM_MEM_PER_CPU") * cores
+            or number("SLURM_MEM_PER_GPU") * gpus
+        )
+        seconds = number("SLURM_JOB_END_TIME") - number("SLURM_JOB_START_TIME")
+        found = {"memory": memory * 2**20, "cores": cores, "gpus": gpus, "seconds": seconds}
+        return {name: value for name, value in found.items() if value > 0}
+
     @property
     def cluster(self) -> str:
         return _setting("ClusterName")

@@ -27,3 +27,15 @@ def job_of_this_process(name: str | None, *, by_script: bool = False) -> JobIden
         return scheduler.job_of(os.environ)
     found = (scheduler.job_of(os.environ) for scheduler in known_schedulers().values())
     return next(filter(None, found), None)
+
+
+def requested_by_this_job() -> dict[str, int]:
+    """Returns what the job of this process was given of this machine, see `Scheduler.requested`.
+
+    Every scheduler is asked: a job of one (submitit's, this machine's) may run in another's.
+    """
+    requested: dict[str, int] = {}
+    for scheduler in dict.fromkeys(known_schedulers().values()):
+        if scheduler.job_of(os.environ):
+            requested.update(scheduler.requested(os.environ))
+    return requested

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Attempt:
         claim: the right to begin the attempt; rank 0's.
         rerun_of: the directory of the run that this one makes again, if it was started to do so.
         begun: whether rank 0 has begun the attempt already, where this is another rank.
+        requested: what the job was given of this machine.
     """
 
     directory: RunDirectory
@@ -42,6 +43,7 @@ class Attempt:
     claim: AttemptClaim | None
     rerun_of: str | None = None
     begun: bool = False
+    requested: dict[str, int] = field(default_factory=dict)
 
     def release(self) -> None:
         """Releases the claim."""
@@ -107,7 +109,16 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         discard_run_directory(directory)
         claim.release()
         raise
-    return Attempt(directory, rank, place.number, claim.info, job, contested=contested, claim=claim)
+    return Attempt(
+        directory,
+        rank,
+        place.number,
+        claim.info,
+        job,
+        contested=contested,
+        claim=claim,
+        requested=_requested() if job else {},
+    )
 
 
 def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
@@ -116,6 +127,12 @@ def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
 
     scheduler = info.get("scheduler") or {}
     return job_of_this_process(scheduler.get("name"), by_script=by_script)
+
+
+def _requested() -> dict[str, int]:
+    from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
+
+    return requested_by_this_job()
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:

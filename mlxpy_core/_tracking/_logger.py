@@ -50,6 +50,8 @@ class Logger:
         forced_log_id: the number of the run to continue (made if there is none); -1 takes a new one.
         log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
         config: what config.yaml is to hold.
+        system_metrics: whether what the machine does is logged, too, as metrics of the log ``system``.
+        system_metrics_interval_s: how often, in seconds.
         run: the run to log to; only the faces of mlxpy pass it, and the rest is then unused.
 
     Raises:
@@ -63,13 +65,21 @@ class Logger:
         log_streams_to_file: bool = False,
         config: Mapping[str, Any] | None = None,
         *,
+        system_metrics: bool = False,
+        system_metrics_interval_s: float = 10,
         run: Run | None = None,
     ) -> None:
         if run is None:
             try:
-                run = _start_own_run(
-                    _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
-                )
+                settings = {
+                    "name": _name(type(self)),
+                    "parent_log_dir": parent_log_dir,
+                    "forced_log_id": forced_log_id,
+                    "log_streams_to_file": log_streams_to_file,
+                    "system_metrics": system_metrics,
+                    "system_metrics_interval_s": system_metrics_interval_s,
+                }
+                run = _start_own_run(settings, config)
             except OSError as error:  # too many open files, say
                 if isinstance(error, StorageError):
                     raise
@@ -332,8 +342,9 @@ class Logger:
         if self._resumed and not metrics.released:
             return
         self._resumed = True
-        metrics.release()
-        self._run.history.resume_at(positions)
+        with metrics.lock:  # another thread would open files that are replaced
+            metrics.release()
+            self._run.history.resume_at(positions)
 
     def _check_running(self, name: str) -> None:
         if self._run.ended:
@@ -356,13 +367,7 @@ def _name(logger_class: type[Logger]) -> str:
     return f"{logger_class.__module__}.{logger_class.__qualname__}"
 
 
-def _start_own_run(
-    logger_name: str,
-    parent_log_dir: str | Path,
-    forced_log_id: int,
-    log_streams_to_file: bool,
-    config: Mapping[str, Any] | None,
-) -> Run:
+def _start_own_run(settings: dict[str, Any], config: Mapping[str, Any] | None) -> Run:
     from mlxpy_core._runs._config import plain_mapping  # omegaconf is imported in vain by who reads
 
     active = current_run()
@@ -374,21 +379,16 @@ def _start_own_run(
     if active:
         active.end()
     launch = launch_of_this_process()
-    parent = relative_to_launch(parent_log_dir, launch)
+    parent = relative_to_launch(settings["parent_log_dir"], launch)
     plain = plain_mapping(config or {})
-    settings = {
-        "name": logger_name,
-        "parent_log_dir": str(parent),
-        "forced_log_id": forced_log_id,
-        "log_streams_to_file": log_streams_to_file,
-    }
-    attempt = take_run(parent, forced_log_id)
+    attempt = take_run(parent, settings["forced_log_id"])
     run = Run.start(
         attempt,
         launch=launch,
         config=plain,
-        settings={"logger": settings, "use_logger": True},
-        log_streams_to_file=log_streams_to_file,
+        settings={"logger": {**settings, "parent_log_dir": str(parent)}, "use_logger": True},
+        log_streams_to_file=settings["log_streams_to_file"],
+        system_metrics_s=settings["system_metrics_interval_s"] if settings["system_metrics"] else None,
         standalone=True,
     )
     tell_children(attempt.directory, attempt.rank, attempt.number)

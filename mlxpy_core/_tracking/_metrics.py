@@ -53,6 +53,10 @@ class MetricsWriter:
         keys_file: where the keys of each log are listed for the reader.
         locate: called now and then, and before a file is opened; it calls `move_to` where the directory
             is another one by now.
+
+    Attributes:
+        lock: held by who writes a row; whoever holds it may move or change the files of other threads.
+        released: whether the program has logged no row since `release`.
     """
 
     def __init__(
@@ -65,18 +69,25 @@ class MetricsWriter:
         self._keys = listed_keys(directory, keys_file)
         self._logs: dict[str, _Log] = {}
         self._closed = False
+        self.released = True
         # Reentrant: a signal handler may log while the main thread is logging.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def write(self, row: Mapping[str, Any], log_name: str) -> None:
         """Appends one row to the log `log_name`; see `Logger.log_metrics`."""
         if type(row) is not dict:
             row = _as_dict(row, log_name)
-        with self._lock:
+        with self.lock:
             try:
                 self._write(row, log_name)
             except OSError as error:
                 raise _refusal(error, log_name) from error
+            self.released = False
+
+    def write_beside(self, row: dict[str, Any], log_name: str) -> None:
+        """Appends a row that the program has not logged: it may still resume an earlier attempt."""
+        with self.lock:
+            self._write(row, log_name)
 
     def _write(self, row: dict[str, Any], log_name: str) -> None:
         log = self._logs.get(log_name)
@@ -98,15 +109,10 @@ class MetricsWriter:
 
     def move_to(self, directory: Path, keys_file: Path) -> None:
         """Writes to another directory from now on; files that are open there are opened again."""
-        with self._lock:
+        with self.lock:
             self._directory, self._keys_file = directory, keys_file
             for log in self._logs.values():
                 log.file.detach()
-
-    @property
-    def released(self) -> bool:
-        """Whether no row has been written since `release`."""
-        return not self._logs
 
     def release(self, retries: Retries | None = None) -> None:
         """Closes the files; the next row opens its file again.
@@ -119,7 +125,8 @@ class MetricsWriter:
         """
         retries = retries or Retries(OUTAGE_S, announce=True)
         refusals = []
-        with self._lock:
+        with self.lock:
+            self.released = True
             while self._logs:
                 log_name, log = self._logs.popitem()
                 try:
@@ -131,9 +138,13 @@ class MetricsWriter:
 
     def close(self, retries: Retries | None = None) -> None:
         """Closes the files for good; see `release`."""
-        with self._lock:
+        with self.lock:
             self._closed = True
             self.release(retries)
+
+    def after_fork_in_child(self) -> None:
+        """Forgets who held the lock: of the threads, only the one that forked is here."""
+        self.lock = threading.RLock()
 
     def _look(self) -> None:
         """Looks where the files are now, and whether they have what was appended."""

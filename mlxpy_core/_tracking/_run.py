@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -15,7 +14,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._end_note import EndNote, remove_end_note
-from mlxpy_core._runs._info import begin_attempt, set_status
+from mlxpy_core._runs._info import begin_attempt, set_status, set_usage
 from mlxpy_core._runs._info_file import (
     info_stamp,
     read_info,
@@ -29,6 +28,7 @@ from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
 from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
+from mlxpy_core._runs._usage import UsageMeter
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
 
 from ._attempt import Attempt
@@ -39,6 +39,7 @@ from ._metrics import MetricsWriter
 from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
+from ._system_metrics import SystemMetrics
 
 _current: "Run | None" = None
 
@@ -82,6 +83,7 @@ class Run:
         self._directory = directory
         self.rank = rank
         self.started = time.time()
+        self._usage = UsageMeter()
         self.info = info
         self.config = config
         self.settings = settings
@@ -98,6 +100,7 @@ class Run:
         self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
+        self._system: SystemMetrics | None = None
         self._ending = False
         self._ended = False
 
@@ -110,6 +113,7 @@ class Run:
         config: dict[str, Any],
         settings: dict[str, Any],
         log_streams_to_file: bool = False,
+        system_metrics_s: float | None = None,
         standalone: bool = False,
     ) -> "Run":
         """Starts an attempt at a run, the first or another, and makes it the current run.
@@ -121,6 +125,7 @@ class Run:
             config: the task's config as plain data.
             settings: the settings of mlxpy as plain data.
             log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
+            system_metrics_s: how often what the machine does is logged, in seconds; None for never.
             standalone: whether no face ends the run: it then lasts as long as the process.
 
         Raises:
@@ -136,6 +141,9 @@ class Run:
             if log_streams_to_file:
                 run._streams = StreamCopies(run.directory)
                 run._streams.start()
+            if system_metrics_s is not None:
+                run._system = SystemMetrics(run.metrics, lambda: run.directory.path, system_metrics_s)
+                run._system.start()
             call_plugins("mlxpy_run_started", run=run)
         except BaseException as error:
             if run:
@@ -156,7 +164,7 @@ class Run:
         directory, info = attempt.directory, attempt.info
         try:
             if not attempt.begun:
-                info = begin_attempt(info, directory, launch, attempt.job)
+                info = begin_attempt(info, directory, launch, attempt.job, attempt.requested)
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
                     remove_temporary_files(directory)
@@ -201,15 +209,16 @@ class Run:
 
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
-        directory = self._held.locate()
-        if directory == self._directory:
-            return
-        self._directory = directory
-        self._info_stamp = None
-        self.info["log_dir"] = str(directory.path)
-        metrics = metrics_of_rank(directory.metrics, self.rank)
-        self.history.move_to(metrics, directory.logs)
-        self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
+        with self.metrics.lock:  # two threads would each follow it
+            directory = self._held.locate()
+            if directory == self._directory:
+                return
+            self._directory = directory
+            self._info_stamp = None
+            self.info["log_dir"] = str(directory.path)
+            metrics = metrics_of_rank(directory.metrics, self.rank)
+            self.history.move_to(metrics, directory.logs)
+            self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
 
     def _is_in(self, directory: RunDirectory) -> bool:
         info = read_info(directory)
@@ -262,6 +271,8 @@ class Run:
         global _current
         if self._ended or not self.belongs_here:
             return
+        if self._system:
+            self._system.stop()
         retries = Retries(OUTAGE_S, announce=True)
         try:
             self.metrics.close(retries)
@@ -270,6 +281,7 @@ class Run:
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)
+        set_usage(self.info, self._usage.usage())
         self._list_requirements()
         self._ending = True
         try:
@@ -311,6 +323,8 @@ class Run:
         # While the last status is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
             set_status(self.info, status, signal=self.stopping.signal)
+            if status in ENDED:  # the signal may end the process as soon as this is written
+                set_usage(self.info, self._usage.usage())
         try:
             self._write_info(ended=self._ending)
         except StorageError as refusal:
@@ -344,18 +358,26 @@ class Run:
         write_summary(directory, self.config, self.info, ended=ended)
 
 
-def _at_fork(moment: str) -> Callable[[], None]:
-    def tell() -> None:
-        if _current:
-            getattr(_current._signals, moment)()
+def _before_fork() -> None:
+    if _current:
+        _current._signals.before_fork()
 
-    return tell
+
+def _after_fork_in_parent() -> None:
+    if _current:
+        _current._signals.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    if _current:
+        _current.metrics.after_fork_in_child()
+        _current._signals.after_fork_in_child()
 
 
 os.register_at_fork(
-    before=_at_fork("before_fork"),
-    after_in_parent=_at_fork("after_fork_in_parent"),
-    after_in_child=_at_fork("after_fork_in_child"),
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
 )
 
 

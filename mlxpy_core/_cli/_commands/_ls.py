@@ -1,6 +1,7 @@
 """``mlxpy ls``."""
 
 import functools
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ _SORTED_BY = {"start": "info.start_time"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
 _PROGRAM = "info.current_file_path"
+_USAGE = "usage."
+_MEMORY = re.compile(r"(info\.)?usage\.(peak|requested)_memory")
 
 
 @click.command()
@@ -44,13 +47,14 @@ def command(
     """Lists runs, with the settings in which they differ.
 
     A FIELD is id, status, start, duration, or any of the reader's: of a metric, such as train.loss,
-    the last value is shown.
+    the last value is shown. What a run used, info.usage.peak_memory, is usage.peak_memory, too.
 
     \b
     Examples:
       mlxpy ls
       mlxpy ls "config.optimizer.lr <= 0.01 & info.status == 'COMPLETE'"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
+      mlxpy ls -c usage.peak_memory -c usage.requested_memory
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import runs_to_list
 
@@ -74,9 +78,12 @@ def command(
             table["start"] = [moment and zoned(moment) for moment in table["start"]]
         print_json([dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)])
         return
+    from mlxpy_core._cli._sizes import size_text
     from mlxpy_core._cli._table import print_table
     from mlxpy_core._cli._times import duration_text, time_texts
 
+    for name in filter(_MEMORY.fullmatch, table):
+        table[name] = list(map(size_text, table[name]))
     if "start" in table:
         table["start"] = time_texts(table["start"])
     if "duration" in table:
@@ -97,7 +104,7 @@ def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
 def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
     known = [*_FIRST, *found.keys()]
     for name in names:
-        if find_field(name, known, found._rows.aliases) is None:
+        if name not in known and _field(name, found) is None:
             raise MlxpyError(no_field(name, known))
 
 
@@ -107,7 +114,7 @@ def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[A
     from mlxpy_core._reading._config_list import sort_values, sorted_places
     from mlxpy_core._reading._moments import MOMENTS
 
-    field = find_field(_SORTED_BY.get(sort, sort), found.keys(), found._rows.aliases)
+    field = _field(_SORTED_BY.get(sort, sort), found)
     ordering = sort_values(found._rows, field) if field in MOMENTS and field else _column(found, sort)
     places = sorted_places(range(len(found)), ordering, sort)
     return [values[place] for place in places]
@@ -117,9 +124,18 @@ def _column(found: "ConfigList", name: str) -> list[Any]:
     """Returns a value for each run."""
     if name in _COMPUTED:
         return [times[_COMPUTED.index(name)] for times in _times(found)]
-    field = find_field(_SHORT.get(name, name), found.keys(), found._rows.aliases)
+    field = _field(_SHORT.get(name, name), found)
     # The newest runs may not have logged yet what others have.
     return list(map(_one_value, found.last(field))) if field else [None] * len(found)
+
+
+def _field(name: str, found: "ConfigList") -> str | None:
+    """Returns the reader's column that a FIELD means."""
+    known, aliases = found.keys(), found._rows.aliases
+    field = find_field(name, known, aliases)
+    if field is None and name.startswith(_USAGE):  # unless a log goes by that name
+        return find_field(f"info.{name}", known, aliases)
+    return field
 
 
 @functools.cache  # two columns show them
