@@ -72,6 +72,13 @@ def torch(session: nox.Session) -> None:
 
 
 @nox.session
+def exports(session: nox.Session) -> None:
+    """Runs the tests of exports with TensorBoard, MLflow and W&B; MLflow wants an older pyarrow."""
+    session.install("-e", ".[tensorboard,mlflow,wandb]", "pytest", "hypothesis")
+    session.run("python", "-m", "pytest", "-q", "tests/test_exports.py", *session.posargs)
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """Builds the source distribution, and the wheel from it, into dist/, and checks both."""
     session.install("build", "twine", "setuptools >=70.1")

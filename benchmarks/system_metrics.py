@@ -22,7 +22,7 @@ def measure() -> Result:
 
     The bound is half a percent of a core at the interval of 10 s.
     """
-    sleep = [sys.executable, "-c", "input()"]
+    sleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     children = [subprocess.Popen(sleep, stdin=subprocess.PIPE) for _ in range(CHILDREN)]
     try:
         with (

@@ -160,6 +160,23 @@ def test_who_asks_for_too_much_is_seen(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("directives", "seconds"),
+    [
+        (["--time=7"], 420),
+        (["--mem=1 -t 7:30", "--time-min=1"], 450),
+        (["--time 1:00:05"], 3605),
+        (["--time=9", "--time=2-3"], 2 * 86400 + 3 * 3600),
+        (["-t1-02:03:04"], 86400 + 2 * 3600 + 3 * 60 + 4),
+        (["--time=UNLIMITED", "--test=5"], None),
+    ],
+)
+def test_a_slurm_that_does_not_tell_the_time_was_asked_for_it(
+    directives: list[str], seconds: int | None
+) -> None:
+    assert SLURMScheduler.requested({}, directives).get("seconds") == seconds
+
+
+@pytest.mark.parametrize(
     ("size", "text"),
     [
         (0, "0.0 B"),

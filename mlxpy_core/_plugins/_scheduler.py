@@ -74,15 +74,16 @@ class Scheduler(ABC):
         return JobIdentity(job_id, int(index) if index.isdecimal() else None)
 
     @classmethod
-    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+    def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
         """Returns what a job was given of the machine that one of its processes runs on.
 
         Args:
             environment: the process's variables.
+            directives: those that its script was submitted with, as far as they are known.
 
         Returns:
             Those of ``memory`` (in bytes), ``cores``, ``gpus`` and ``seconds`` that the scheduler tells
-            its jobs.
+            its jobs, or the directives ask for.
         """
         return {}
 

@@ -125,5 +125,14 @@ def noted_job(
         return None
 
 
+def noted_directives(directory: RunDirectory) -> list[str]:
+    """Returns the directives that a run was submitted with; none if there is no note of them."""
+    try:
+        options = load_yaml(read_text(directory.state / _NOTE, directory.logs))["options"]
+        return [str(one) for one in (*options["directives"], *options["option_cmd"])]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return []
+
+
 def _command(noted: Any) -> Sequence[str]:
     return ShellLine(noted) if isinstance(noted, str) else [str(argument) for argument in noted]

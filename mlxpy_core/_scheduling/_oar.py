@@ -27,7 +27,7 @@ class OARScheduler(Scheduler):
     forgets_ended_jobs = False
 
     @classmethod
-    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+    def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
         found = {"cores": _cores_here(environment.get("OAR_NODE_FILE", ""))}
         if (seconds := environment.get("OAR_JOB_WALLTIME_SECONDS", "")).isdecimal():
             found["seconds"] = int(seconds)

@@ -39,7 +39,7 @@ class SLURMScheduler(Scheduler):
         return JobIdentity(f"{array}_{job.array_index}", job.array_index)
 
     @classmethod
-    def requested(cls, environment: Mapping[str, str]) -> dict[str, int]:
+    def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
         def number(name: str) -> int:
             text = environment.get(name, "")
             return int(text) if text.isdecimal() else 0
@@ -53,7 +53,9 @@ class SLURMScheduler(Scheduler):
             or number("SLURM_MEM_PER_CPU") * cores
             or number("SLURM_MEM_PER_GPU") * gpus
         )
+        # These are since 23.02.
         seconds = number("SLURM_JOB_END_TIME") - number("SLURM_JOB_START_TIME")
+        seconds = seconds or _time_limit(directives)
         found = {"memory": memory * 2**20, "cores": cores, "gpus": gpus, "seconds": seconds}
         return {name: value for name, value in found.items() if value > 0}
 
@@ -161,6 +163,19 @@ _STATUS = {
 def status_of_state(state: str) -> Status:
     """Returns the status that a state of Slurm's means."""
     return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
+
+
+def _time_limit(directives: Sequence[str]) -> int:
+    """Returns the seconds that the last directive of a time asks for; 0 if there is none."""
+    pattern = r"(?:^|\s)(?:--time[= ]|-t ?)(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?(?=\s|$)"
+    times = [time for one in directives for time in re.findall(pattern, one)]
+    if not times:
+        return 0
+    days, first, second, third = times[-1]
+    # https://slurm.schedmd.com/sbatch.html#OPT_time
+    if not days and not third:
+        return 60 * int(first) + int(second or 0)
+    return 86400 * int(days or 0) + 3600 * int(first) + 60 * int(second or 0) + int(third or 0)
 
 
 _settings: dict[str, str] = {}

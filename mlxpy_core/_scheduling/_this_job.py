@@ -3,9 +3,11 @@
 import os
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import JobIdentity
 
 from ._find_scheduler import find_scheduler_class, known_schedulers
+from ._job import noted_directives
 
 
 def job_of_this_process(name: str | None, *, by_script: bool = False) -> JobIdentity | None:
@@ -29,13 +31,17 @@ def job_of_this_process(name: str | None, *, by_script: bool = False) -> JobIden
     return next(filter(None, found), None)
 
 
-def requested_by_this_job() -> dict[str, int]:
+def requested_by_this_job(directory: RunDirectory) -> dict[str, int]:
     """Returns what the job of this process was given of this machine, see `Scheduler.requested`.
 
     Every scheduler is asked: a job of one (submitit's, this machine's) may run in another's.
+
+    Args:
+        directory: the run's directory.
     """
+    directives = noted_directives(directory)
     requested: dict[str, int] = {}
     for scheduler in dict.fromkeys(known_schedulers().values()):
         if scheduler.job_of(os.environ):
-            requested.update(scheduler.requested(os.environ))
+            requested.update(scheduler.requested(os.environ, directives))
     return requested

@@ -117,7 +117,7 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         job,
         contested=contested,
         claim=claim,
-        requested=_requested() if job else {},
+        requested=_requested(directory) if job else {},
     )
 
 
@@ -129,10 +129,10 @@ def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
     return job_of_this_process(scheduler.get("name"), by_script=by_script)
 
 
-def _requested() -> dict[str, int]:
+def _requested(directory: RunDirectory) -> dict[str, int]:
     from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
 
-    return requested_by_this_job()
+    return requested_by_this_job(directory)
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:

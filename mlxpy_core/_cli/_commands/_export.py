@@ -18,14 +18,28 @@ if TYPE_CHECKING:
 
     from mlxpy_core._reading import ConfigList
 
+# The trackers that runs are exported to, and what says where.
+_PLACES = {"tensorboard": "DIR", "mlflow": "URI", "wandb": ""}
 
-@click.command()
+
+class _Export(click.Command):
+    """Has ``--to`` take two arguments as one where the tracker needs a place."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--to") + 1 if "--to" in args else len(args)
+        if _PLACES.get("".join(args[at : at + 1])) and not "".join(args[at + 1 : at + 2]).startswith(
+            "-"
+        ):
+            args = [*args[:at], " ".join(args[at : at + 2]), *args[at + 2 :]]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Export)
 @runs_argument(required=False)
 @logs_option
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
     help="A .csv, .parquet, .arrow, .json or .jsonl file; - for CSV on standard output.",
@@ -36,16 +50,66 @@ if TYPE_CHECKING:
     default=None,
     help="Whether texts in CSV that begin as formulas do get an apostrophe; by default in files only.",
 )
+@click.option(
+    "--to",
+    "tracker",
+    metavar="TRACKER [PLACE]",
+    help="Hand the runs to another tracker: tensorboard DIR, mlflow URI, or wandb.",
+)
 def command(
-    runs: Sequence[str], logs: Path, output: Path, metrics: bool, spreadsheet: bool | None
+    runs: Sequence[str],
+    logs: Path,
+    output: Path | None,
+    metrics: bool,
+    spreadsheet: bool | None,
+    tracker: str | None,
 ) -> None:
-    """Writes a table with a row for each run: its config and info.
+    """Writes a table with a row for each run, its config and info; or the runs for another tracker.
 
     \b
     Examples:
       mlxpy export -o runs.csv
       mlxpy export "info.status == 'COMPLETE'" --metrics -o runs.parquet
+      mlxpy export 1-20 --to tensorboard events
+      mlxpy export --to mlflow sqlite:///mlflow.db
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    if tracker and not output:
+        _export_to(*tracker.partition(" ")[::2], logs, runs)
+    elif output and not tracker:
+        _export_table(output, logs, runs, metrics, spreadsheet)
+    else:
+        raise MlxpyError("give -o and a file, or --to and a tracker")
+
+
+def _export_to(tracker: str, place: str, logs: Path, runs: Sequence[str]) -> None:
+    from mlxpy_core._cli._exports._exported_run import ExportedRun
+    from mlxpy_core._cli._exports._mlflow import export_to_mlflow
+    from mlxpy_core._cli._exports._tensorboard import export_to_tensorboard
+    from mlxpy_core._cli._exports._wandb import export_to_wandb
+    from mlxpy_core._cli._search import need_runs
+
+    exporters = {
+        "tensorboard": export_to_tensorboard,
+        "mlflow": export_to_mlflow,
+        "wandb": export_to_wandb,
+    }
+
+    if tracker not in _PLACES:
+        raise MlxpyError(f"--to {tracker!r}: give {', '.join(_PLACES)}")
+    if bool(place) != bool(_PLACES[tracker]):
+        raise MlxpyError(f"--to {tracker}: give --to {tracker} {_PLACES[tracker]}".rstrip())
+    found = need_runs(logs, runs)
+    try:
+        count = exporters[tracker](map(ExportedRun, found), place)
+    except ImportError as error:
+        raise MlxpyError(f"--to {tracker}: {error}: pip install 'mlxpy[{tracker}]'") from error
+    same = f", {len(found) - count} were there" if count < len(found) else ""
+    click.echo(f"Exported {count} run{'s' if count != 1 else ''}{same}.")
+
+
+def _export_table(
+    output: Path, logs: Path, runs: Sequence[str], metrics: bool, spreadsheet: bool | None
+) -> None:
     from mlxpy_core._cli._formats import WRITERS, csv_text, write_csv
     from mlxpy_core._cli._search import need_runs
 
