@@ -190,6 +190,44 @@ def test_after_the_last_job_a_signal_is_the_programs(project: Project, number: s
     assert project.statuses() == ["COMPLETE"] * 3
 
 
+@pytest.mark.parametrize(
+    "handled",
+    [
+        'end_by_signals("mlxpy: interrupted: gone")',
+        'Interruption("mlxpy: interrupted: gone").await_signals([signal.SIGINT])',
+    ],
+    ids=["between", "within"],
+)
+def test_ctrl_c_in_a_finalizer_ends_the_program(project: Project, handled: str) -> None:
+    """Python drops what is raised there."""
+    project.write(
+        "app.py",
+        f"""
+        import signal
+        import time
+        from mlxpy_core import Interruption, end_by_signals
+
+        class Closed:
+            def __del__(self):
+                print("ready", flush=True)
+                time.sleep(600)
+
+        {handled}
+        closed = Closed()
+        del closed
+        print("the program goes on", flush=True)
+        time.sleep(600)
+        """,
+    )
+    with project.start("app.py") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert stderr == "mlxpy: interrupted: gone\n"
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize("turn", range(MOMENTS))
 def test_ctrl_c_at_any_moment_of_a_sweep(sweep: Sweep, turn: int) -> None:
     moment = random.Random(f"{sweep.arguments} {turn}").uniform(0, 1.5)

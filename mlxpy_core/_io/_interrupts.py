@@ -5,25 +5,35 @@ import contextlib
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 # Who presses Ctrl-C twice within this time has pressed it once.
 _SAME_S = 1.0
+# How long a finalizer takes to return, in which a signal was raised in vain.
+_FINALIZER_S = 0.05
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):
     """A signal ends the program: with its exit code and, wherever it comes, without a traceback.
 
     Who catches KeyboardInterrupt catches it.
+
+    Attributes:
+        number: the signal.
     """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
 
 
 def exit_code_of(interrupt: KeyboardInterrupt) -> int:
@@ -65,10 +75,50 @@ def _install(handler: Callable[[int, FrameType | None], NoReturn], numbers: Coll
 
 
 def _is_ours(handler: object) -> bool:
-    return isinstance(handler, (Interruption, _Ending))
+    return isinstance(handler, _Handler)
 
 
-class Interruption:
+class _Handler:
+    """A handler of signals that raises `Interrupted`."""
+
+    def __init__(self) -> None:
+        self._came = False
+        _RaiseAgain.install()
+
+    def forget(self) -> None:
+        """Notes that a signal that has come was caught, and the program goes on."""
+        self._came = False
+
+
+class _RaiseAgain:
+    """Has a signal come once more that came in a finalizer, where Python drops what is raised.
+
+    Args:
+        otherwise: what is called of other exceptions.
+    """
+
+    def __init__(self, otherwise: Callable[["sys.UnraisableHookArgs"], Any]) -> None:
+        self._otherwise = otherwise
+
+    @classmethod
+    def install(cls) -> None:
+        if not isinstance(sys.unraisablehook, cls):
+            sys.unraisablehook = cls(sys.unraisablehook)
+
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, Interrupted):
+            self._otherwise(unraisable)
+            return
+        number = unraisable.exc_value.number
+        handler = signal.getsignal(number)
+        if isinstance(handler, _Handler):
+            handler.forget()
+            timer = threading.Timer(_FINALIZER_S, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+
+
+class Interruption(_Handler):
     """Has signals raise `Interrupted` in the main thread while code runs that may catch it.
 
     Args:
@@ -76,8 +126,8 @@ class Interruption:
     """
 
     def __init__(self, message: str) -> None:
+        super().__init__()
         self._message = message
-        self._came = False
         atexit.register(self._tell)
 
     def await_signals(self, numbers: Collection[int]) -> None:
@@ -87,11 +137,7 @@ class Interruption:
     def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
         """Is the handler of the signals."""
         self._came = True
-        raise Interrupted(128 + number)
-
-    def forget(self) -> None:
-        """Notes that a signal that has come was caught, and the program goes on."""
-        self._came = False
+        raise Interrupted(number)
 
     def _tell(self) -> None:
         if self._came:
@@ -99,22 +145,23 @@ class Interruption:
                 os.write(2, f"{self._message}\n".encode(errors="replace"))
 
 
-class _Ending:
+class _Ending(_Handler):
     """The handler that `end_by_signals` installs."""
 
     def __init__(self, message: str) -> None:
+        super().__init__()
         self._message = message
-        self._came = False
         self._can_raise = True
 
     def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
         first, self._came = not self._came, True
-        if first and self._message:
+        message, self._message = self._message, ""
+        if message:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 # Not by print, which may be what the signal has interrupted.
-                os.write(2, f"{self._message}\n".encode(errors="replace"))
+                os.write(2, f"{message}\n".encode(errors="replace"))
         if first and self._can_raise:
-            raise Interrupted(128 + number)
+            raise Interrupted(number)
         os._exit(128 + number)
 
     def raise_no_more(self) -> None:
