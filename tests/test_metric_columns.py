@@ -1,6 +1,7 @@
 """Metrics as columns: what was logged, whatever its types, from the files or from the cache."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ histories = st.one_of(
     st.lists(st.dictionaries(keys, numbers, max_size=3), max_size=4),
     st.lists(st.dictionaries(keys, cells, max_size=3), max_size=4),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended_long_ago() -> Iterator[None]:
+    """Has what runs of these tests logged be kept at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_metric_columns, "_SETTLES_S", 0)
+        yield
 
 
 def as_text(values: Any) -> str:
@@ -299,3 +308,19 @@ class TestLastValues:
             results = Reader(tmp_path).search()
             assert results.last(results.keys()[-1]) == [1]
         assert {path for path in tmp_path.rglob("*") if ".mlxpy" not in path.parts} == before
+
+
+def test_what_has_just_ended_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount may have an old length of the file for a second or two."""
+    monkeypatch.setattr(_metric_columns, "_SETTLES_S", 600)
+    write_runs(tmp_path, [[{"a": 1}, {"a": 2}]], "train")
+    path = tmp_path / "1/metrics/train.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert [list(values) for values in Reader(tmp_path).search()["train.a"]] == [[1]]
+    path.write_bytes(whole)
+    assert [list(values) for values in Reader(tmp_path).search()["train.a"]] == [[1, 2]]
+    assert not list(tmp_path.glob(".mlxpy/reader-*/metrics/**/*.arrow"))
+    monkeypatch.setattr(_metric_columns, "_SETTLES_S", 0)
+    assert [list(values) for values in Reader(tmp_path).search()["train.a"]] == [[1, 2]]
+    assert list(tmp_path.glob(".mlxpy/reader-*/metrics/**/*.arrow"))

@@ -7,6 +7,7 @@ key are one list, in the column of their kind: ``<key>:<kind>``. Where not every
 
 import contextlib
 import json
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
 _HELD_BYTES = 2**28  # of columns that were read from the cache, for each log
 _DEEPEST = 100  # levels
+_SETTLES_S = 5  # a network file system may be asked once a second only, by each of its layers
 _LARGEST = 2**31  # bytes of a metrics file; a sparse one of another user could exceed memory
 _EXACT = 2**53  # integers up to here are floats without rounding
 _KINDS = "fibsj"
@@ -165,7 +167,7 @@ class _Log:
         """Returns where a key of some runs is: of ended ones from the cache, which is added to."""
         tables = self._tables(key, positions)
         unread = positions[self._segment_of[positions] < 0]
-        ended = self._catalog.ended[unread]
+        ended = self._catalog.ended[unread] & self._has_settled(unread)
         for table in self._read(unread[ended]):
             self._store.add(table)
             tables[len(self._segments)] = table
@@ -225,6 +227,11 @@ class _Log:
         self._row_of[places[rows]] = rows
         self._segments.append(segment)
         return rows
+
+    def _has_settled(self, positions: Ints) -> npt.NDArray[np.bool_]:
+        """Returns which runs ended so long ago that no mount has the old length of a file any more."""
+        changed = self._stamps[0][positions]
+        return np.less(changed, (time.time() - _SETTLES_S) * 1e9)
 
     def _path(self, position: int) -> Path:
         return file_of_log(self._catalog.run_path(position) / "metrics", self._name)
