@@ -182,6 +182,12 @@ class TestMLflow:
         third, client = again["run 3"]
         assert len(client.get_metric_history(third.info.run_id, "train/loss")) == 2
 
+    def test_what_it_refuses_is_a_sentence(self, runs: Project) -> None:
+        pytest.importorskip("mlflow")
+        error = export(runs, "1", "--to", "mlflow", "nonsense://x", exit_code=1)
+        assert "Error: MLflow refused 'nonsense://x': " in error
+        assert "Traceback" not in error
+
 
 def test_wandb_has_a_directory_for_a_run(runs: Project) -> None:
     pytest.importorskip("wandb")

@@ -13,6 +13,7 @@ import pytest
 from conftest import Project, wait_until
 
 import mlxpy
+from mlxpy_core._cli._sizes import size_text
 from mlxpy_core._tracking._gpus import Gpus, visible_gpus
 from mlxpy_core._tracking._metrics import MetricsWriter
 from mlxpy_core._tracking._system_metrics import SystemMetrics, pause_after
@@ -71,7 +72,7 @@ def test_processes_memory_and_disk_are_metrics(project: Project) -> None:
     assert last["seconds"] > found[0]["seconds"]
     table, _ = project.mlxpy("ls", "-c", "system.cpu_percent", "-c", "system.memory")
     assert table.split()[:3] == ["id", "system.cpu_percent", "system.memory"]
-    assert str(last["memory"]) in table
+    assert size_text(last["memory"]) in table
 
 
 def test_they_are_not_the_first_metric_that_is_shown(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def set_status(
 
 def set_usage(info: dict[str, Any], used: Mapping[str, float]) -> None:
     """Puts into an info what its last attempt has used, beside what its job was given."""
-    before = (info["usage"] or {}).items()
+    before = (info.get("usage") or {}).items()
     info["usage"] = {**used, **{name: value for name, value in before if name.startswith(_REQUESTED)}}
     info["attempts"][-1].update(used)
 

@@ -24,7 +24,9 @@ _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
 _PROGRAM = "info.current_file_path"
 _USAGE = "usage."
-_MEMORY = re.compile(r"(info\.)?usage\.(peak|requested)_memory")
+_BYTES = re.compile(
+    r"(info\.)?usage\.(peak|requested)_memory|(rank\d+/)?system\.(memory|disk_free|gpu\d+_memory)"
+)
 
 
 @click.command()
@@ -82,7 +84,7 @@ def command(
     from mlxpy_core._cli._table import print_table
     from mlxpy_core._cli._times import duration_text, time_texts
 
-    for name in filter(_MEMORY.fullmatch, table):
+    for name in filter(_BYTES.fullmatch, table):
         table[name] = list(map(size_text, table[name]))
     if "start" in table:
         table["start"] = time_texts(table["start"])

@@ -45,7 +45,7 @@ class ExportedRun:
         directory: where it lies.
         run_id: its identity.
         status: its status.
-        start: when it started, in seconds since 1970; 0 if it has not.
+        start: when it started, in seconds since 1970; one that waits, when it was submitted.
         end: when it ended; None if it has not.
         config: the config's values by dotted names; lists and dicts are JSON.
     """
@@ -56,7 +56,7 @@ class ExportedRun:
         self.directory = Path(row["info.log_dir"])
         self.run_id = _identity(self.info("run_id"), self.directory)
         self.status = str(row["info.status"])
-        self.start = self._moment("start") or 0
+        self.start = self._moment("start") or self._moment("submit") or 0
         self.end = self._moment("end")
         self.config = {
             field.removeprefix("config."): _plain(row[field])

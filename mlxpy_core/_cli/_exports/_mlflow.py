@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mlxpy_core._errors import MlxpyError
+
 from ._exported_run import ExportedRun
 
 _STATUSES = {"COMPLETE": "FINISHED", "FAILED": "FAILED", "SUBMITTED": "SCHEDULED", "RUNNING": "RUNNING"}
@@ -24,8 +26,18 @@ def export_to_mlflow(runs: Iterable[ExportedRun], uri: str) -> int:
         How many were made.
 
     Raises:
+        MlxpyError: MLflow refused.
         ImportError: MLflow is not installed.
     """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _export_all(runs, uri)
+    except MlflowException as error:
+        raise MlxpyError(f"MLflow refused {uri!r}: {' '.join(str(error).split())}") from error
+
+
+def _export_all(runs: Iterable[ExportedRun], uri: str) -> int:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlxpy_core._errors import MlxpyError
+
 from ._exported_run import ExportedRun
 
 _FAILED = ("FAILED", "INTERRUPTED", "KILLED")
@@ -19,8 +21,18 @@ def export_to_wandb(runs: Iterable[ExportedRun], place: str = "") -> int:
         How many were made.
 
     Raises:
+        MlxpyError: W&B refused.
         ImportError: wandb is not installed.
     """
+    import wandb
+
+    try:
+        return _export_all(runs, place)
+    except wandb.Error as error:
+        raise MlxpyError(f"W&B refused: {' '.join(str(error).split())}") from error
+
+
+def _export_all(runs: Iterable[ExportedRun], place: str) -> int:
     import wandb
 
     place = place or os.environ.get("WANDB_DIR") or "."
