@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlxpy_core._reading._tables._columns import MISSING
+from mlxpy_core._runs._metrics_files import is_of_other_rank
 
 from ._drawable import Drawable
 
@@ -54,9 +55,7 @@ def metrics_by_importance(rows: Drawable) -> list[str]:
     """Names the metrics: results before counters, what all ranks did before what one of them did."""
     lazy = rows.lazy_fields
     metrics = [field for field in rows.fields if field in lazy and not field.startswith("artifact.")]
-    return sorted(
-        metrics, key=lambda field: (_is_counter(field), re.match(r"rank\d+/", field) is not None)
-    )
+    return sorted(metrics, key=lambda field: (_is_counter(field), is_of_other_rank(field)))
 
 
 def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:
