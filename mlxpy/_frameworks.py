@@ -1,5 +1,6 @@
 """What the modules for the frameworks share: whose run it is, and what goes where in it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,13 @@ def log_metrics(
         log_name, _, key = name.rpartition("/")
         logs.setdefault(log_name, {})[key] = value
     for log_name, row in logs.items():
-        _log_row({**moment, **row}, log_name or default, default, logger)
-
-
-def _log_row(row: Mapping[str, Any], log_name: str, default: str, logger: Logger) -> None:
-    try:
-        logger.log_metrics(row, log_name)
-    except InvalidNameError:  # a reserved name, say: a training does not end over it
-        if log_name == default:
-            raise
-        logger.log_metrics({f"{log_name}/{key}": value for key, value in row.items()}, default)
+        try:
+            logger.log_metrics({**moment, **row}, log_name or default)
+        except InvalidNameError:  # noqa: PERF203  # a reserved name, say; the training goes on
+            if not log_name:
+                raise
+            named = {f"{log_name}/{key}": value for key, value in row.items()}
+            logger.log_metrics({**moment, **named}, default)
 
 
 def resume_at_step(step: float, logger: Logger, key: str = "step") -> None:
@@ -63,8 +61,15 @@ def log_hyperparameters(values: Mapping[str, Any], logger: Logger) -> None:
         return
     known = dict(_flat(run.config)) if run else {}
     new = {name: value for name, value in _flat(plain) if not _is_known(name, value, known)}
-    if new:
+    if new and new != _last_row(Path(logger.metrics_dir, f"{HPARAMS}.json")):  # of an earlier attempt
         logger.log_metrics(new, HPARAMS)
+
+
+def _last_row(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text().splitlines()[-1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _is_known(name: str, value: Any, known: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from ._frameworks import log_hyperparameters, log_metrics, logger_of_run, resume
 
 __all__ = ["MlxpyCallback"]
 
-_PREFIXES = ("train_", "eval_", "test_")
+_PREFIXES = ("eval_", "test_")
 
 
 class MlxpyCallback(TrainerCallback):  # type: ignore[misc]  # its types are not needed to check
@@ -27,16 +27,21 @@ class MlxpyCallback(TrainerCallback):  # type: ignore[misc]  # its types are not
 
     def __init__(self, parent_log_dir: str | Path = "./logs") -> None:
         self._parent_log_dir = parent_log_dir
+        self._has_resumed = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Starts a run where there is none, and records what its config does not have."""
         if not state.is_world_process_zero:
             return
-        logger = logger_of_run(self._parent_log_dir)
-        resume_at_step(state.global_step + 1, logger)
         config = getattr(kwargs.get("model"), "config", None)
         model = {"model": config.to_dict()} if config is not None else {}
-        log_hyperparameters({**args.to_sanitized_dict(), **model}, logger)
+        log_hyperparameters({**args.to_sanitized_dict(), **model}, logger_of_run(self._parent_log_dir))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Goes on with the history of earlier attempts; the first step is not known before."""
+        if state.is_world_process_zero and not self._has_resumed:
+            self._has_resumed = True
+            resume_at_step(state.global_step + 1, logger_of_run(self._parent_log_dir))
 
     def on_log(
         self,

@@ -26,7 +26,8 @@ class DigitsData(lightning.LightningDataModule):
 
     def _loader(self, part: torch.utils.data.Dataset, shuffle: bool = False) -> DataLoader:
         hparams = self.hparams
-        return DataLoader(part, hparams.batch_size, shuffle, num_workers=hparams.num_workers)
+        workers = hparams.num_workers
+        return DataLoader(part, batch_size=hparams.batch_size, shuffle=shuffle, num_workers=workers)
 
 
 class Classifier(lightning.LightningModule):
