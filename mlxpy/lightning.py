@@ -1,5 +1,6 @@
 """A logger for Lightning (``lightning`` or ``pytorch_lightning``), which this module imports."""
 
+import contextlib
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,8 @@ class MlxpyLogger(Logger):  # type: ignore[misc]  # its types are not needed to 
     @rank_zero_only  # type: ignore[untyped-decorator]  # as above
     def log_graph(self, model: Any, input_array: Any = None) -> None:
         """Learns which Trainer logs; Lightning calls this at the start, with its module."""
-        self._trainer = getattr(model, "_trainer", None)
+        with contextlib.suppress(RuntimeError):  # a module that no Trainer has
+            self._trainer = getattr(model, "trainer", None)
 
     @rank_zero_only  # type: ignore[untyped-decorator]  # as above
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *_: Any, **__: Any) -> None:
