@@ -21,6 +21,9 @@ VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.13", "1.4.0rc3")]
 INSTALLS = [".", ". hydra-joblib-launcher hydra-optuna-sweeper", "hydra-submitit-launcher ."]
 """What people install: the launchers by themselves would take Hydra 1.4."""
 
+FRAMEWORKS = ("lightning", "pytorch-lightning", "transformers", "accelerate", "keras", "tensorboard")
+"""What the modules of their names log from; not in the extra ``test``, since they are large."""
+
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
 
@@ -65,10 +68,12 @@ def grid_engine(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def torch(session: nox.Session) -> None:
-    """Runs the tests with torch, Lightning and JAX, which are installed into this environment."""
-    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax", "lightning")
-    files = [f"tests/test_{name}.py" for name in ("metrics", "artifacts", "ranks", "started_again")]
-    run_module(session, "pytest", "-q", *files, "-k", "torch or jax or lightning", *session.posargs)
+    """Runs the tests with torch, JAX and the frameworks, which are installed into this environment."""
+    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax", *FRAMEWORKS)
+    names = ("metrics", "artifacts", "ranks", "started_again", "frameworks")
+    chosen = "torch or jax or lightning or frameworks"
+    files = [f"tests/test_{name}.py" for name in names]
+    run_module(session, "pytest", "-q", "-n", "2", *files, "-k", chosen, *session.posargs)
 
 
 @nox.session

@@ -50,6 +50,26 @@ def test_built_in_types_come_back(logger: Logger) -> None:
     }
 
 
+def test_a_reference_moves_with_its_run(logger: Logger, tmp_path: Path) -> None:
+    inside, outside = Path(logger.log_dir, "checkpoints", "last.ckpt"), tmp_path / "data"
+    inside.parent.mkdir()
+    inside.write_text("weights")
+    outside.mkdir()
+    logger.log_artifact(inside, "models/last", "reference")
+    logger.log_artifact(str(outside), "data", "reference")
+    with pytest.raises(UnstorableValueError, match="there is no file"):
+        logger.log_artifact(tmp_path / "nothing", "nothing", "reference")
+    assert logger.load_artifact("models/last") == inside
+    logger.close()
+    moved = Path(logger.log_dir).rename(tmp_path / "7")
+    with Logger(tmp_path / "others") as other:
+        assert other.load_artifact("models/last", root=moved).read_text() == "weights"
+        assert other.load_artifact("data", root=moved) == outside
+        outside.rmdir()
+        with pytest.raises(FileNotFoundError, match=r"data, to which the artifact .* no longer there"):
+            other.load_artifact("data", root=moved)
+
+
 def test_dicts_of_arrays(logger: Logger) -> None:
     numpy = pytest.importorskip("numpy")
     arrays = {"a": numpy.arange(3), "b": numpy.ones((2, 2))}

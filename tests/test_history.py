@@ -69,6 +69,31 @@ def test_rows_after_the_checkpoint_are_moved_aside(in_directory: Path) -> None:
     assert (aside / "late.json").read_text() == '{"a": 9}\n'
 
 
+def test_a_run_resumes_at_a_step_that_another_librarys_checkpoint_says(in_directory: Path) -> None:
+    first = attempt(in_directory)
+    for step in range(5):
+        first.log_metrics({"step": step, "attempt": 1}, "train")
+        first.log_metrics({"epoch": step}, "other")
+    first.log_metrics({"attempt": 1}, "train")  # after a row that goes it goes, too
+    second = attempt(in_directory)
+    second.log_metrics({"setup": True}, "train")
+    second.resume_at_step(3)
+    for step in (3, 4):
+        second.log_metrics({"step": step, "attempt": 2}, "train")
+    second.resume_at_step(0)  # too late: nothing is moved
+    train = [
+        json.loads(line) for line in Path(second.metrics_dir, "train.json").read_text().splitlines()
+    ]
+    expected = [*[(step, 1) for step in range(3)], (None, None), (3, 2), (4, 2)]
+    assert [(row.get("step"), row.get("attempt")) for row in train] == expected
+    aside = Path(second.metrics_dir, ".aside", "2", "train.json").read_text().splitlines()
+    assert [json.loads(line).get("step") for line in aside] == [3, 4, None]
+    assert Path(second.metrics_dir, "other.json").read_text().count("\n") == 5
+    third = attempt(in_directory)
+    third.resume_at_step(1, "epoch")
+    assert Path(third.metrics_dir, "other.json").read_text() == '{"epoch": 0}\n'
+
+
 def test_a_program_that_never_asks_appends(in_directory: Path) -> None:
     log(attempt(in_directory), 1, 2)
     second = attempt(in_directory)

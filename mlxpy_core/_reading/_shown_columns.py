@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlxpy_core._reading._tables._columns import MISSING
+from mlxpy_core._runs._metrics_files import is_of_other_rank
 
 from ._drawable import Drawable
 
@@ -24,7 +25,6 @@ _TELLING_INFO = (
 _COUNTERS = re.compile(
     r"_?(?:global_)?(?:batch|epoch|iter|iteration|row|runtime|step|time|timestamp|wall_time)s?"
 )
-_OF_RANK = re.compile(r"rank\d+/")
 _OF_MACHINE = re.compile(r"(rank\d+/)?system\.")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d[:-]\d\d[:-]\d\d")
 _SAMPLE = 60  # runs
@@ -63,8 +63,8 @@ def metrics_by_importance(rows: Drawable) -> list[str]:
 
 
 def _unimportance(field: str) -> tuple[bool, bool, bool]:
-    of_rank, of_machine = _OF_RANK.match(field), _OF_MACHINE.match(field)
-    return of_machine is not None, _is_counter(field), of_rank is not None
+    of_machine = _OF_MACHINE.match(field) is not None
+    return of_machine, _is_counter(field), is_of_other_rank(field)
 
 
 def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -21,10 +22,12 @@ _LONGEST_ROW = 2**26  # bytes; a line in another user's file may be larger than 
 
 
 _RANKS = ".ranks"
+_SUBPROCESSES = ".subprocesses"
 
 
-# How the reader names the logs of the other ranks.
+# How the reader names the logs of the other ranks, and those of subprocesses of a rank.
 _OF_RANK = re.compile(r"rank([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
+_OF_SUBPROCESS = re.compile(r"subprocess([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
 
 
 def metrics_files(directory: Path) -> dict[str, Path]:
@@ -48,10 +51,39 @@ def keys_of_rank(state: Path, rank: int) -> Path:
     return state / (f"metrics.rank{rank}.yaml" if rank else "metrics.yaml")
 
 
+def metrics_of_subprocess(metrics: Path, number: int) -> Path:
+    """Returns the directory of the metrics files of one subprocess below those of its rank."""
+    return metrics / _SUBPROCESSES / str(number)
+
+
+def keys_of_subprocess(state: Path, rank: int, number: int) -> Path:
+    """Returns the file that lists which keys the logs of one subprocess hold; see `keys_of_rank`."""
+    return keys_of_rank(state, rank).with_suffix(f".subprocess{number}.yaml")
+
+
 def other_ranks(metrics: Path) -> list[int]:
     """Lists the ranks besides 0 that have logged something."""
+    return _numbers(metrics / _RANKS)
+
+
+def subprocesses(metrics: Path) -> list[int]:
+    """Lists the numbers of the subprocesses of a rank that have logged something."""
+    return _numbers(metrics / _SUBPROCESSES)
+
+
+def files_with_subprocesses(metrics: Path) -> dict[str, Path]:
+    """Lists a rank's metrics files and those of its subprocesses by their paths below `metrics`."""
+    files = metrics_files(metrics)
+    for number in subprocesses(metrics):
+        folder = metrics_of_subprocess(metrics, number)
+        below = f"{_SUBPROCESSES}/{number}/"
+        files.update({below + name: path for name, path in metrics_files(folder).items()})
+    return files
+
+
+def _numbers(directory: Path) -> list[int]:
     try:
-        with os.scandir(metrics / _RANKS) as entries:
+        with os.scandir(directory) as entries:
             return sorted(
                 int(entry.name)
                 for entry in entries
@@ -65,30 +97,54 @@ def file_of_log(metrics: Path, log_name: str) -> Path:
     """Returns the metrics file of a log by the name that the reader has for it."""
     if of_rank := _OF_RANK.fullmatch(log_name):
         metrics, log_name = metrics_of_rank(metrics, int(of_rank[1])), of_rank[2]
+    if of_subprocess := _OF_SUBPROCESS.fullmatch(log_name):
+        metrics = metrics_of_subprocess(metrics, int(of_subprocess[1]))
+        log_name = of_subprocess[2]
     return metrics / (log_name + _SUFFIX)
 
 
 def is_of_other_rank(log_name: str) -> bool:
-    """Returns whether the reader's name for a log is one of another rank than 0."""
-    return _OF_RANK.fullmatch(log_name) is not None
+    """Returns whether the reader's name for a log is one of another process than rank 0's own."""
+    return any(pattern.fullmatch(log_name) for pattern in (_OF_RANK, _OF_SUBPROCESS))
+
+
+class _Place(NamedTuple):
+    """The metrics of one process of a run: how the reader's names for its logs begin, and its files."""
+
+    prefix: str
+    metrics: Path
+    keys: Path
+
+
+def _places(metrics: Path, state: Path) -> Iterator[_Place]:
+    for rank in [0, *other_ranks(metrics)]:
+        prefix = f"rank{rank}/" if rank else ""
+        folder = metrics_of_rank(metrics, rank)
+        yield _Place(prefix, folder, keys_of_rank(state, rank))
+        for number in subprocesses(folder):
+            yield _Place(
+                f"{prefix}subprocess{number}/",
+                metrics_of_subprocess(folder, number),
+                keys_of_subprocess(state, rank, number),
+            )
 
 
 def files_of_all_ranks(metrics: Path) -> dict[str, Path]:
-    """Lists the metrics files of a run by the reader's names for the logs."""
-    files = metrics_files(metrics)
-    for rank in other_ranks(metrics):
-        of_rank = metrics_files(metrics_of_rank(metrics, rank))
-        files.update({f"rank{rank}/{name}": path for name, path in of_rank.items()})
-    return files
+    """Lists the metrics files of a run, subprocesses' too, by the reader's names for the logs."""
+    return {
+        place.prefix + name: path
+        for place in _places(metrics, metrics)
+        for name, path in metrics_files(place.metrics).items()
+    }
 
 
 def keys_of_all_ranks(metrics: Path, state: Path) -> dict[str, set[str]]:
-    """Reads which keys each log of a run holds, by the reader's names for the logs."""
-    listed = listed_keys(metrics, keys_of_rank(state, 0))
-    for rank in other_ranks(metrics):
-        of_rank = listed_keys(metrics_of_rank(metrics, rank), keys_of_rank(state, rank))
-        listed.update({f"rank{rank}/{name}": found for name, found in of_rank.items()})
-    return listed
+    """Reads which keys each log of a run holds, subprocesses' too, by the reader's names."""
+    return {
+        place.prefix + name: keys
+        for place in _places(metrics, state)
+        for name, keys in listed_keys(place.metrics, place.keys).items()
+    }
 
 
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:

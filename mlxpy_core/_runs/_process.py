@@ -43,6 +43,14 @@ def describe_process(pid: int | None = None) -> dict[str, Any]:
     }
 
 
+def process_name(pid: int | None = None) -> str:
+    """Returns a name that no other process of this machine has, of any time: its id and a digest."""
+    pid = pid or os.getpid()
+    known = describe_process(pid)
+    text = " ".join(str(known[name]) for name in _IDENTITY)
+    return f"{pid}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 def describe_living_process(pid: int | None = None) -> dict[str, Any]:
     """Describes a process as `describe_process` does, and when it was seen alive.
 

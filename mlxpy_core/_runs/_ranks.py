@@ -72,6 +72,14 @@ _LOCAL_RANK = re.compile(r"--local[-_]rank=\d+")
 _ARGUMENTS = tuple(sys.argv[1:])
 # The program that a worker of joblib runs parts of: its main module is joblib's.
 _PROGRAM = os.path.realpath(sys.argv[0]) if sys.argv and sys.argv[0] else ""
+# The main modules of processes that run parts of another program, besides those of multiprocessing.
+_PARTS = frozenset(
+    {
+        "joblib.externals.loky.backend.popen_loky_posix",
+        "loky.backend.popen_loky_posix",
+        "submitit.core._submit",
+    }
+)
 # Longer descriptions of a job do not fit into an environment.
 _MOST_CHARACTERS = 60_000
 
@@ -421,6 +429,17 @@ def run_of_ancestor() -> ParentRun | None:
     wanted = parent_run.process
     found = (pid for pid in ancestors() if pid == wanted.get("process_id"))
     return parent_run if any(is_same_process(describe_process(pid), wanted) for pid in found) else None
+
+
+def run_of_program() -> ParentRun | None:
+    """Returns the run of an ancestor if this process runs a part of the ancestor's program.
+
+    None for a program of its own, also where a run has started it.
+    """
+    specification = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if not _is_forked_or_spawned() and getattr(specification, "name", None) not in _PARTS:
+        return None
+    return run_of_ancestor()
 
 
 def run_to_join() -> tuple[ParentRun, int] | None:

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -114,6 +115,32 @@ def _load_text(path: Path) -> str:
         return file.read()
 
 
+def _save_reference(obj: Any, path: Path) -> None:
+    """Stores where a file or a directory lies; in the run's own directory it may be moved with that."""
+    target = Path(os.path.realpath(os.fspath(obj)))
+    if not target.exists():
+        raise TypeError(f"there is no file {target}")
+    run = Path(os.path.realpath(_run_of_artifact(path)))
+    inside = target.is_relative_to(run)
+    content = {"path": str(target.relative_to(run) if inside else target), "in_run": inside}
+    _save_json(content, path)
+
+
+def _load_reference(path: Path) -> Path:
+    """Returns the path of what `_save_reference` was given."""
+    content = _load_json(path)
+    target = Path(content["path"])
+    if content["in_run"]:
+        target = _run_of_artifact(path) / target
+    if not target.exists():
+        raise FileNotFoundError(f"{target}, to which the artifact {path} refers, is no longer there")
+    return target
+
+
+def _run_of_artifact(path: Path) -> Path:
+    return next(place.parent.parent for place in path.parents if place.parent.name == "artifacts")
+
+
 BUILT_IN_TYPES = {
     artifact_type.name: artifact_type
     for artifact_type in (
@@ -124,6 +151,7 @@ BUILT_IN_TYPES = {
         ArtifactType("image", _save_image, _load_image, ".png"),
         ArtifactType("json", _save_json, _load_json, ".json"),
         ArtifactType("text", _save_text, _load_text, ".txt"),
+        ArtifactType("reference", _save_reference, _load_reference, ".json"),
     )
 }
 

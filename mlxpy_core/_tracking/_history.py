@@ -4,20 +4,27 @@ Rows of earlier attempts that came after the checkpoint go to ``metrics/.aside/<
 stays reads as if the run had never been interrupted.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlxpy_core._io._files import whole_stream
-from mlxpy_core._runs._metrics_files import cut_torn_line, metrics_files, metrics_of_rank, other_ranks
+from mlxpy_core._runs._metrics_files import (
+    cut_torn_line,
+    files_with_subprocesses,
+    metrics_of_rank,
+    other_ranks,
+)
+from mlxpy_core._runs._subprocesses import is_written
 
 Positions = dict[str, int]
 """Length in bytes of each metrics file by log name."""
 
 
 def measure(metrics: Path) -> Positions:
-    """Returns the length of each metrics file."""
-    return {name: path.stat().st_size for name, path in metrics_files(metrics).items()}
+    """Returns the length of each metrics file of a rank, its subprocesses' too."""
+    return {name: path.stat().st_size for name, path in files_with_subprocesses(metrics).items()}
 
 
 def measure_ranks(metrics: Path, rank: int) -> dict[int, Positions]:
@@ -27,7 +34,7 @@ def measure_ranks(metrics: Path, rank: int) -> dict[int, Positions]:
 
 
 class History:
-    """The metrics files of one rank of a run as one attempt sees them.
+    """The metrics files of one rank of a run, and of its subprocesses, as one attempt sees them.
 
     Args:
         metrics: where they are.
@@ -43,7 +50,7 @@ class History:
         while os.path.exists(metrics / ".aside" / str(attempt)):
             attempt += 1  # other ranks than 0 can only guess which attempt this is
         self._aside = metrics / ".aside" / str(attempt)
-        for path in metrics_files(metrics).values():
+        for path in files_with_subprocesses(metrics).values():
             if contested:
                 self._replace(path, path.read_bytes())
             with open(path, "rb+") as file:
@@ -73,8 +80,21 @@ class History:
         self._kept = kept
         for name, inherited in self._inherited.items():
             keep = min(kept.get(name, 0), inherited)
-            if keep < inherited:
+            # A subprocess that lives would go on in what was replaced, and its rows be lost.
+            if keep < inherited and not is_written(self._metrics / f"{name}.json"):
                 self._move_aside(name, keep, inherited)
+
+    def positions_of(self, step: float, key: str) -> Positions:
+        """Returns where in each file the rows of earlier attempts begin that have this or a later step.
+
+        Args:
+            step: the step.
+            key: the name under which rows hold their step; rows without it stay with those before them.
+        """
+        return {
+            name: _length_before(self._metrics / f"{name}.json", inherited, step, key)
+            for name, inherited in self._inherited.items()
+        }
 
     def _move_aside(self, name: str, keep: int, inherited: int) -> None:
         path = self._metrics / f"{name}.json"
@@ -86,7 +106,7 @@ class History:
         self._inherited[name] = keep
 
     def _bring_back(self) -> None:
-        for name, copy in metrics_files(self._aside).items():
+        for name, copy in files_with_subprocesses(self._aside).items():
             path = self._metrics / f"{name}.json"
             content = path.read_bytes() if path.exists() else b""
             keep, rows = self._inherited[name], copy.read_bytes()
@@ -101,3 +121,24 @@ class History:
             return
         with whole_stream(path, self._logs) as new:
             new.write(content)
+
+
+def _length_before(path: Path, length: int, step: float, key: str) -> int:
+    """Returns the length of the rows before the first one of a step or a later one, at most `length`."""
+    if not length:
+        return 0
+    position = 0
+    with open(path, "rb") as file:
+        for line in file:
+            if position >= length or _reaches(line, step, key):
+                break
+            position += len(line)
+    return min(position, length)
+
+
+def _reaches(line: bytes, step: float, key: str) -> bool:
+    try:
+        found = json.loads(line).get(key)
+    except (ValueError, AttributeError):  # no row of ours
+        return False
+    return isinstance(found, (int, float)) and found >= step

@@ -1,5 +1,6 @@
 """The user's logger: metrics, artifacts and checkpoints of one run."""
 
+import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
@@ -7,9 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
+
 from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
-from mlxpy_core._io._files import whole_stream
+from mlxpy_core._io._files import read_text, whole_stream
 from mlxpy_core._io._retries import OUTAGE_S, Retries
+from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
@@ -31,6 +35,7 @@ from ._checkpoints import (
 )
 from ._history import measure_ranks
 from ._run import Run, current_run
+from ._subprocess import SubprocessRun, run_of_parent
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
 
@@ -67,7 +72,7 @@ class Logger:
         *,
         system_metrics: bool = False,
         system_metrics_interval_s: float = 10,
-        run: Run | None = None,
+        run: Run | SubprocessRun | None = None,
     ) -> None:
         if run is None:
             try:
@@ -84,8 +89,8 @@ class Logger:
                 if isinstance(error, StorageError):
                     raise
                 raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
-        self._run = run
-        self._artifacts = ArtifactStore(lambda: run.directory)
+        self._run: Run | SubprocessRun = run
+        self._artifacts = ArtifactStore(lambda: self._run.directory)
         self._resumed = False
         run.logger = self
 
@@ -142,14 +147,14 @@ class Logger:
         A program that asks is no longer ended by the signal (SIGTERM): it is left to write a
         checkpoint and to return.
         """
-        return self._run.stopping.should_stop
+        return self._own_run("whether to stop").stopping.should_stop
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Registers a function to be called when a signal announces the end of the job.
 
         Like reading `should_stop`, this leaves it to the program to end.
         """
-        self._run.stopping.on_stop(callback)
+        self._own_run("when to stop").stopping.on_stop(callback)
 
     def close(self) -> None:
         """Ends a run that this logger started itself, as COMPLETE."""
@@ -260,7 +265,7 @@ class Logger:
         Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name))
 
     def _save_checkpoint(self, checkpoint: Any, log_name: str) -> None:
-        run = self._run
+        run = self._own_run(f"to store checkpoint {log_name!r}")
         path = self._checkpoint_path(log_name, run.rank)
         try:
             mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
@@ -312,15 +317,32 @@ class Logger:
             named = [self._checkpoint_path(name, rank) for name in names for rank in ranks]
             paths = [*filter(Path.is_file, named), checkpoint_of_mlxp(artifacts, names[1])]
         path = next(filter(None, paths), None)
+        own = run if isinstance(run, Run) else None  # of a subprocess there is no earlier attempt
         if path is None and not any(all_newest):
-            self._resume_at({})
+            if own:
+                self._resume_at(own, {})
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint in {folder}")
         if path is None:
             raise FileNotFoundError(f"run {self.log_id} has no checkpoint {log_name!r} in {folder}")
         obj, mark = read_checkpoint(path)
-        if mark is not None and self._is_earlier(mark):
-            self._resume_at(mark.positions.get(run.rank, {}))
+        if mark is not None and own and _is_earlier(mark, own):
+            self._resume_at(own, mark.positions.get(own.rank, {}))
         return obj
+
+    def resume_at_step(self, step: float, key: str = "step") -> None:
+        """Continues the run's history at a step, for programs whose checkpoints are another library's.
+
+        Rows that earlier attempts logged at this step or later are moved to ``metrics/.aside``, as
+        `load_checkpoint` does with those after its checkpoint: of each log, from the first row that
+        has such a step. Logs whose rows have no step are left alone. Once this attempt has resumed
+        and logged a row, nothing is moved.
+
+        Args:
+            step: the first step that this attempt logs (again).
+            key: the name by which rows hold their step.
+        """
+        run = self._own_run("where to resume")
+        self._resume_at(run, run.history.positions_of(step, key))
 
     def _checkpoint_path(self, name: str, rank: int) -> Path:
         path = self._artifacts.path(name, _CHECKPOINT)
@@ -330,21 +352,26 @@ class Logger:
             check_unlinked(path.parent, self._run.directory.path, f"checkpoint {name!r}")
         return path
 
-    def _is_earlier(self, mark: Mark) -> bool:
-        """Returns whether an earlier attempt wrote a checkpoint."""
-        if self._run.rank:
-            # Which attempt this is, it can only guess; of an earlier one no process lives.
-            return mark.time < self._run.started
-        return mark.attempt < self._run.attempt
-
-    def _resume_at(self, positions: dict[str, int]) -> None:
-        metrics = self._run.metrics
-        if self._resumed and not metrics.released:
+    def _resume_at(self, run: Run, positions: dict[str, int]) -> None:
+        if self._resumed and not run.metrics.released:
             return
         self._resumed = True
-        with metrics.lock:  # another thread would open files that are replaced
-            metrics.release()
-            self._run.history.resume_at(positions)
+        with run.metrics.lock:  # another thread would open files that are replaced
+            run.metrics.release()
+            run.history.resume_at(positions)
+
+    def _own_run(self, question: str) -> Run:
+        """Returns the run if it is this process's.
+
+        Raises:
+            MlxpyError: it is that of the program which has started this process.
+        """
+        if isinstance(self._run, SubprocessRun):
+            raise MlxpyError(
+                f"a subprocess of run {self.log_id} does not know {question}: "
+                "ask the logger in the process that runs it"
+            )
+        return self._run
 
     def _check_running(self, name: str) -> None:
         if self._run.ended:
@@ -353,11 +380,63 @@ class Logger:
             raise RunEndedError(f"cannot log {name!r}: {self._run.superseded_sentence}")
 
 
+def _is_earlier(mark: Mark, run: Run) -> bool:
+    """Returns whether an earlier attempt than this wrote a checkpoint."""
+    if run.rank:
+        # Which attempt this is, it can only guess; of an earlier one no process lives.
+        return mark.time < run.started
+    return mark.attempt < run.attempt
+
+
+# The run whose program has started this process, once it was asked for.
+_of_parent: SubprocessRun | None = None
+
+
 def get_logger() -> Logger | None:
-    """Returns the logger of the run that is active in this process, or None."""
-    run = current_run()
+    """Returns the logger of the run that is active in this process, or None.
+
+    In a process that the run's program has started to run a part of itself (by multiprocessing,
+    which data loaders use, by joblib, or by submitit on this machine) it logs to the same run: metrics
+    to files of that process, which the reader has as ``subprocess<n>/<log_name>``, artifacts as
+    everywhere.
+    """
+    global _of_parent
+    run: Run | SubprocessRun | None = current_run()
+    if run is None or not run.belongs_here:
+        if _of_parent is None or not _of_parent.belongs_here or _of_parent.ended:
+            _of_parent = run_of_parent()
+            if _of_parent:
+                _logger_class(_of_parent)(run=_of_parent)
+        run = _of_parent
     logger = run.logger if run else None
     return logger if isinstance(logger, Logger) else None
+
+
+def _follow_fork() -> None:
+    """Has the logger of a run log as that of a subprocess, in a fork of the run's process."""
+    global _of_parent
+    run = current_run() or _of_parent
+    if run and isinstance(logger := run.logger, Logger):
+        _of_parent = SubprocessRun.of_fork(run)
+        _of_parent.logger = logger
+        logger._run = _of_parent
+
+
+os.register_at_fork(after_in_child=_follow_fork)
+
+
+def _logger_class(run: SubprocessRun) -> type[Logger]:
+    """Returns the class of the logger that the run's own process has."""
+    from mlxpy_core._plugins._dotted import load_class
+
+    try:
+        settings = load_yaml(read_text(run.directory.settings, run.directory.logs))
+        name = str(settings["logger"]["name"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        name = _name(Logger)
+    if name == _name(Logger):
+        return Logger
+    return load_class(name, Logger, "logger", "its class must be importable in subprocesses")
 
 
 def _name(logger_class: type[Logger]) -> str:

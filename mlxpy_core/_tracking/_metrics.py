@@ -161,9 +161,10 @@ class MetricsWriter:
             raise InvalidNameError(
                 f"log_name {log_name!r} is reserved (as are {', '.join(sorted(RESERVED_LOG_NAMES))})"
             )
-        if re.match(r"rank\d+/", log_name):
+        if re.match(r"(rank|subprocess)\d+/", log_name):
             raise InvalidNameError(
-                f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … so"
+                f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … and of "
+                "subprocess 1, 2, … so"
             )
         check_unlinked(self._path(log_name), self._run, f"log_name {log_name!r}")
         if len(self._logs) >= _OPEN_FILES:

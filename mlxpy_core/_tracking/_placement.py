@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._io._files import read_own, write_whole
+from mlxpy_core._io._files import read_own, write_unsynced, write_whole
 from mlxpy_core._runs._directory import (
     RunDirectory,
     is_run_name,
@@ -162,6 +162,14 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
         StorageError: the directory cannot be made.
     """
     number = next(_runs_of_this_process)
+    place = _placed(parent_log_dir, forced_log_id, ranks, number)
+    if number:
+        with _left_on_error(place.directory):
+            _tell_subprocesses(parent_log_dir, place.directory)
+    return place
+
+
+def _placed(parent_log_dir: Path, forced_log_id: int, ranks: str, number: int) -> Place:
     given = given_directory(parent_log_dir, forced_log_id)
     # Only this run: a program that the run starts is another one.
     if os.environ.pop(RUN_DIRECTORY_VARIABLE, None) and given:
@@ -182,6 +190,23 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
         with _left_on_error(directory):
             _publish_to_children(parent_log_dir, directory, number)
     return Place(directory, number=number)
+
+
+def _tell_subprocesses(parent_log_dir: Path, directory: RunDirectory) -> None:
+    """Notes where this run lies for processes that were started in an earlier run of this one."""
+    path = _later_runs(parent_log_dir, describe_process())
+    write_unsynced(path, json.dumps({"directory": os.path.abspath(directory.path)}), parent_log_dir)
+
+
+def later_run_of(parent_run: ParentRun) -> str | None:
+    """Returns the directory of the last run that the process of a run has started since."""
+    logs = Path(parent_run.directory).parent
+    said = _read(_later_runs(logs, parent_run.process), logs)
+    return str(said["directory"]) if said else None
+
+
+def _later_runs(parent_log_dir: Path, process: Mapping[str, Any]) -> Path:
+    return _meeting(parent_log_dir, ("later runs", *_family(process))).with_suffix(".json")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -207,6 +208,16 @@ class Run:
         self.locate()
         return self._directory
 
+    @property
+    def last_directory(self) -> RunDirectory:
+        """The same, without a look."""
+        return self._directory
+
+    @property
+    def held(self) -> HeldDirectory:
+        """The directory, held open."""
+        return self._held
+
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
         with self.metrics.lock:  # two threads would each follow it
@@ -223,6 +234,18 @@ class Run:
     def _is_in(self, directory: RunDirectory) -> bool:
         info = read_info(directory)
         return info is not None and info.get("run_id") == self.info["run_id"]
+
+    def add_to_config(self, values: Mapping[str, Any]) -> None:
+        """Adds to the config of a run that a program without Hydra has started; its own values stay.
+
+        Raises:
+            StorageError: config.yaml cannot be written.
+        """
+        self.config = {**values, **self.config}
+        if self.rank == 0:
+            directory = self.directory
+            write_whole(directory.config, dump_yaml(self.config), directory.logs)
+            write_summary(directory, self.config, self.info, ended=False)
 
     @property
     def attempt(self) -> int:
