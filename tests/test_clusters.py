@@ -516,7 +516,7 @@ def test_a_sweeper_that_needs_results(project: Project) -> None:
     [
         (
             "hydra.launcher.scheduler=Nobody",
-            "no scheduler 'Nobody': give LSFScheduler, LocalScheduler, OARScheduler, PBSScheduler, SGEScheduler, "
+            "no scheduler 'Nobody': give LSFScheduler, LocalScheduler, MoabScheduler, OARScheduler, PBSScheduler, SGEScheduler, "
             "SLURMScheduler, or the dotted path of a class of yours",
         ),
         ("hydra.launcher.shell_path=bash", "shell_path='bash' is no absolute path of a shell"),

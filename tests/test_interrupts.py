@@ -60,7 +60,7 @@ class Sweep:
         return "hydra/callbacks=mlxp_logger" in self.arguments
 
 
-@pytest.fixture(params=["basic", "local", "slurm", "oar", "tsp"])
+@pytest.fixture(params=["basic", "local", "slurm", "oar", "tsp", "submitit"])
 def sweep(
     request: pytest.FixtureRequest, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Sweep]:
@@ -73,6 +73,12 @@ def sweep(
     elif name == "tsp":
         with task_spooler(project, monkeypatch) as scheduler:
             yield Sweep(project, ["hydra/launcher=mlxp_tsp"], scheduler)
+    elif name == "submitit":
+        need_cluster("slurm")
+        held = "+hydra.launcher.parameters.additional_parameters={hold: true}"
+        launcher = ["hydra/launcher=mlxp_submitit", "hydra.launcher.cluster=slurm", held]
+        # Which job is which, squeue says at once; sacct, which submitit asks, a moment later.
+        yield Sweep(project, launcher, CLUSTERS["slurm"].scheduler())
     else:
         need_cluster(name)
         launcher = [f"hydra/launcher=mlxp_{name}", f"hydra.launcher.option_cmd=[{HELD[name]}]"]

@@ -295,7 +295,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         ),
         (
             "+mlxpy={use_scheduler: true, scheduler: {name: SLURM}}",
-            "mlxpy: no scheduler 'SLURM': give LSFScheduler, LocalScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, or the dotted path of a class of yours",
+            "mlxpy: no scheduler 'SLURM': give LSFScheduler, LocalScheduler, MoabScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, or the dotted path of a class of yours",
         ),
     ],
 )

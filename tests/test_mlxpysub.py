@@ -21,7 +21,7 @@ from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 COMMAND = "from mlxpy_core._cli._mlxpysub import main; main(prog_name='mlxpysub')"
 PYTHON = shlex.quote(sys.executable)
-DIRECTIVES = ["#$", "#BSUB", "#OAR", "#PBS", "#SBATCH"]
+DIRECTIVES = ["#$", "#BSUB", "#MSUB", "#OAR", "#PBS", "#SBATCH"]
 SHOW = """
 import json, os, sys
 print(json.dumps([os.getcwd(), os.environ["MLXPY_RUN_DIRECTORY"], sys.argv[1:], os.environ.get("A")]))
@@ -159,13 +159,12 @@ def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
     ("text", "words"),
     [
         (None, "Error: 'jobs.sh' cannot be submitted: it cannot be read: No such file or directory"),
-        ("python main.py\n", "it has no directives of a scheduler (#$, #BSUB, #OAR, #PBS, #SBATCH): give --sch"),
+        ("python main.py\n", "it has no directives of a scheduler (#$, #BSUB, #MSUB, #OAR, #PBS, #SBATCH): g"),
         ("#OAR -l x\n#SBATCH -t 1\npython main.py\n", "directives of several schedulers, #OAR and #SBATCH"),
         ("#OAR -l x\necho python main.py\n", "no line starts a Python program"),
         ("", "no line starts a Python program, as python main.py does"),
         ("#OAR\npython a.py\n\nmodule load x\n", "line 4 ('module load x') comes after the first job but sets"),
         ("#OAR\npython a.py\nA=1 B=2\npython b.py\n", "line 3 ('A=1 B=2') comes after the first job but sets"),
-        ("#MSUB -l walltime=1\npython a.py\n", "line 1 is a directive of Moab (#MSUB), which mlxpy does not"),
         ("#OAR\npython a.py \"x=$A,'b'\"\n", "holds commas, quotes and what the shell puts in: write a line"),
         ("#OAR\npython a.py 'x\n\n", "line 2: the quote ' is never closed"),
         ("#OAR\ncat > x <<EOF\npython a.py\nEOF\n", "line 2: a here-document (<<) cannot be"),

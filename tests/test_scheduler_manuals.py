@@ -1,14 +1,16 @@
-"""PBS and LSF, which cannot be installed here: small commands stand in that print what their manuals show."""
+"""PBS, LSF and Moab, which cannot be installed here: small commands stand in that print what their manuals show."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from conftest import Project
 
-from mlxpy_core import Reader, Status
+from mlxpy_core import Reader, Scheduler, Status
 from mlxpy_core._plugins._scheduler import SubmissionError
 from mlxpy_core._scheduling._lsf import LSFScheduler
+from mlxpy_core._scheduling._moab import MoabScheduler
 from mlxpy_core._scheduling._pbs import PBSScheduler
 from mlxpy_core._scheduling._this_job import job_of_this_process
 
@@ -93,9 +95,10 @@ def test_a_sweep(
         (PBSScheduler(), "2024-experiments/1000", ["-N xperiments_1000", "-j oe"]),
         (PBSScheduler(), "2024/5", ["-N mlxpy", "-j oe"]),
         (LSFScheduler(), "logs/5", ["-J logs_5", "-o /dev/null"]),
+        (MoabScheduler(), "logs/5", ["-N logs_5", "-E", "-j oe"]),
     ],
 )
-def test_names(scheduler: PBSScheduler | LSFScheduler, name: str, words: list[str]) -> None:
+def test_names(scheduler: Scheduler, name: str, words: list[str]) -> None:
     assert scheduler.name_directives(name) == words
 
 
@@ -205,25 +208,90 @@ def test_states_of_lsf(commands: Project) -> None:
     }
 
 
+MSUB = """
+[ "$1" = script.sh ] || exit 9
+MOAB_JOBID=Moab.$$ sh "$1" > job.out 2>&1
+echo
+echo Moab.$$
+"""
+
+
+def test_a_script_for_moab(project: Project, commands: Project) -> None:
+    put(commands, "msub", MSUB)
+    project.write(
+        "main.py", "import mlxpy, sys; mlxpy.Logger('logs').log_metrics({'x': sys.argv[1]}, 'train')"
+    )
+    project.write("jobs.sh", "#MSUB -l walltime=60\npython main.py x=1,2\n")
+    main = "from mlxpy_core._cli._mlxpysub import main; main(prog_name='mlxpysub')"
+    assert project.run("-c", main, "jobs.sh").stdout == "Submitted 2 jobs to the cluster queue!\n"
+    results = Reader(project.path / "logs").search("info.status == 'COMPLETE'")
+    assert results["train.x"] == [["x=1"], ["x=2"]]
+    assert [
+        bool(re.fullmatch(r"Moab\.\d+", str(one))) for one in results["info.scheduler.scheduler_job_id"]
+    ] == [True] * 2
+    assert "#MSUB -l walltime=60\n" in project.file(2, "script.sh").read_text()
+
+
+SHOWQ = """
+if [ "$*" = --xml ]; then
+    cat << END
+<Data><Object>queue</Object><cluster LocalActiveNodes="1"></cluster>
+<queue count="1" option="active"><job AWDuration="9" DRMJID="26.server" JobID="Moab.1" State="Running"></job></queue>
+<queue count="2" option="eligible"><job JobID="Moab.2" State="Idle"/></queue>
+<queue count="1" option="blocked"><job JobID="Moab.3" State="UserHold"></job></queue></Data>
+END
+elif [ "$*" = "-c --xml" ]; then
+    cat << END
+<Data><queue count="5" option="completed" purgetime="300">
+<job CompletionCode="0" JobID="Moab.4" State="Completed"></job>
+<job CompletionCode="2" JobID="Moab.5" State="Completed"></job>
+<job CompletionCode="CNCLD(271)" JobID="Moab.6" State="Removed"></job>
+<job CompletionCode="271" JobID="Moab.7" State="Completed"></job>
+<job CompletionCode="-11" JobID="Moab.8" State="Completed"></job></queue></Data>
+END
+else
+    exit 9
+fi
+"""
+
+
+def test_states_of_moab(commands: Project) -> None:
+    put(commands, "showq", SHOWQ)
+    ids = ["26.server", *(f"Moab.{number}" for number in range(1, 10))]
+    assert MoabScheduler().states(ids) == {
+        "26.server": Status.RUNNING,
+        "Moab.1": Status.RUNNING,
+        "Moab.2": Status.SUBMITTED,
+        "Moab.3": Status.SUBMITTED,
+        "Moab.4": Status.COMPLETE,
+        "Moab.5": Status.FAILED,
+        "Moab.6": Status.INTERRUPTED,
+        "Moab.7": Status.KILLED,
+        "Moab.8": Status.KILLED,
+    }
+
+
 @pytest.mark.parametrize(
     ("scheduler", "command", "words"),
     [
         (PBSScheduler(), "qstat", "Connection refused"),
         (LSFScheduler(), "bjobs", "LSF is down. Please wait ..."),
+        (MoabScheduler(), "showq", "ERROR: cannot connect to server"),
     ],
 )
 def test_a_scheduler_that_does_not_answer(
-    commands: Project, scheduler: PBSScheduler | LSFScheduler, command: str, words: str
+    commands: Project, scheduler: Scheduler, command: str, words: str
 ) -> None:
     put(commands, command, f"echo {words!r} >&2; exit 255")
     with pytest.raises(SubmissionError, match=words):
         scheduler.states(["1"])
 
 
-@pytest.mark.parametrize(("scheduler", "command"), [(PBSScheduler(), "qsub"), (LSFScheduler(), "bsub")])
-def test_no_job_id(
-    tmp_path: Path, commands: Project, scheduler: PBSScheduler | LSFScheduler, command: str
-) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "command"),
+    [(PBSScheduler(), "qsub"), (LSFScheduler(), "bsub"), (MoabScheduler(), "msub")],
+)
+def test_no_job_id(tmp_path: Path, commands: Project, scheduler: Scheduler, command: str) -> None:
     put(commands, command, "echo Hello")
     (tmp_path / "script.sh").touch()
     with pytest.raises(SubmissionError, match=f"{command} printed no job id but 'Hello'"):

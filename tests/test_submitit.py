@@ -1,8 +1,11 @@
 """Executors of submitit as schedulers, its own and another package's, and what its programs find in jobs."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -89,6 +92,31 @@ def test_what_becomes_of_jobs(app: Project, executor: str) -> None:
     assert app.statuses() == ["KILLED", cancelled, "FAILED", cancelled]
 
 
+def test_runs_go_on_and_are_made_again(app: Project, executor: str) -> None:
+    app.run("main.py", *LAUNCHER, on(executor), "lr=1,2", "fail=true", "hydra.launcher.timeout_min=5")
+    wait_until(lambda: app.statuses() == ["FAILED"] * 2)
+    first = app.job_id(2)
+    assert app.mlxpy("resubmit", "1-2")[0] == "Submitted 2 jobs to the cluster queue!\n"
+    out, told = app.mlxpy("rerun", "2", "fail=false", "lr=3")
+    assert (out, told.splitlines()[-1]) == (
+        "Submitted 1 job to the cluster queue!\n",
+        "Run 3 makes run 2 again.",
+    )
+
+    def attempts(log_id: int) -> list[str]:
+        return [attempt["status"] for attempt in app.info(log_id)["attempts"]]
+
+    wait_until(lambda: [attempts(log_id) for log_id in (1, 2)] == [["FAILED", "FAILED"]] * 2)
+    wait_until(lambda: attempts(3) == ["COMPLETE"])
+    assert app.job_id(2) != first
+    assert app.file(2, "log.stdout").read_text() == "lr is 2\n" * 2
+    assert app.file(3, "log.stdout").read_text() == "lr is 3\n"
+    assert app.info(3)["scheduler"]["name"] == f"submitit:{executor}"
+    here = app.mlxpy("rerun", "2", "fail=false", "--here")[1]
+    assert "Run 4 makes run 2 again." in here
+    assert app.info(4)["status"] == "COMPLETE"
+
+
 def test_a_job_comes_back_as_often_as_submitit_lets_it(app: Project) -> None:
     need_cluster("slurm")
     app.run(
@@ -109,6 +137,28 @@ def test_a_job_comes_back_as_often_as_submitit_lets_it(app: Project) -> None:
     scheduler = find_scheduler("submitit:slurm")
     wait_until(lambda: scheduler.states([app.job_id(1)]).get(app.job_id(1)) == "FAILED")
     assert attempts() == ["INTERRUPTED", "INTERRUPTED"]
+
+
+SLOW_SBATCH = """#!/bin/sh
+touch asked
+while [ ! -e answer ]; do sleep 0.05; done
+exec {sbatch} --hold "$@"
+"""
+
+
+def test_ctrl_c_does_not_break_off_what_the_queue_has_begun_to_take(app: Project) -> None:
+    need_cluster("slurm")
+    sbatch = app.write("bin/sbatch", SLOW_SBATCH.format(sbatch=shutil.which("sbatch")))
+    sbatch.chmod(0o755)
+    path = {"PATH": f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}"}
+    with app.start("main.py", *LAUNCHER, on("slurm"), env=path, start_new_session=True) as process:
+        wait_until(lambda: (app.path / "asked").exists())
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to sbatch, too
+        app.write("answer", "")
+        _, told = process.communicate(timeout=60)
+    assert told == "mlxpy: interrupted: 1 job stays in the queue (to cancel: mlxpy cancel 1)\n"
+    assert process.returncode == 130
+    subprocess.run(["scancel", app.job_id(1)], check=True)
 
 
 def test_debug_runs_here(app: Project) -> None:

@@ -338,6 +338,16 @@ def content_of(node: Node) -> Any:
     return node._value()
 
 
+def as_written(node: Any) -> Any:
+    """Returns what a node holds as plain data, far faster than `OmegaConf.to_container` does."""
+    content = content_of(node) if isinstance(node, Node) else node
+    if isinstance(content, dict):
+        return {key: as_written(item) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [as_written(item) for item in content]
+    return as_written(content) if isinstance(content, Node) else content
+
+
 def is_interpolation(node: Node) -> bool:
     """Returns whether a node is an interpolation."""
     return node._is_interpolation()

@@ -18,7 +18,7 @@ from mlxpy_core import (
     writes_to_own_directory,
 )
 
-from ._hydra import as_current_config
+from ._hydra import as_current_config, as_written
 from ._override_values import as_override_value
 
 RUN_DIRECTORY_RESOLVER = "mlxp_run_directory"
@@ -32,8 +32,7 @@ _DEFAULT_OUTPUTS = (
 
 def has_default_output(node: DictConfig) -> bool:
     """Returns whether ``hydra.run`` or ``hydra.sweep`` is as Hydra or the callback wrote it."""
-    written = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(written, dict)
+    written = as_written(node)
     return written in _DEFAULT_OUTPUTS or written.get("subdir") == RUN_SUBDIR
 
 

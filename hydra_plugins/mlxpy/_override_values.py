@@ -3,7 +3,9 @@
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+
+from hydra_plugins.mlxpy._hydra import as_written
 
 
 def typed_overrides(config: DictConfig) -> list[str]:
@@ -18,9 +20,7 @@ def typed_overrides(config: DictConfig) -> list[str]:
 
 def overrides_for_hydra(config: DictConfig) -> list[str]:
     """Returns the task's overrides as Hydra was given them: `launch` makes ``++`` of some ``+``."""
-    written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    assert isinstance(written, list)
-    return [str(override) for override in written]
+    return [str(override) for override in as_written(config.hydra.overrides.task)]
 
 
 def _key(override: str) -> str:

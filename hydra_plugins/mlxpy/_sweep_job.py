@@ -27,9 +27,13 @@ class SweepJob:
     overrides: list[str] | None
     keeps_return_value: bool
 
-    def environment(self) -> dict[str, str]:
-        """Returns the variables by which the job's process knows."""
-        path, digest = _main_program()
+    def environment(self, program: tuple[str, str]) -> dict[str, str]:
+        """Returns the variables by which the job's process knows.
+
+        Args:
+            program: what `main_program` returns.
+        """
+        path, digest = program
         return {SWEEP_JOB_VARIABLE: json.dumps({"program": path, "digest": digest, **vars(self)})}
 
     def index_in(self, jobs: Sequence[Sequence[str]], first: int) -> int:
@@ -58,11 +62,11 @@ def sweep_job_of_this_process() -> SweepJob | None:
         job = SweepJob(known["number"], known["overrides"], known["keeps_return_value"])
     except (KeyError, ValueError, TypeError):
         return None
-    path, digest = _main_program()
+    path, digest = main_program()
     return job if path == known["program"] or digest == known["digest"] else None
 
 
-def _main_program() -> tuple[str, str]:
+def main_program() -> tuple[str, str]:
     """Returns the main file, or the command's words, and a digest that tells it in another copy."""
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
     try:

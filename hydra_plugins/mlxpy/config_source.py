@@ -37,6 +37,7 @@ class MlxpyConfigSource(ConfigSource):
     # Launchers that have no options of their own. Those of plugins are not listed here.
     _schedulers: ClassVar[dict[str, str]] = {
         "hydra/launcher/mlxp_lsf": "LSFScheduler",
+        "hydra/launcher/mlxp_moab": "MoabScheduler",
         "hydra/launcher/mlxp_pbs": "PBSScheduler",
         "hydra/launcher/mlxp_sge": "SGEScheduler",
     }

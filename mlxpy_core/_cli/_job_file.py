@@ -33,7 +33,6 @@ _SET_ENVIRONMENT = {
     "source",
     "spack",
 }
-_MOAB = "#MSUB"
 
 
 class Word(str):
@@ -85,11 +84,6 @@ def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
     shell = text.partition("\n")[0][2:].strip() if text.startswith("#!") else JobFile.shell
     found = JobFile(shell)
     for number, line, commands in _logical_lines(text):
-        if line.startswith(_MOAB):
-            raise MlxpyError(
-                f"line {number} is a directive of Moab ({_MOAB}), which mlxpy does not know: write it "
-                "for the scheduler below, as #PBS (Torque) or #SBATCH (Slurm)"
-            )
         option = _directive(line, directives)
         if option:
             found.directives.setdefault(option[0], []).append(option[1])

@@ -38,8 +38,9 @@ def main(script: Path, logs: Path, scheduler: str | None, dry_run: bool) -> None
     """Submits the lines of SCRIPT that start a Python program, each as a job and a run.
 
     A line with lists of values (lr=0.1,0.2 seed=1,2) is a job for each combination. The scheduler's
-    directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB) are those of each job; what stands before the
-    first job (module load, source, export, cd) is run before each, other commands after it after each.
+    directives at its head (#OAR, #SBATCH, #$, #PBS, #BSUB, #MSUB) are those of each job; what stands
+    before the first job (module load, source, export, cd) is run before each, other commands after it
+    after each.
     """
     end_by_signals()
     with errors_end_the_command():

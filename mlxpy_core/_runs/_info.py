@@ -43,6 +43,7 @@ def submitted_info(
     scheduler: str,
     cluster: str,
     earlier: Mapping[str, Any] | None = None,
+    submitter: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Makes the info of a run that waits in the queue of a scheduler.
 
@@ -53,6 +54,7 @@ def submitted_info(
         scheduler: the name by which the scheduler can be found again.
         cluster: what the scheduler calls its cluster.
         earlier: the info of a run that is submitted again.
+        submitter: what `describe_living_process` has said of this process, if it was asked.
     """
     now = datetime.now().astimezone()
     return {
@@ -72,7 +74,7 @@ def submitted_info(
             "scheduler_job_id": None,
             "array_index": None,
             "may_come_back": True,
-            "submitter": describe_living_process(),
+            "submitter": dict(submitter or describe_living_process()),
         },
         "version_manager": launch.version_manager,
         "attempts": list((earlier or {}).get("attempts", [])),

@@ -11,6 +11,7 @@ from mlxpy_core._plugins._scheduler import Scheduler
 
 from ._local import LocalScheduler
 from ._lsf import LSFScheduler
+from ._moab import MoabScheduler
 from ._oar import OARScheduler
 from ._pbs import PBSScheduler
 from ._sge import SGEScheduler
@@ -26,6 +27,7 @@ BUILT_IN_SCHEDULERS: dict[str, type[Scheduler]] = {
         SGEScheduler,
         PBSScheduler,
         LSFScheduler,
+        MoabScheduler,
     )
 }
 _BUILT_IN_LAUNCHERS = {

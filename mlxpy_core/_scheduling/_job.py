@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import yaml
@@ -53,6 +54,13 @@ class Job:
             environment={**self.environment, RUN_ID_VARIABLE: self.run_id},
         )
 
+    @cached_property
+    def note(self) -> str:
+        """What it takes to submit the run again, as YAML; the queue's answer is added to it."""
+        command = str(self.command) if isinstance(self.command, ShellLine) else list(self.command)
+        text = dump_yaml({"command": command, "environment": dict(self.environment)})
+        return text + _options_as_yaml(self.options)
+
 
 def note_job(job: Job) -> None:
     """Notes what it takes to submit a run again, should this process die before the queue has taken it.
@@ -75,13 +83,12 @@ def note_job_id(job: Job, job_id: str) -> None:
 
 
 def _noted(job: Job, job_id: str | None) -> str:
-    noted = {
-        "scheduler_job_id": job_id,
-        "command": str(job.command) if isinstance(job.command, ShellLine) else list(job.command),
-        "environment": dict(job.environment),
-        "options": {name: _plain(value) for name, value in asdict(job.options).items()},
-    }
-    return dump_yaml(noted)
+    return dump_yaml({"scheduler_job_id": job_id}) + job.note
+
+
+@lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
+def _options_as_yaml(options: ScriptOptions) -> str:
+    return dump_yaml({"options": {name: _plain(value) for name, value in asdict(options).items()}})
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
 from mlxpy_core._runs._info_file import drop_kept_info, keep_info, put_info_back, write_info
+from mlxpy_core._runs._process import describe_living_process
 from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
@@ -28,6 +29,8 @@ from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
 _REMOVED = "removed again"
+# So many runs are written before a signal is heard.
+_AT_ONCE = 32
 
 
 class SubmissionInterruptedError(SubmissionError):
@@ -101,10 +104,12 @@ def submit_jobs(
     asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
         # All that takes space comes before the queue has any of them.
-        for job in jobs:
+        submitter = describe_living_process()
+        for start in range(0, len(jobs), _AT_ONCE):
             with signals_held():
-                begun.append(job)
-                _prepare(job, scheduler)
+                some = jobs[start : start + _AT_ONCE]
+                begun += some
+                _prepare(some, scheduler, submitter)
         groups = grouping.groups(scheduler, jobs)
         scripts += [_group_script(scheduler, group, grouping) for group in groups]
         for group, script in zip(groups, scripts, strict=True):
@@ -281,7 +286,13 @@ def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
     return path
 
 
-def _prepare(job: Job, scheduler: Scheduler) -> None:
+def _prepare(jobs: Sequence[Job], scheduler: Scheduler, submitter: Mapping[str, Any]) -> None:
+    """Writes the files of runs, of several at once: each is waited for until the disk has it."""
+    files = [(job, job.script(scheduler), _info(job, scheduler, submitter)) for job in jobs]
+    do_at_once(lambda of_one: _write_files(*of_one), files)
+
+
+def _write_files(job: Job, script: str, info: Mapping[str, Any]) -> None:
     # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
     directory = job.directory
     make_folder(directory.state, directory.logs)
@@ -292,8 +303,8 @@ def _prepare(job: Job, scheduler: Scheduler) -> None:
     (directory.state / CANCELLED).unlink(missing_ok=True)
     leave_bundle(directory.path)
     note_job(job)
-    write_script(job, scheduler)
-    write_info(directory, _info(job, scheduler))
+    _write_script(directory.path / "script.sh", script, directory.logs)
+    write_info(directory, info)
 
 
 def write_script(job: Job, scheduler: Scheduler) -> Path:
@@ -307,9 +318,15 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
     return path
 
 
-def _info(job: Job, scheduler: Scheduler) -> dict[str, Any]:
+def _info(job: Job, scheduler: Scheduler, submitter: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return submitted_info(
-        job.directory, job.run_id, job.launch, scheduler_name(scheduler), scheduler.cluster, job.earlier
+        job.directory,
+        job.run_id,
+        job.launch,
+        scheduler_name(scheduler),
+        scheduler.cluster,
+        job.earlier,
+        submitter,
     )
 
 

@@ -6,16 +6,17 @@ submitit itself takes long to import: it is when a job is submitted or asked for
 import contextlib
 import inspect
 import io
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -142,7 +143,7 @@ class SubmititScheduler(Scheduler):
             }
             executor = self._executor(script.parent / ".submitit", **made_with)
             executor.update_parameters(**executor._convert_parameters(parameters))
-            return [self._id_of(job) for job in executor.submit_array(jobs)]
+            return _done_apart(lambda: [self._id_of(job) for job in executor.submit_array(jobs)])
 
     def _id_of(self, job: "Job[Any]") -> str:
         return str(job.job_id)
@@ -165,8 +166,7 @@ class SubmititScheduler(Scheduler):
         except SubmissionError:
             raise
         except Exception as error:  # whatever a package's executor raises
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SubmissionError(f"{self.name} refused: {reason}") from error
+            raise SubmissionError(f"{self.name} refused: {_message(error)}") from error
 
 
 class _LocalExecutor(SubmititScheduler):
@@ -196,29 +196,51 @@ class _LocalExecutor(SubmititScheduler):
     def _submit(self, script: Path, jobs: "Sequence[SubmittedScript]") -> list[str]:
         if self._parameters(script).get("tasks_per_node", 1) != 1:
             raise SubmissionError(f"{self.name} starts one task for each job: leave tasks_per_node out")
-        with _detached():
-            return super()._submit(script, jobs)
+        return super()._submit(script, jobs)
 
     def _id_of(self, job: "Job[Any]") -> str:
         return f"{job.job_id}.{describe_process(int(job.job_id))['process_start']}"
 
 
-@contextlib.contextmanager
-def _detached() -> Iterator[None]:
-    """Has processes that are started meanwhile ignore Ctrl-C, and hold no output of this one open."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    outputs = [(number, os.dup(number)) for number in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _done_apart(action: Callable[[], list[str]]) -> list[str]:
+    """Does something in a copy of this process, which has a session of its own; returns its result.
+
+    Neither Ctrl-C nor the closing of a terminal reaches the processes that it starts, and they hold no
+    output of this one open.
+
+    Raises:
+        RuntimeError: it has failed; the message is that of its exception.
+    """
+    reading, writing = os.pipe()
+    copy = os.fork()
+    if not copy:
+        _answer(action, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = json.loads(pipe.read() or '{"error": "its process died"}')
+    os.waitpid(copy, 0)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return list(answer["result"])
+
+
+def _answer(action: Callable[[], list[str]], writing: int) -> NoReturn:
     try:
-        for number, _ in outputs:
-            os.dup2(nowhere, number)
-        yield
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for output in (1, 2):
+            os.dup2(nowhere, output)
+        try:
+            answer: dict[str, Any] = {"result": action()}
+        except Exception as error:  # whatever a package's executor raises
+            answer = {"error": _message(error)}
+        os.write(writing, json.dumps(answer).encode())
     finally:
-        for number, output in outputs:
-            os.dup2(output, number)
-            os.close(output)
-        os.close(nowhere)
-        signal.signal(signal.SIGINT, handler)
+        os._exit(0)
+
+
+def _message(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _lives(job_id: str) -> bool:

@@ -23,7 +23,8 @@ from hydra_plugins.mlxpy._hydra import (
     BASIC_SWEEPER,
     Composition,
     apply_overrides,
-    content_of,
+    as_written,
+    child_of,
     is_value_path,
     replace_load_sweep_config,
     with_integer,
@@ -98,8 +99,9 @@ class ComposedConfigs:
 
     def _forget_if_changed(self, master_config: DictConfig) -> None:
         """Forgets everything if something has changed that a config depends on."""
-        hydra_overrides = [content_of(node) for node in content_of(master_config.hydra.overrides.hydra)]
-        config_name = master_config.hydra.job.config_name
+        hydra = child_of(master_config, "hydra")
+        hydra_overrides = as_written(child_of(child_of(hydra, "overrides"), "hydra"))
+        config_name = as_written(child_of(child_of(hydra, "job"), "config_name"))
         # The public view of the environment is far slower.
         environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
         # Everything but the config files and Python's state.

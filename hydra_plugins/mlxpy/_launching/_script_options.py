@@ -10,6 +10,7 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.mlxpy._hydra import as_written
 from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
@@ -33,8 +34,7 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
-        written = OmegaConf.to_container(config.hydra.launcher)
-        assert isinstance(written, dict)
+        written = as_written(config.hydra.launcher)
         written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
         if written != self._written or "${" in str(written):
             self._written, self._options = written, script_options(job_options(config))

@@ -32,7 +32,12 @@ from hydra_plugins.mlxpy._outputs import (
     write_sweep_among_runs,
 )
 from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
-from hydra_plugins.mlxpy._sweep_job import SweepJob, refuse_to_sweep, sweep_job_of_this_process
+from hydra_plugins.mlxpy._sweep_job import (
+    SweepJob,
+    main_program,
+    refuse_to_sweep,
+    sweep_job_of_this_process,
+)
 from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
     RERUN_VARIABLE,
@@ -249,14 +254,15 @@ def _combination(
     compares: bool,
 ) -> _Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(job_config):
-        job_config.hydra.job.id = job_config.hydra.job.num = number
+    job = job_config.hydra.job
+    with open_dict(job):  # of the whole config it would take long
+        job.id = job.num = number
     with as_current_config(job_config):
         combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
             overrides_for_hydra=overrides_for_hydra(job_config),
-            task_name=job_config.hydra.job.name,
+            task_name=job.name,
             config=plain_config(job_config, leave_out="hydra"),
             of_the_run=frozenset(),
             options=script.of(job_config),
@@ -322,29 +328,32 @@ def _make_jobs(
             config, commands.parent_log_dir, copy=not options["dry_run"]
         )
     by_launch = options["settings_overrides"] is not None
-    program = program_arguments(config_options, by_launch=by_launch) if typed else sys.orig_argv
+    words = program_arguments(config_options, by_launch=by_launch) if typed else sys.orig_argv
+    program = main_program()
     return [
-        _job(combination, commands, program, next(directories), typed=typed) for combination in sweep
+        _job(combination, commands, words, program, next(directories), typed=typed)
+        for combination in sweep
     ]
 
 
 def _job(
     combination: _Combination,
     commands: JobCommands,
-    program: Sequence[str],
+    words: Sequence[str],
+    program: tuple[str, str],
     directory: RunDirectory,
     *,
     typed: bool,
 ) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
-    interpreter = program[0] if combination.options.env_cmd else sys.executable
-    command = [interpreter, *program[1:]]
+    interpreter = words[0] if combination.options.env_cmd else sys.executable
+    command = [interpreter, *words[1:]]
     job = SweepJob(
         combination.number,
         None if typed else combination.overrides_for_hydra,
         commands.keeps_return_value,
     )
-    environment = {**job_environment(), **job.environment()}
+    environment = {**job_environment(), **job.environment(program)}
     if typed:
         own = commands.run_overrides(directory, combination.number, combination.output)
         command += [*commands.hydra_overrides, *combination.overrides, *own]

@@ -1,0 +1,61 @@
+"""Moab: ``msub``. After the manual of Moab Workload Manager 9.1, its chapter "Commands"; not run yet."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._status import Status
+
+
+class MoabScheduler(Scheduler):
+    """Submits by ``msub``, each job by itself: a Moab has arrays only where they were enabled."""
+
+    copies_script = True
+    directive = "#MSUB"
+    job_variable = "MOAB_JOBID"
+
+    def name_directives(self, name: str) -> list[str]:
+        # -E gives jobs Moab's variables. Output goes to the run's own files directly, as with PBS.
+        return [f"-N {name.replace('/', '_')}", "-E", "-j oe"]
+
+    def submit(self, script: Path) -> str:
+        printed = self.call(["msub", script.name], script.parent).strip()
+        if not re.fullmatch(r"[\w.-]*\d[\w.-]*", printed):
+            raise SubmissionError(f"msub printed no job id but {printed!r}")
+        return printed
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        found = self._ask(["showq", "--xml"])
+        if not found.keys() >= set(job_ids):
+            found = {**self._ask(["showq", "-c", "--xml"]), **found}  # ended jobs, for some minutes
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
+        return ["canceljob", *job_ids]
+
+    def _ask(self, command: Sequence[str]) -> dict[str, Status]:
+        found = {}
+        for job in re.findall(r"<job\s([^>]*)>", self.call(command, Path("/"))):
+            values = dict(re.findall(r'(\w+)="([^"]*)"', job))
+            # By Moab's own id, and by that of the scheduler below it.
+            for name in ("JobID", "DRMJID"):
+                if name in values:
+                    found[values[name]] = _status(values)
+        return found
+
+
+_RUNS = ("Running", "Starting", "Suspended")
+
+
+def _status(values: dict[str, str]) -> Status:
+    state, code = values.get("State", ""), values.get("CompletionCode")
+    if state.startswith("Removed") or (code or "").startswith("CNCLD"):
+        return Status.INTERRUPTED
+    if code is None and state not in ("Completed", "Vacated"):
+        return Status.RUNNING if state in _RUNS else Status.SUBMITTED
+    number = re.match(r"-?\d+", code or "")
+    # As with PBS: below 0 it was ended, from 256 on by a signal.
+    if number is None or not 0 <= int(number[0]) < 256:
+        return Status.KILLED
+    return Status.FAILED if int(number[0]) else Status.COMPLETE
