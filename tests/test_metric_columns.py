@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mlxpy
 from mlxpy_core import MlxpyError, Reader
-from mlxpy_core._reading._tables import _metric_columns
+from mlxpy_core._reading._tables import _metric_batch, _metric_columns
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 
 numbers = st.one_of(st.floats(), st.integers(-5, 5))
@@ -85,7 +85,7 @@ def test_integers_and_floats_of_different_runs_are_floats_in_arrow(tmp_path: Pat
 
 def test_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_runs(tmp_path, [[{"x": run}, {"x": run + 0.5}] for run in range(9)], "log")
-    monkeypatch.setattr(_metric_columns, "_BATCH_RUNS", 2)
+    monkeypatch.setattr(_metric_batch, "_BATCH_RUNS", 2)
     reader = Reader(tmp_path)
     assert [x.tolist() for x in reader.search("info.log_id in [2, 3, 7]")["log.x"]] == [
         [1, 1.5],

@@ -24,6 +24,7 @@ _TELLING_INFO = (
 _COUNTERS = re.compile(
     r"_?(?:global_)?(?:batch|epoch|iter|iteration|row|runtime|step|time|timestamp|wall_time)s?"
 )
+_LESS_TELLING = re.compile(r"rank\d+/|tensorboard[./]|csv/|jsonl/")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d[:-]\d\d[:-]\d\d")
 _SAMPLE = 60  # runs
 _INCIDENTAL = 2
@@ -51,11 +52,14 @@ def differing_info(rows: Drawable) -> list[str]:
 
 
 def metrics_by_importance(rows: Drawable) -> list[str]:
-    """Names the metrics: results before counters, what all ranks did before what one of them did."""
+    """Names the metrics: results before counters, those of all ranks before those of one.
+
+    Those that the app wrote by itself come after mlxpy's own.
+    """
     lazy = rows.lazy_fields
     metrics = [field for field in rows.fields if field in lazy and not field.startswith("artifact.")]
     return sorted(
-        metrics, key=lambda field: (_is_counter(field), re.match(r"rank\d+/", field) is not None)
+        metrics, key=lambda field: (_is_counter(field), _LESS_TELLING.match(field) is not None)
     )
 
 
