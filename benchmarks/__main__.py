@@ -5,6 +5,7 @@ import sys
 
 from . import (
     app_start,
+    event_files,
     frozen_configs,
     job_overhead,
     list_runs,
@@ -35,6 +36,8 @@ _BENCHMARKS = {
     "reader_first_open_growth": reader.first_open_growth,
     "reader_later_open": reader.later_open,
     "reader_metric": reader.metric,
+    "reader_event_files": event_files.first,
+    "reader_event_files_later": event_files.later,
     "reader_large_open": reader.large_open,
     "reader_large_memory": reader.large_memory,
     "reader_large_refresh": reader.large_refresh,

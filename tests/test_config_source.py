@@ -97,6 +97,7 @@ def test_the_node_is_typed_and_has_a_key_of_its_own(source: MlxpyConfigSource) -
         "name": "DefaultLogger",
         "ranks": "auto",
         "keep_return_value": False,
+        "app_metrics": None,
     }
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mlxpy
 from mlxpy_core import MlxpyError, Reader
-from mlxpy_core._reading._tables import _metric_columns
+from mlxpy_core._reading._tables import _log_source, _metric_batch, _metric_columns
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 
 numbers = st.one_of(st.floats(), st.integers(-5, 5))
@@ -31,7 +31,7 @@ histories = st.one_of(
 def _ended_long_ago() -> Iterator[None]:
     """Has what runs of these tests logged be kept at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_metric_columns, "_SETTLES_S", 0)
+        patch.setattr(_log_source, "_SETTLES_S", 0)
         yield
 
 
@@ -94,7 +94,7 @@ def test_integers_and_floats_of_different_runs_are_floats_in_arrow(tmp_path: Pat
 
 def test_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_runs(tmp_path, [[{"x": run}, {"x": run + 0.5}] for run in range(9)], "log")
-    monkeypatch.setattr(_metric_columns, "_BATCH_RUNS", 2)
+    monkeypatch.setattr(_metric_batch, "_BATCH_RUNS", 2)
     reader = Reader(tmp_path)
     assert [x.tolist() for x in reader.search("info.log_id in [2, 3, 7]")["log.x"]] == [
         [1, 1.5],
@@ -312,7 +312,7 @@ class TestLastValues:
 
 def test_what_has_just_ended_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount may have an old length of the file for a second or two."""
-    monkeypatch.setattr(_metric_columns, "_SETTLES_S", 600)
+    monkeypatch.setattr(_log_source, "_SETTLES_S", 600)
     write_runs(tmp_path, [[{"a": 1}, {"a": 2}]], "train")
     path = tmp_path / "1/metrics/train.json"
     whole = path.read_bytes()
@@ -321,6 +321,6 @@ def test_what_has_just_ended_is_read_again(tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(whole)
     assert [list(values) for values in Reader(tmp_path).search()["train.a"]] == [[1, 2]]
     assert not list(tmp_path.glob(".mlxpy/reader-*/metrics/**/*.arrow"))
-    monkeypatch.setattr(_metric_columns, "_SETTLES_S", 0)
+    monkeypatch.setattr(_log_source, "_SETTLES_S", 0)
     assert [list(values) for values in Reader(tmp_path).search()["train.a"]] == [[1, 2]]
     assert list(tmp_path.glob(".mlxpy/reader-*/metrics/**/*.arrow"))

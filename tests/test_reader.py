@@ -680,7 +680,7 @@ class TestNotUnicode:
             assert len(results.groupby("config.path").toPandas()) == 2
             monkeypatch.setenv("COLUMNS", "200")
             assert {r"\udcfe", r"\udcff"} < set(repr(results).encode().decode().split())
-            assert len(cache_files(logs)) == 2
+            assert len(cache_files(logs)) == 3
 
     def test_commands_print_and_write_them(self, logs: Path) -> None:
         mlxpy = str(Path(sys.executable).with_name("mlxpy"))

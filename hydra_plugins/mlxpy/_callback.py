@@ -93,6 +93,7 @@ class MlxpLogger(Callback):
     # Ends this process by Ctrl-C, if it runs the jobs of a sweep.
     _interruption: Interruption | None = None
     _of_code: str = ""
+    _app_metrics: list[str] | None = None
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class MlxpLogger(Callback):
         name: str = MlxpLoggerNode.name,
         ranks: str | bool = MlxpLoggerNode.ranks,
         keep_return_value: bool = MlxpLoggerNode.keep_return_value,
+        app_metrics: Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         doubled_keys: Sequence[str] = (),
     ) -> None:
@@ -119,6 +121,7 @@ class MlxpLogger(Callback):
         self._logger_name = name
         self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
+        self._app_metrics = None if app_metrics is None else list(app_metrics)
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
         self._ranks_before: dict[str, str] = {}
@@ -236,6 +239,8 @@ class MlxpLogger(Callback):
                 self._launch,
                 overrides=typed_overrides(config),
                 of_code="runs" if self._of_code and attempt.number else self._of_code,
+                output_dir=_output_elsewhere(config, attempt),
+                app_metrics=self._app_metrics,
             ),
             config=plain_config(task),
             settings=self._run_settings(),
@@ -344,6 +349,14 @@ def _end_run(error: BaseException | None) -> None:
     run = current_run()
     if run and not run.standalone:
         run.end(error)
+
+
+def _output_elsewhere(config: DictConfig, attempt: Attempt) -> str:
+    """Returns Hydra's output directory of a job where it is not the run's."""
+    if OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
+        return ""
+    output_dir = os.path.abspath(config.hydra.runtime.output_dir)
+    return "" if output_dir == str(attempt.directory.path) else output_dir
 
 
 def _keep_outcome(outcome: Outcome) -> None:

@@ -35,6 +35,9 @@ class MlxpLoggerNode(LoggerSettings):
     ranks: str = "auto"
     # Whether what the task returns is kept for the launcher that waits for it.
     keep_return_value: bool = False
+    # Which files in the output directory hold metrics that the app writes by itself; [] for none. null:
+    # event files of TensorBoard, and CSV and JSON lines that look like metrics.
+    app_metrics: list[str] | None = None
 
 
 @dataclass

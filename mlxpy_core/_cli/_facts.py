@@ -18,6 +18,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
     """Returns a run's status, command, times, place, code and end."""
     named = {
         "directory": directory.path,
+        "output dir": info.get("output_dir"),
         "command": info.get("cmd"),
         "overrides": " ".join(map(str, info.get("overrides") or [])),
         "work dir": info.get("work_dir"),

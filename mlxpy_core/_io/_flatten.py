@@ -82,6 +82,18 @@ def metric_name(log: str, key: str) -> str:
     return f"{log}.{key if clear else _quoted(key)}"
 
 
+def app_metric_name(log: str, key: str) -> str:
+    """Names the column of a metric that the app wrote: in brackets, which no own metric's name has.
+
+    `public_names` leaves them out wherever nothing else has that name.
+    """
+    return ".".join([log, *(_quoted(p) if _is_unclear(p) else f"[{p}]" for p in key.split(NESTED))])
+
+
+def _is_unclear(part: str) -> bool:
+    return not part or "]" in part or '"' in part or not part.isprintable()
+
+
 def public_names(names: Collection[str]) -> dict[str, str]:
     """Returns which names need no quotes among these, and what they are without.
 

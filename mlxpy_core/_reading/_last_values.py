@@ -21,9 +21,10 @@ from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
 from mlxpy_core._reading._tables._catalog import Catalog, current_places
 from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
-from mlxpy_core._reading._tables._metric_columns import file_name, rows_in, stamps_of
+from mlxpy_core._reading._tables._log_source import source_of_log
+from mlxpy_core._reading._tables._metric_batch import file_name
 from mlxpy_core._reading._tables._segments import CHANGED, LOG_ID, SIZE, Ints, SegmentStore
-from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
+from mlxpy_core._runs._metrics_files import file_of_log
 
 _VALUE = "value"
 _TAIL = 2**14  # bytes
@@ -51,10 +52,7 @@ class _LastValues:
         # No log's name begins with a dot, and no key may name another directory.
         place = cache.below(".last").below(file_name(log)).below(f"key-{file_name(key)}")
         self._store = SegmentStore(place)
-        self._stamps = (catalog.changed, catalog.sizes)
-        if is_of_other_rank(log):
-            # Other ranks may go on for a while when rank 0 has ended the run.
-            self._stamps = stamps_of([self._path(position) for position in range(len(catalog))])
+        self._source = source_of_log(catalog, log)
 
     def of(self, positions: Ints) -> list[Any]:
         values: list[Any] = [MISSING] * len(positions)
@@ -80,7 +78,7 @@ class _LastValues:
         covered = np.zeros(len(catalog), dtype=bool)
         segments, valid = self._store.load(), []
         for segment in segments:
-            runs = current_places(segment, catalog.log_ids, *self._stamps)
+            runs = current_places(segment, catalog.log_ids, *self._source.stamps)
             rows = np.flatnonzero(runs >= 0)
             rows = rows[catalog.ended[runs[rows]] & ~covered[runs[rows]]]
             covered[runs[rows]] = True
@@ -97,7 +95,7 @@ class _LastValues:
             {} if (value := values[index]) is MISSING else {_VALUE: value} for index in kept.tolist()
         ]
         table, at = encode_rows(rows), positions[kept]
-        changed, sizes = self._stamps
+        changed, sizes = self._source.stamps
         own = {LOG_ID: self._catalog.log_ids[at], CHANGED: changed[at], SIZE: sizes[at]}
         columns = dict(zip(table.column_names, table.columns, strict=True))
         self._store.add(
@@ -112,7 +110,7 @@ class _LastValues:
         value = _in_tail(path, self._key, self._catalog.logs)
         if value is not MISSING:
             return value
-        rows = rows_in(path, [], self._catalog.logs, retries)
+        rows = self._source.rows(position, [], retries)
         return next((row[self._key] for row in reversed(rows) if self._key in row), MISSING)
 
 

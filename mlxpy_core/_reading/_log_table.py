@@ -3,7 +3,7 @@
 import difflib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +13,7 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import NESTED, flat_row, no_field
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import MISSING
-from mlxpy_core._reading._tables._metric_columns import Row, read_rows
+from mlxpy_core._reading._tables._metric_lines import Row, read_rows
 from mlxpy_core._runs._metrics_files import files_of_all_ranks
 
 from ._data_frames import data_frame, nullable
@@ -21,6 +21,9 @@ from ._display import render_html, render_text
 
 if TYPE_CHECKING:
     import pandas
+
+
+ReadRows = Callable[[], list[Row]]
 
 
 class LogTable:
@@ -104,19 +107,23 @@ class _Drawn:
         return False
 
 
-def read_log(run: Path, name: str) -> LogTable:
+def read_log(run: Path, name: str, app_logs: Mapping[str, ReadRows]) -> LogTable:
     """Reads a log of a run.
 
     Args:
         run: the run's directory.
         name: the log's name; ``rank1/train`` for that of another rank.
+        app_logs: what reads the logs that the app wrote, by their names.
 
     Raises:
         MlxpyError: the run has no such log.
     """
     files = files_of_all_ranks(run / "metrics")
+    if name not in files and name in app_logs:
+        return LogTable([_with_dots(row) for row in app_logs[name]()])
     if name not in files:
-        close = difflib.get_close_matches(str(name), files, n=3) or list(files)[:5]
+        known = [*files, *app_logs]
+        close = difflib.get_close_matches(str(name), known, n=3) or known[:5]
         hint = f"did you mean {' or '.join(close)}?" if close else "it has logged no metrics"
         raise MlxpyError(f"run {run.name} has no log {name!r}: {hint}")
     damaged: list[str] = []

@@ -1,6 +1,7 @@
 """The reader of a directory of runs."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -12,6 +13,7 @@ from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._text import printable
 from mlxpy_core._reading._query._parser import check_fields
 from mlxpy_core._reading._query._user_parser import DefaultParser, Parser
+from mlxpy_core._reading._tables._app_logs import AppLogs
 from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._catalog import open_catalog
 from mlxpy_core._reading._tables._columns import PYTHON_TYPES
@@ -43,11 +45,15 @@ class Reader:
         refresh: whether to look for changes in runs that are cached.
         src_dir: the directory of runs, by the name that MLXP has for it.
         parser: reads queries in another language, see `Parser`.
+        app_metrics: which files are taken for metrics that the app wrote by itself: patterns of
+            names, or of paths in the run's output directory if they have a slash; ``[]`` for none. By
+            default what the run says, or event files, and CSV and JSON lines that look like metrics.
 
     Attributes:
         src_dir: the directory of runs, absolute.
         parser: what reads queries.
-        troubles: what could not be found out about runs that have not ended, a sentence each.
+        troubles: what could not be found out about runs that have not ended, and which metrics of apps
+            could not be read, a sentence each.
 
     Raises:
         MlxpyError: there is no such directory, or `dst_dir` cannot be written.
@@ -61,12 +67,14 @@ class Reader:
         *,
         src_dir: str | os.PathLike[str] | None = None,
         parser: Parser | None = None,
+        app_metrics: Sequence[str] | None = None,
     ) -> None:
         runs = parent_log_dir if src_dir is None else src_dir
         self._logs = Path(os.path.abspath(os.path.expanduser(runs)))
         self._dst_dir = None if dst_dir is None else Path(os.path.abspath(os.path.expanduser(dst_dir)))
         self.src_dir = str(self._logs)
         self.parser = parser or DefaultParser()
+        self._app_metrics = [app_metrics] if isinstance(app_metrics, str) else app_metrics
         self._open(refresh)
 
     def __len__(self) -> int:
@@ -151,7 +159,10 @@ class Reader:
             self._catalog = open_catalog(
                 self._logs, place.below("runs"), refresh=True, statuses=statuses
             )
-        self._metrics = MetricColumns(self._catalog, place.below("metrics"))
+        apps = AppLogs(self._catalog, place.below("apps"), self._app_metrics)
+        self._catalog.add_app_logs(apps.codes, apps.variants)
+        self.troubles += apps.troubles
+        self._metrics = MetricColumns(self._catalog, place.below("metrics"), apps)
         for cached in ("_kinds", "_lazy_fields"):
             self.__dict__.pop(cached, None)
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -19,11 +19,12 @@ from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import MetricColumns, Series
 from mlxpy_core._reading._tables._segments import Ints
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._metrics_files import is_app_log
 from mlxpy_core._tracking._artifacts import ArtifactStore
 
 from ._drawable import LAZY_CELL, Drawable
 from ._last_values import last_values
-from ._log_table import LogTable, read_log
+from ._log_table import LogTable, ReadRows, read_log
 
 _CHUNK = 500  # runs that an iteration decodes at once
 
@@ -75,11 +76,13 @@ class RunRow(Mapping[str, Any]):
         lazy: Mapping[str, Callable[[], Any]],
         aliases: Mapping[str, str] = MappingProxyType({}),
         path: Path | None = None,
+        app_logs: Callable[[], Mapping[str, ReadRows]] = dict,
     ) -> None:
         self._values = values
         self._lazy = lazy
         self._aliases = aliases
         self._path = path
+        self._app_logs = app_logs
         self.on_update: Callable[[Mapping[str, Any]], object] | None = None
 
     def __getitem__(self, field: str) -> Any:
@@ -114,14 +117,15 @@ class RunRow(Mapping[str, Any]):
         """Returns one log as a table: its rows as they were logged, with None for what a row has not.
 
         Args:
-            log_name: the log; ``rank1/train`` for that of another rank.
+            log_name: the log; ``rank1/train`` for that of another rank; ``tensorboard`` or
+                ``csv/metrics`` for what the app wrote.
 
         Raises:
             MlxpyError: the run has no such log.
         """
         if self._path is None:
             raise MlxpyError(f"no log {log_name!r}: this row was computed, and is no run")
-        return read_log(self._path, log_name)
+        return read_log(self._path, log_name, self._app_logs())
 
     def __repr__(self) -> str:
         return repr({**self._values, **dict.fromkeys(self._lazy, LAZY_CELL)})
@@ -232,7 +236,11 @@ class CatalogRows:
         if kind != "metrics":
             return self.column(field)
         places = self._catalog.places_with(kind, log, key, self._positions)
-        found = last_values(self._catalog, self._metrics.cache, log, key, self._positions[places])
+        positions = self._positions[places]
+        if is_app_log(log):
+            found = self._metrics.apps.last(log, key, positions)
+        else:
+            found = last_values(self._catalog, self._metrics.cache, log, key, positions)
         return self._spread(found, places, MISSING)
 
     def series(self, field: str) -> list[Series] | None:
@@ -299,7 +307,8 @@ class CatalogRows:
                 for field, entry in entries[id(names[index])].items()
                 if chosen is None or field in chosen
             }
-            yield RunRow(values, lazy, aliases, self._catalog.run_path(position))
+            path, app_logs = self._catalog.run_path(position), self._metrics.apps
+            yield RunRow(values, lazy, aliases, path, partial(app_logs.readers, position))
 
     def _loader(
         self, position: int, entry: tuple[str, str, str], names: Mapping[str, Any]

@@ -26,6 +26,7 @@ _COUNTERS = re.compile(
     r"_?(?:global_)?(?:batch|epoch|iter|iteration|row|runtime|step|time|timestamp|wall_time)s?"
 )
 _OF_MACHINE = re.compile(r"(rank\d+/)?system\.")
+_OF_APP = re.compile(r"tensorboard[./]|csv/|jsonl/")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d[:-]\d\d[:-]\d\d")
 _SAMPLE = 60  # runs
 _INCIDENTAL = 2
@@ -53,9 +54,9 @@ def differing_info(rows: Drawable) -> list[str]:
 
 
 def metrics_by_importance(rows: Drawable) -> list[str]:
-    """Names the metrics: results before counters, what all ranks did before what one of them did.
+    """Names the metrics: results before counters, those of all ranks before those of one.
 
-    What the machine did comes last.
+    Those that the app wrote by itself come after mlxpy's own, and what the machine did comes last.
     """
     lazy = rows.lazy_fields
     metrics = [field for field in rows.fields if field in lazy and not field.startswith("artifact.")]
@@ -63,8 +64,8 @@ def metrics_by_importance(rows: Drawable) -> list[str]:
 
 
 def _unimportance(field: str) -> tuple[bool, bool, bool]:
-    of_machine = _OF_MACHINE.match(field) is not None
-    return of_machine, _is_counter(field), is_of_other_rank(field)
+    of_machine, of_app = _OF_MACHINE.match(field) is not None, _OF_APP.match(field) is not None
+    return of_machine, _is_counter(field), of_app or is_of_other_rank(field)
 
 
 def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:

@@ -122,13 +122,17 @@ def begin_attempt(
         "end": None,
         "status": Status.RUNNING.value,
         "signal": None,
+        **({"output_dir": launch.output_dir} if launch.output_dir else {}),
     }
+    # The output directories of earlier attempts are found by this field.
+    output_dir = launch.output_dir or earlier.get("output_dir")
     return {
         "run_id": earlier.get("run_id") or new_run_id(),
         "log_id": directory.log_id,
         "log_dir": str(directory.path),
         "status": Status.RUNNING.value,
         **_launch_fields(launch),
+        **({"output_dir": output_dir} if output_dir else {}),
         "hostname": process["host"],
         "user": _user(),
         "process_id": process["process_id"],
@@ -154,6 +158,7 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
         "cmd": launch.cmd,
         "overrides": launch.overrides,
         **({"arguments_of_code": launch.of_code} if launch.of_code else {}),
+        **({"app_metrics": launch.app_metrics} if launch.app_metrics is not None else {}),
     }
 
 

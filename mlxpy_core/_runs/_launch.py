@@ -21,6 +21,9 @@ class Launch:
         of_code: what the program's code sets the arguments of, ``run`` for its only run or ``runs`` for
             several; empty where they were typed in the command.
         version_manager: what the version manager recorded of the code; None without one.
+        output_dir: Hydra's output directory, where the app may write by itself; empty: the run's.
+        app_metrics: which files the reader takes for metrics that the app wrote by itself, see `Reader`;
+            None for those of its choice.
     """
 
     cmd: str
@@ -31,6 +34,8 @@ class Launch:
     overrides: list[str] = field(default_factory=list)
     version_manager: dict[str, Any] | None = None
     of_code: str = ""
+    output_dir: str = ""
+    app_metrics: list[str] | None = None
 
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:

@@ -30,6 +30,20 @@ _OF_RANK = re.compile(r"rank([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
 _OF_SUBPROCESS = re.compile(r"subprocess([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
 
 
+OF_APP = ".app/"
+"""How the names of logs begin that the app wrote by itself; names of mlxpy's own begin with no dot."""
+
+
+def is_app_log(log: str) -> bool:
+    """Returns whether a log is one that the app wrote by itself."""
+    return log.startswith(OF_APP)
+
+
+def shown_log(log: str) -> str:
+    """Returns the name of a log as people see it."""
+    return log.removeprefix(OF_APP)
+
+
 def metrics_files(directory: Path) -> dict[str, Path]:
     """Lists the metrics files below `directory` by log name; links are none of ours."""
     return {

@@ -20,7 +20,7 @@ from mlxpy_core._io._text import is_unicode
 from ._artifact_files import list_artifacts
 from ._directory import RunDirectory
 from ._info_file import info_stamp
-from ._metrics_files import keys_of_all_ranks
+from ._metrics_files import is_app_log, keys_of_all_ranks
 
 _VERSION = 2
 # Commands compute with them: another user's list there is no summary.
@@ -65,7 +65,7 @@ def read_lazy_names(text: str) -> dict[str, Any]:
         metrics = {
             str(log): [key for key in keys if isinstance(key, str) and is_unicode(key)]
             for log, keys in names["metrics"].items()
-            if _stays_below(log)
+            if _stays_below(log) and not is_app_log(log)
         }
         artifacts = {
             kind: {

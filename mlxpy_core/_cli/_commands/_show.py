@@ -10,6 +10,7 @@ from mlxpy_core._cli._arguments import json_option, logs_option, run_argument
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._cli._selection import choose_run
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._text import printable
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._artifact_files import list_artifacts
 from mlxpy_core._runs._directory import RunDirectory
@@ -33,6 +34,7 @@ def command(run: str, logs: Path, as_json: bool) -> None:
     metrics = {
         name: _summary(path, logs) for name, path in files_of_all_ranks(directory.metrics).items()
     }
+    metrics.update(_metrics_of_app(directory, info))
     artifacts = [
         "/".join(filter(None, (type_name, folder, name)))
         for type_name, folders in list_artifacts(directory.artifacts).items()
@@ -65,6 +67,19 @@ def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(scheduler, dict) and scheduler.get("scheduler_job_id") is None:
         scheduler["scheduler_job_id"] = noted_job_id(str(directory.path))
     return info, config
+
+
+def _metrics_of_app(directory: RunDirectory, info: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the number of rows of what the app wrote by itself, and the last value of each column."""
+    from mlxpy_core._reading._tables._app_logs import read_app_logs
+
+    logs, troubles = read_app_logs(directory.path, info)
+    for trouble in troubles:
+        click.echo(f"mlxpy: {printable(trouble)}", err=True)
+    return {
+        name: {"rows": len(rows), "last": {key: row[key] for row in rows for key in row}}
+        for name, rows in logs.items()
+    }
 
 
 def _summary(path: Path, logs: Path) -> dict[str, Any]:

@@ -22,12 +22,19 @@ import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import Stamp
-from mlxpy_core._io._flatten import has_quotes, key_text, metric_name, public_names
+from mlxpy_core._io._flatten import (
+    app_metric_name,
+    has_quotes,
+    key_text,
+    metric_name,
+    public_names,
+)
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._io._retries import Retries, can_pass
 from mlxpy_core._reading._query._predicate import Predicate
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import INFO_FILE, info_stamp
+from mlxpy_core._runs._metrics_files import is_app_log, shown_log
 from mlxpy_core._runs._summary import read_lazy_names
 
 from ._arrays import arrow_array, arrow_integers, numpy_array
@@ -84,6 +91,7 @@ class Catalog:
         for index, places in self._by_table(np.arange(len(self))):
             ended = self._segments[index].table[ENDED].take(arrow_integers(self._rows[places]))
             self.ended[places] = numpy_array(ended)
+        self._app_logs: tuple[Ints, Sequence[Mapping[str, list[str]]]] | None = None
         self.aliases: dict[str, str] = {}
         if any(has_quotes(field) for table in self._tables for field in table.kinds):
             self.aliases = public_names(self.kinds())
@@ -92,6 +100,16 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.log_ids)
+
+    def add_app_logs(self, codes: Ints, variants: Sequence[Mapping[str, list[str]]]) -> None:
+        """Adds the logs that apps wrote by themselves to the names of metrics.
+
+        Args:
+            codes: shape (n,): which of the variants each run has.
+            variants: the keys of each log.
+        """
+        if len(variants) > 1:
+            self._app_logs = codes, variants
 
     def run_path(self, position: int) -> Path:
         """Returns the directory of a run."""
@@ -174,7 +192,10 @@ class Catalog:
             encoded = texts.dictionary_encode()
             known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
             codes[places] = np.array(known)[numpy_array(encoded.indices)]
-        return codes, [read_lazy_names(text) for text in variants]
+        names = [read_lazy_names(text) for text in variants]
+        return (
+            (codes, names) if self._app_logs is None else _with_app_logs(codes, names, *self._app_logs)
+        )
 
     def _by_table(self, positions: Ints) -> Iterator[tuple[int, Ints]]:
         """Splits positions by table: the table's index, and places among `positions`."""
@@ -435,8 +456,25 @@ def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
     }
     for log, keys in names.get("metrics", {}).items():
         for key in keys:
-            columns[metric_name(log, key)] = ("metrics", log, key)
+            of_app = is_app_log(log)
+            name = app_metric_name(shown_log(log), key) if of_app else metric_name(log, key)
+            columns[name] = ("metrics", log, key)
     return columns
+
+
+def _with_app_logs(
+    codes: Ints,
+    names: Sequence[LazyNames],
+    app_codes: Ints,
+    app_logs: Sequence[Mapping[str, list[str]]],
+) -> tuple[Ints, list[LazyNames]]:
+    """Returns which names each run has, and all variants of them, with those of apps."""
+    pairs, codes = np.unique(codes * len(app_logs) + app_codes, return_inverse=True)
+    variants = []
+    for pair in pairs.tolist():
+        own = names[pair // len(app_logs)]
+        variants.append({**own, "metrics": {**own["metrics"], **app_logs[pair % len(app_logs)]}})
+    return codes, variants
 
 
 def _warn(logs: Path, unreadable: dict[int, str]) -> None:
