@@ -55,6 +55,7 @@ def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Pro
             "parent_log_dir": str(app.path / "logs"),
             "forced_log_id": -1,
             "log_streams_to_file": False,
+            "tags": [],
         },
         "use_logger": True,
     }

@@ -91,6 +91,7 @@ def test_the_node_is_typed_and_has_a_key_of_its_own(source: MlxpyConfigSource) -
         "parent_log_dir": "./logs",
         "forced_log_id": -1,
         "log_streams_to_file": False,
+        "tags": [],
         "use_run_dir": True,
         "name": "DefaultLogger",
         "ranks": "auto",

@@ -77,6 +77,7 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
             "parent_log_dir": "./logs",
             "forced_log_id": -1,
             "log_streams_to_file": False,
+            "tags": [],
         },
         "scheduler": {
             "name": "OARScheduler",

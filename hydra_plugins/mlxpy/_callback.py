@@ -26,6 +26,7 @@ from mlxpy_core import (
     ParentRun,
     Run,
     StorageError,
+    check_tags,
     current_run,
     end_by_signals,
     end_by_signals_no_more,
@@ -89,6 +90,7 @@ class MlxpLogger(Callback):
     # Ends this process by Ctrl-C, if it runs the jobs of a sweep.
     _interruption: Interruption | None = None
     _of_code: str = ""
+    _tags: Sequence[str] = ()
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class MlxpLogger(Callback):
         name: str = MlxpLoggerNode.name,
         ranks: str | bool = MlxpLoggerNode.ranks,
         keep_return_value: bool = MlxpLoggerNode.keep_return_value,
+        tags: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         doubled_keys: Sequence[str] = (),
     ) -> None:
@@ -111,6 +114,7 @@ class MlxpLogger(Callback):
         self._logger_name = name
         self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
+        self._tags = checked_tags(tags)
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
         self._ranks_before: dict[str, str] = {}
@@ -227,6 +231,7 @@ class MlxpLogger(Callback):
                 self._launch,
                 overrides=typed_overrides(config),
                 of_code="runs" if self._of_code and attempt.number else self._of_code,
+                tags=list(self._tags),
             ),
             config=plain_config(task),
             settings=self._run_settings(),
@@ -251,6 +256,7 @@ class MlxpLogger(Callback):
             "parent_log_dir": str(self._parent_log_dir),
             "forced_log_id": self._forced_log_id,
             "log_streams_to_file": self._log_streams_to_file,
+            "tags": list(self._tags),
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 
@@ -316,6 +322,14 @@ def find_logger_class(name: str) -> type[Logger]:
         return BUILT_IN_LOGGERS[name]
     hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
+
+
+def checked_tags(tags: Sequence[Any]) -> list[str]:
+    """Returns the tags that an option holds; a wrong one ends the command."""
+    try:
+        return check_tags(tags)
+    except MlxpyError as error:
+        stop(str(error))
 
 
 def refusal_of_file_system(error: BaseException) -> str | None:

@@ -19,6 +19,8 @@ class LoggerSettings:
     forced_log_id: int = -1
     # Whether log.stdout and log.stderr get a copy of the output.
     log_streams_to_file: bool = False
+    # The run's tags: words without spaces and commas.
+    tags: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -21,6 +21,7 @@ class Launch:
         of_code: what the program's code sets the arguments of, ``run`` for its only run or ``runs`` for
             several; empty where they were typed in the command.
         version_manager: what the version manager recorded of the code; None without one.
+        tags: those that the run is given.
     """
 
     cmd: str
@@ -31,6 +32,7 @@ class Launch:
     overrides: list[str] = field(default_factory=list)
     version_manager: dict[str, Any] | None = None
     of_code: str = ""
+    tags: list[str] = field(default_factory=list)
 
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:

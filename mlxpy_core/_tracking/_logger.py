@@ -2,7 +2,8 @@
 
 import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, Unstorab
 from mlxpy_core._io._files import whole_stream
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._plugins._artifact_type import Load, Save
+from mlxpy_core._runs._annotations import check_tags
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
@@ -50,6 +52,7 @@ class Logger:
         forced_log_id: the number of the run to continue (made if there is none); -1 takes a new one.
         log_streams_to_file: whether log.stdout and log.stderr get a copy of the output.
         config: what config.yaml is to hold.
+        tags: the run's tags, see `add_tags`.
         run: the run to log to; only the faces of mlxpy pass it, and the rest is then unused.
 
     Raises:
@@ -63,12 +66,18 @@ class Logger:
         log_streams_to_file: bool = False,
         config: Mapping[str, Any] | None = None,
         *,
+        tags: Iterable[str] = (),
         run: Run | None = None,
     ) -> None:
         if run is None:
             try:
                 run = _start_own_run(
-                    _name(type(self)), parent_log_dir, forced_log_id, log_streams_to_file, config
+                    _name(type(self)),
+                    parent_log_dir,
+                    forced_log_id,
+                    log_streams_to_file,
+                    config,
+                    check_tags(tags),
                 )
             except OSError as error:  # too many open files, say
                 if isinstance(error, StorageError):
@@ -144,6 +153,26 @@ class Logger:
     def close(self) -> None:
         """Ends a run that this logger started itself, as COMPLETE."""
         self._run.end()
+
+    def add_tags(self, *tags: str) -> None:
+        """Adds tags to the run, which ``mlxpy ls`` shows and queries find: ``'pilot' in info.tags``.
+
+        Of several processes of one run, rank 0's count. What a user takes away (``mlxpy tag 3 -pilot``)
+        stays away.
+
+        Args:
+            *tags: words without spaces and commas that do not begin with ``+`` or ``-``.
+
+        Raises:
+            MlxpyError: one is no such word; none is added then.
+            RunEndedError: the run has ended.
+            StorageError: the file system refused.
+        """
+        names = check_tags(tags)
+        self._check_running("tags")
+        if not self._run.belongs_here:
+            raise MlxpyError("tags are added by the process that started the run, not by a fork of it")
+        self._run.add_tags(names)
 
     def log_metrics(self, metrics_dict: Mapping[str, Any], log_name: str) -> None:
         """Appends one row to ``metrics/<log_name>.json``.
@@ -362,6 +391,7 @@ def _start_own_run(
     forced_log_id: int,
     log_streams_to_file: bool,
     config: Mapping[str, Any] | None,
+    tags: list[str],
 ) -> Run:
     from mlxpy_core._runs._config import plain_mapping  # omegaconf is imported in vain by who reads
 
@@ -381,11 +411,12 @@ def _start_own_run(
         "parent_log_dir": str(parent),
         "forced_log_id": forced_log_id,
         "log_streams_to_file": log_streams_to_file,
+        "tags": tags,
     }
     attempt = take_run(parent, forced_log_id)
     run = Run.start(
         attempt,
-        launch=launch,
+        launch=replace(launch, tags=tags),
         config=plain,
         settings={"logger": settings, "use_logger": True},
         log_streams_to_file=log_streams_to_file,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._arguments import archived_option, logs_option, runs_argument
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import whole_file
 from mlxpy_core._io._text import printable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @runs_argument(required=False)
 @logs_option
+@archived_option
 @click.option(
     "-o",
     "--output",
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
     help="Whether texts in CSV that begin as formulas do get an apostrophe; by default in files only.",
 )
 def command(
-    runs: Sequence[str], logs: Path, output: Path, metrics: bool, spreadsheet: bool | None
+    runs: Sequence[str],
+    logs: Path,
+    archived: bool,
+    output: Path,
+    metrics: bool,
+    spreadsheet: bool | None,
 ) -> None:
     """Writes a table with a row for each run: its config and info.
 
@@ -52,7 +58,7 @@ def command(
     write = WRITERS.get(output.suffix)
     if str(output) != "-" and write is None:
         raise MlxpyError(f"-o {str(output)!r}: give a file that ends in {', '.join(WRITERS)}, or -")
-    table = _table(need_runs(logs, runs), metrics)
+    table = _table(need_runs(logs, runs, archived=archived), metrics)
     if write is None:
         text = csv_text(table, spreadsheet=bool(spreadsheet))
         click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
