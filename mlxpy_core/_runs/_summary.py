@@ -66,23 +66,24 @@ def read_lazy_names(text: str) -> dict[str, Any]:
         metrics = {
             str(log): [key for key in keys if isinstance(key, str) and is_unicode(key)]
             for log, keys in names["metrics"].items()
-            if _stays_below(log)
+            if stays_below(log)
         }
         artifacts = {
             kind: {
-                folder: [file for file in files if _stays_below(file)]
+                folder: [file for file in files if stays_below(file)]
                 for folder, files in folders.items()
-                if not folder or _stays_below(folder)
+                if not folder or stays_below(folder)
             }
             for kind, folders in names["artifacts"].items()
-            if _stays_below(kind)
+            if stays_below(kind)
         }
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {"metrics": {}, "artifacts": {}}
     return {"metrics": metrics, "artifacts": artifacts}
 
 
-def _stays_below(name: str) -> bool:
+def stays_below(name: str) -> bool:
+    """Returns whether a name leads to no other place than one below where it is looked for."""
     return "\0" not in name and is_unicode(name) and not {"", ".", ".."} & set(name.split("/"))
 
 

@@ -1,6 +1,8 @@
 """The user's logger: metrics, artifacts and checkpoints of one run."""
 
+import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -32,6 +34,7 @@ from ._checkpoints import (
     write_checkpoint,
 )
 from ._history import measure_ranks
+from ._kept_checkpoints import KeepRule, KeptCheckpoints, keep_rule
 from ._run import Run, current_run
 
 _CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
@@ -86,6 +89,7 @@ class Logger:
         self._run = run
         self._artifacts = ArtifactStore(lambda: run.directory)
         self._resumed = False
+        self._told_of_metric = False
         run.logger = self
 
     def __enter__(self) -> "Logger":
@@ -255,7 +259,14 @@ class Logger:
         """
         self._artifacts.register(name, save, load)
 
-    def log_checkpoint(self, checkpoint: Any, log_name: str = "checkpoint") -> None:
+    def log_checkpoint(
+        self,
+        checkpoint: Any,
+        log_name: str = "checkpoint",
+        *,
+        keep_last: int | None = None,
+        keep_best: tuple[str, str] | None = None,
+    ) -> None:
         """Stores the program's state at ``artifacts/Checkpoint/<log_name>.pkl``, whole or not at all.
 
         It takes the place of an earlier checkpoint of the same name and remembers which metrics had
@@ -267,25 +278,53 @@ class Logger:
         another rank is that rank's own: it lies at ``artifacts/Checkpoint/.ranks/<rank>/``, remembers
         that rank's metrics, and only that rank finds it.
 
+        With `keep_last` or `keep_best`, earlier checkpoints that were stored so are removed, whatever
+        their names and attempts, once this one is there: all but the newest `keep_last`, and the best.
+        An earlier one of the same name is then not replaced, but goes on as ``<log_name>-1``, and so on.
+        Checkpoints that are stored without the two are never removed.
+
         Args:
             checkpoint: any object that pickles.
             log_name: the checkpoint's name.
+            keep_last: how many of the newest stay; 1 if only `keep_best` is given.
+            keep_best: a metric and ``min`` or ``max``, as in ``("val.loss", "min")``: the checkpoint
+                with the best value, logged last before it, stays, too; `best_checkpoint` is its name.
 
         Raises:
+            MlxpyError: `keep_last` or `keep_best` is no rule.
             UnstorableValueError: the object does not pickle.
             StorageError: the file system refused.
         """
         self._check_running(log_name)
-        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name))
+        rule = keep_rule(keep_last, keep_best)
+        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name, rule))
 
-    def _save_checkpoint(self, checkpoint: Any, log_name: str) -> None:
+    @property
+    def best_checkpoint(self) -> str | None:
+        """The name of the best checkpoint that `log_checkpoint` keeps by `keep_best`."""
+        return KeptCheckpoints(self._run.directory, self._run.rank).best
+
+    def _save_checkpoint(self, checkpoint: Any, log_name: str, rule: KeepRule | None) -> None:
         run = self._run
         path = self._checkpoint_path(log_name, run.rank)
+        kept = KeptCheckpoints(run.directory, run.rank)
+        value = kept.last_value(rule.metric) if rule and rule.metric else None
+        if rule and rule.metric and value is None and not self._told_of_metric:
+            self._told_of_metric = True
+            print(
+                f"mlxpy: no number is logged as {rule.metric}: no best checkpoint yet", file=sys.stderr
+            )
         try:
+            if rule:
+                kept.step_aside(log_name)
             mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
             folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
             with whole_stream(path, run.directory.logs) as file:
                 write_checkpoint(checkpoint, mark, file, newest_checkpoint(folder))
+                if rule:
+                    kept.announce(log_name, os.fstat(file.fileno()).st_mtime_ns, value)
+            if rule:
+                kept.prune(rule)
         except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
             raise UnstorableValueError(
                 f"cannot store a {type(checkpoint).__name__} as checkpoint {log_name!r}: {error}"
