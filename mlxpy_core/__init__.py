@@ -18,6 +18,7 @@ from ._io._interrupts import (
 )
 from ._io._yaml import dump_yaml, load_yaml
 from ._plugins._artifact_type import ArtifactType
+from ._runs._annotations import check_tags
 from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from ._runs._directory import (
     RunDirectory,
@@ -119,6 +120,7 @@ __all__ = [
     "UnstorableValueError",
     "Version",
     "VersionManager",
+    "check_tags",
     "completed_runs",
     "config_key",
     "current_copy",

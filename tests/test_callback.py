@@ -57,6 +57,7 @@ def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Pro
             "log_streams_to_file": False,
             "system_metrics": False,
             "system_metrics_interval_s": 10,
+            "tags": [],
         },
         "use_logger": True,
     }

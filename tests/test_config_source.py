@@ -93,6 +93,7 @@ def test_the_node_is_typed_and_has_a_key_of_its_own(source: MlxpyConfigSource) -
         "log_streams_to_file": False,
         "system_metrics": False,
         "system_metrics_interval_s": 10,
+        "tags": [],
         "use_run_dir": True,
         "name": "DefaultLogger",
         "ranks": "auto",

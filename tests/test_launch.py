@@ -79,6 +79,7 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
             "log_streams_to_file": False,
             "system_metrics": False,
             "system_metrics_interval_s": 10,
+            "tags": [],
         },
         "scheduler": {
             "name": "OARScheduler",

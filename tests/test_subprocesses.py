@@ -182,12 +182,12 @@ def test_what_a_subprocess_cannot_do(project: Project) -> None:
     )
     done = project.run("main.py")
     for log_id in (1, 2):
-        sentence = f"a subprocess of run {log_id} does not know {{}}: ask the logger in the process that runs it"
+        sentence = f"a subprocess of run {log_id} cannot {{}}: do so in the process that runs it"
         expected = {
-            "checkpoint": sentence.format("to store checkpoint 'checkpoint'"),
-            "stop": sentence.format("whether to stop"),
-            "on stop": sentence.format("when to stop"),
-            "resume": sentence.format("where to resume"),
+            "checkpoint": sentence.format("store checkpoint 'checkpoint'"),
+            "stop": sentence.format("ask whether to stop"),
+            "on stop": sentence.format("ask when to stop"),
+            "resume": sentence.format("resume"),
         }
         for name, text in expected.items():
             assert f"{name}: {text}\n" in done.stdout

@@ -27,6 +27,7 @@ from mlxpy_core import (
     ParentRun,
     Run,
     StorageError,
+    check_tags,
     current_run,
     end_by_signals,
     end_by_signals_no_more,
@@ -94,6 +95,7 @@ class MlxpLogger(Callback):
     _interruption: Interruption | None = None
     _of_code: str = ""
     _app_metrics: list[str] | None = None
+    _tags: Sequence[str] = ()
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class MlxpLogger(Callback):
         ranks: str | bool = MlxpLoggerNode.ranks,
         keep_return_value: bool = MlxpLoggerNode.keep_return_value,
         app_metrics: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         doubled_keys: Sequence[str] = (),
     ) -> None:
@@ -122,6 +125,7 @@ class MlxpLogger(Callback):
         self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
         self._app_metrics = None if app_metrics is None else list(app_metrics)
+        self._tags = checked_tags(tags)
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
         self._ranks_before: dict[str, str] = {}
@@ -241,6 +245,7 @@ class MlxpLogger(Callback):
                 of_code="runs" if self._of_code and attempt.number else self._of_code,
                 output_dir=_output_elsewhere(config, attempt),
                 app_metrics=self._app_metrics,
+                tags=list(self._tags),
             ),
             config=plain_config(task),
             settings=self._run_settings(),
@@ -268,6 +273,7 @@ class MlxpLogger(Callback):
             "log_streams_to_file": self._log_streams_to_file,
             "system_metrics": self._system_metrics,
             "system_metrics_interval_s": self._system_metrics_interval_s,
+            "tags": list(self._tags),
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 
@@ -333,6 +339,14 @@ def find_logger_class(name: str) -> type[Logger]:
         return BUILT_IN_LOGGERS[name]
     hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
+
+
+def checked_tags(tags: Sequence[Any]) -> list[str]:
+    """Returns the tags that an option holds; a wrong one ends the command."""
+    try:
+        return check_tags(tags)
+    except MlxpyError as error:
+        stop(str(error))
 
 
 def refusal_of_file_system(error: BaseException) -> str | None:

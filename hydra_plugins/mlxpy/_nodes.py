@@ -22,6 +22,8 @@ class LoggerSettings:
     # Whether what the machine does is logged, too, as metrics of the log system; and how often.
     system_metrics: bool = False
     system_metrics_interval_s: float = 10
+    # The run's tags: words without spaces and commas.
+    tags: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -38,6 +38,11 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def archived_option(command: Command) -> Command:
+    """Adds ``--archived``, given to the command as `archived`."""
+    return click.option("--archived", is_flag=True, help="Archived runs, too.")(command)
+
+
 def yes_option(command: Command) -> Command:
     """Adds ``--yes``, given to the command as `yes`: a question is answered before it is asked."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
@@ -57,16 +62,17 @@ def runs_argument(*, required: bool) -> Callable[[Command], Command]:
     """Adds ``RUNS...``, given to the command as `runs`, arguments for `choose_runs`."""
     metavar = "RUNS..." if required else "[RUNS...]"
     return click.argument(
-        "runs", nargs=-1, required=required, metavar=metavar, shell_complete=_complete_number
+        "runs", nargs=-1, required=required, metavar=metavar, shell_complete=complete_number
     )
 
 
 def run_argument(name: str = "run") -> Callable[[Command], Command]:
     """Adds ``RUN``, given to the command as `name`, an argument for `choose_run`."""
-    return click.argument(name, metavar="RUN", shell_complete=_complete_number)
+    return click.argument(name, metavar="RUN", shell_complete=complete_number)
 
 
-def _complete_number(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+def complete_number(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Completes the number of a run."""
     logs = ctx.params.get("logs") or Path("logs")
     try:
         names = [name for name in os.listdir(logs) if is_run_name(name) and name.startswith(begun)]

@@ -17,6 +17,9 @@ _TRACEBACK = 8  # lines
 def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
     """Returns a run's status, command, times, place, code and end."""
     named = {
+        "tags": ", ".join(map(str, info.get("tags") or [])),
+        "note": info.get("note"),
+        "archived": "yes" if info.get("archived") else None,
         "directory": directory.path,
         "output dir": info.get("output_dir"),
         "command": info.get("cmd"),

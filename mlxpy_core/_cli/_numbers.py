@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._runs._directory import is_run_name
+from mlxpy_core._runs._trash import is_in_trash
 
 _SPAN = re.compile(r"([1-9]\d{0,17})(?:-([1-9]\d{0,17}))?")
 
@@ -25,10 +26,29 @@ def named_numbers(logs: Path, arguments: Sequence[str]) -> list[int] | None:
     return sorted({number for span in spans if span for number in _numbers(logs, span)})
 
 
+def numbers_among(there: Sequence[int], arguments: Sequence[str]) -> list[int] | None:
+    """Returns the numbers that arguments name: those of spans that are there, and single ones.
+
+    None if they name none by number.
+    """
+    spans = [_SPAN.fullmatch(part) for argument in arguments for part in argument.split(",")]
+    if not arguments or not all(spans):
+        return None
+    wanted: set[int] = set()
+    for span in filter(None, spans):
+        first, last = int(span[1]), int(span[2] or span[1])
+        wanted.update([first] if span[2] is None else (n for n in there if first <= n <= last))
+    return sorted(wanted)
+
+
 def _numbers(logs: Path, span: "re.Match[str]") -> list[int]:
     first, last = int(span[1]), int(span[2] or span[1])
     if span[2] is None:
         if not (logs / span[1]).is_dir():
+            if is_in_trash(logs, first):
+                raise MlxpyError(
+                    f"run {first} is in the trash: mlxpy rm --restore {first} brings it back"
+                )
             raise MlxpyError(f"no run {first} in {str(logs)!r}")
         return [first]
     try:

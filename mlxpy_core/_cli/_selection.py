@@ -9,13 +9,16 @@ from mlxpy_core._runs._directory import RunDirectory
 from ._numbers import named_numbers
 
 
-def choose_runs(logs: Path, arguments: Sequence[str]) -> list[RunDirectory]:
+def choose_runs(
+    logs: Path, arguments: Sequence[str], *, archived: bool | None = None
+) -> list[RunDirectory]:
     """Finds the runs that the arguments of a command name, by number ascending.
 
     Args:
         logs: the directory of runs.
         arguments: numbers and spans such as ``3``, ``5-7`` and ``1,4``; or the parts of one query; none
             for all runs.
+        archived: whether a query finds archived runs, too; those that are named by number are found.
 
     Raises:
         MlxpyError: there is no such directory or no run of a number that is given by itself.
@@ -25,7 +28,7 @@ def choose_runs(logs: Path, arguments: Sequence[str]) -> list[RunDirectory]:
     if numbers is None:
         from ._search import find_runs  # numbers do without the reader
 
-        found = find_runs(logs, arguments)
+        found = find_runs(logs, arguments, archived=archived)
         numbers = found["info.log_id"] if len(found) else []
     return [RunDirectory(logs / str(number)) for number in numbers]
 

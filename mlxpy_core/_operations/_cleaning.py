@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._files import read_bytes
@@ -16,6 +17,7 @@ from mlxpy_core._io._temporary import temporary_path
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
+from mlxpy_core._runs._trash import trash_of
 
 # Of an array, also under the name by which a scheduler finds it that keeps no copy.
 _SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
@@ -52,7 +54,7 @@ class Leftovers:
 
 
 def find_leftovers(logs: Path) -> Leftovers:
-    """Looks at all runs of a directory, whose words have been settled.
+    """Looks at all runs of a directory, which have been reconciled; those in the trash are runs, too.
 
     Raises:
         StorageError: the directory cannot be read.
@@ -62,14 +64,24 @@ def find_leftovers(logs: Path) -> Leftovers:
     except OSError as error:
         raise StorageError(f"cannot read the runs in {logs}", error) from error
     found = Leftovers()
+    removed = runs_in_trash(logs)
     found.empty = sorted(run.path for run in runs if _is_empty(run.path))
     found.arrays = [path for run in runs for path in _arrays(run) if _is_over(path)]
-    _add_copies(found, runs)
-    _add_configs(found, logs, runs)
+    add_copies(found, runs, removed)
+    _add_configs(found, logs, [*runs, *removed])
     for path in (*found.copies, *found.configs):
         with contextlib.suppress(OSError):
             found.used[path] = path.stat().st_mtime_ns
     return found
+
+
+def runs_in_trash(logs: Path) -> list[RunDirectory]:
+    """Lists the runs that were removed, and can be restored."""
+    try:
+        names = os.listdir(trash_of(logs))
+    except OSError:
+        return []
+    return [RunDirectory(trash_of(logs) / name) for name in sorted(names) if is_run_name(name)]
 
 
 def remove(leftovers: Leftovers) -> int:
@@ -122,17 +134,28 @@ def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> 
     found.configs += [path for path in configs if path.name not in named and _age_s(path) > _SETTLED_S]
 
 
-def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
-    needed: set[str] = set()
+def add_copies(
+    found: Leftovers, runs: Iterable[RunDirectory], removed: Collection[RunDirectory]
+) -> None:
+    """Finds copies of code that runs name, and no run needs.
+
+    Args:
+        found: is added to.
+        runs: the runs.
+        removed: those in the trash, which need theirs until it is emptied.
+    """
+    needed: dict[str, str] = {}
     versions: dict[str, tuple[str, str]] = {}
-    for run in runs:
+    for run in (*removed, *runs):
         info = read_info(run)
-        version = (info or {}).get("version_manager")
-        if not info or not isinstance(version, dict) or not version.get("safe_copy"):
+        copy = named_copy(info or {})
+        if not info or copy is None:
             continue
-        copy = str(version["safe_copy"])
-        if not is_final(info):
-            needed.add(copy)
+        version = info["version_manager"]
+        if run in removed:
+            needed[copy] = "in use by a run in the trash"
+        elif not is_final(info):
+            needed[copy] = "in use"
         if foreign_owner(run.path, run.metadata, info_path(run.path)) is None:  # theirs may name any
             versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
     for copy, (repository, commit) in sorted(versions.items()):
@@ -141,7 +164,7 @@ def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
         if not _COMMIT.fullmatch(commit) or path.name != commit or not (path / ".git").is_dir():
             continue
         if copy in needed:
-            found.kept.append(f"{copy} is in use")
+            found.kept.append(f"{copy} is {needed[copy]}")
         elif not _has_commit(Path(repository), commit):
             found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
         elif written := _written_into(path):
@@ -149,6 +172,13 @@ def _add_copies(found: Leftovers, runs: Iterable[RunDirectory]) -> None:
             found.kept.append(f"{copy} holds what its commit does not: {written[0]}{more}")
         else:
             found.copies.append(path)
+
+
+def named_copy(info: Mapping[str, Any]) -> str | None:
+    """Returns the copy of code that a run says it ran from."""
+    version = info.get("version_manager")
+    copy = version.get("safe_copy") if isinstance(version, dict) else None
+    return str(copy) if copy else None
 
 
 def _has_commit(repository: Path, commit: str) -> bool:
@@ -197,6 +227,11 @@ def _arrays(run: RunDirectory) -> list[Path]:
             ]
     except OSError:
         return []
+
+
+def holds_array_of_others(run: RunDirectory) -> bool:
+    """Returns whether a run's directory holds the script of an array whose runs have not all ended."""
+    return any(not _is_over(array) for array in _arrays(run))
 
 
 def _is_over(array: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,6 +18,7 @@ from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._catalog import open_catalog
 from mlxpy_core._reading._tables._columns import PYTHON_TYPES
 from mlxpy_core._reading._tables._metric_columns import MetricColumns
+from mlxpy_core._runs._annotations import ANNOTATED
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._config_list import ConfigList
@@ -48,6 +49,7 @@ class Reader:
         app_metrics: which files are taken for metrics that the app wrote by itself: patterns of
             names, or of paths in the run's output directory if they have a slash; ``[]`` for none. By
             default what the run says, or event files, and CSV and JSON lines that look like metrics.
+        archived: whether runs that ``mlxpy archive`` hides are among them; those that go on always are.
 
     Attributes:
         src_dir: the directory of runs, absolute.
@@ -68,6 +70,7 @@ class Reader:
         src_dir: str | os.PathLike[str] | None = None,
         parser: Parser | None = None,
         app_metrics: Sequence[str] | None = None,
+        archived: bool = False,
     ) -> None:
         runs = parent_log_dir if src_dir is None else src_dir
         self._logs = Path(os.path.abspath(os.path.expanduser(runs)))
@@ -75,6 +78,7 @@ class Reader:
         self.src_dir = str(self._logs)
         self.parser = parser or DefaultParser()
         self._app_metrics = [app_metrics] if isinstance(app_metrics, str) else app_metrics
+        self._archived = archived
         self._open(refresh)
 
     def __len__(self) -> int:
@@ -98,10 +102,10 @@ class Reader:
 
         A query compares fields with values, as in
         ``config.optimizer.lr <= 1e-2 & info.status == 'COMPLETE'``. There are ``== != < <= > >=``,
-        ``in [...]``, ``not in [...]``, ``& | ~`` (also ``and or not``) and parentheses; numbers, strings
-        in either quotes, ``True``, ``False``, ``None`` and lists. A field with odd characters goes
-        between backquotes. Each run's value compares by its own type; a comparison with a field that a
-        run does not have is false.
+        ``in [...]``, ``not in [...]``, ``'baseline' in info.tags``, ``& | ~`` (also ``and or not``) and
+        parentheses; numbers, strings in either quotes, ``True``, ``False``, ``None`` and lists. A field
+        with odd characters goes between backquotes. Each run's value compares by its own type; a
+        comparison with a field that a run does not have is false, but for ``'a' not in field``.
 
         Args:
             query_string: the query; without one, all runs answer.
@@ -116,7 +120,8 @@ class Reader:
             rows = CatalogRows(self._catalog, self._metrics, positions).rows()
             positions = np.flatnonzero([bool(parsed(row)) for row in rows])
         elif len(self):
-            known, lazy, aliases = self._kinds, self._lazy_fields, self._catalog.aliases
+            known = {*self._kinds, *(f"info.{name}" for name in ANNOTATED)}
+            lazy, aliases = self._lazy_fields, self._catalog.aliases
             predicate = check_fields(parsed, query_string, known, lazy, aliases)
             positions = self._catalog.matching(predicate)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
@@ -153,12 +158,11 @@ class Reader:
         if not _is_directory(self._logs):
             raise MlxpyError(f"no directory {self.src_dir!r}: give the parent_log_dir of your runs")
         place = cache_place(self._logs, self._dst_dir)
-        self._catalog = open_catalog(self._logs, place.below("runs"), refresh=refresh)
+        open_runs = partial(open_catalog, self._logs, place.below("runs"), archived=self._archived)
+        self._catalog = open_runs(refresh=refresh)
         self.troubles: list[str] = []
         if refresh and (statuses := self._reconcile()):
-            self._catalog = open_catalog(
-                self._logs, place.below("runs"), refresh=True, statuses=statuses
-            )
+            self._catalog = open_runs(refresh=True, statuses=statuses)
         apps = AppLogs(self._catalog, place.below("apps"), self._app_metrics)
         self._catalog.add_app_logs(apps.codes, apps.variants)
         self.troubles += apps.troubles

@@ -17,6 +17,8 @@ from mlxpy_core._io._links import check_named
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._temporary import TEMPORARY_PATTERN, remove_leftover
 
+from ._trash import highest_removed, is_in_trash
+
 _HINT_WIDTH = 20
 
 
@@ -80,7 +82,7 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
     takes it, so any number of processes on any hosts of one file system get different numbers.
 
     Raises:
-        MlxpyError: `forced_log_id` is no number of a run.
+        MlxpyError: `forced_log_id` is no number of a run, or that of one that was removed.
         StorageError: the directory cannot be made.
     """
     if forced_log_id != -1 and forced_log_id < 1:
@@ -93,7 +95,13 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
             check_named(parent_log_dir)
         if forced_log_id == -1:
             return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)), made=True)
-        return make_run_directory(parent_log_dir / str(forced_log_id))
+        path = parent_log_dir / str(forced_log_id)
+        if is_in_trash(parent_log_dir, forced_log_id) and not path.exists():
+            raise MlxpyError(
+                f"run {forced_log_id} in {parent_log_dir} is in the trash: "
+                f"mlxpy rm --restore {forced_log_id} brings it back"
+            )
+        return make_run_directory(path)
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
 
@@ -168,7 +176,7 @@ def next_run_directory(parent_log_dir: Path) -> RunDirectory:
         StorageError: the directory of all runs cannot be read.
     """
     try:
-        newest = _newest_id(parent_log_dir)
+        newest = max(_newest_id(parent_log_dir), highest_removed(parent_log_dir))
     except FileNotFoundError:
         newest = 0
     except OSError as error:
@@ -224,7 +232,12 @@ def _make_next(parent: Path, last: int) -> int:
             os.mkdir(f"{parent}/{candidate}")
         except FileExistsError:
             continue
-        break
+        # Looked at afterwards: a run may have been removed just before.
+        removed = highest_removed(parent)
+        if removed < candidate:
+            break
+        os.rmdir(f"{parent}/{candidate}")
+        candidate = removed
     return candidate
 
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +68,7 @@ def submitted_info(
         "submit_time": now.timetz().isoformat(),
         "signal": None,
         "exception": None,
+        **tags_field(earlier or {}, launch.tags),
         "scheduler": {
             "name": scheduler,
             "cluster": cluster,
@@ -143,6 +144,7 @@ def begin_attempt(
         "end_time": None,
         "signal": None,
         "exception": None,
+        **tags_field(earlier, launch.tags),
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
         "usage": {f"{_REQUESTED}{name}": value for name, value in requested.items()} or None,
@@ -160,6 +162,13 @@ def _launch_fields(launch: Launch) -> dict[str, Any]:
         **({"arguments_of_code": launch.of_code} if launch.of_code else {}),
         **({"app_metrics": launch.app_metrics} if launch.app_metrics is not None else {}),
     }
+
+
+def tags_field(info: Mapping[str, Any], tags: Iterable[str]) -> dict[str, list[str]]:
+    """Returns the field of an info that holds its tags and others; nothing if there are none."""
+    earlier = [tag for tag in info.get("tags") or () if isinstance(tag, str)]
+    all_tags = list(dict.fromkeys([*earlier, *tags]))
+    return {"tags": all_tags} if all_tags else {}
 
 
 def set_status(
@@ -221,7 +230,7 @@ def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
     attempt, now = info["attempts"][-1], datetime.now().astimezone()
     try:
         start = datetime.fromisoformat(attempt["start"])
-        written = datetime.fromtimestamp(_last_written(directory), start.tzinfo)
+        written = datetime.fromtimestamp(last_written(directory), start.tzinfo)
         end = min(max(start, written), now)  # the clock of a file server is another one
     except (KeyError, TypeError, ValueError):
         end = now
@@ -245,7 +254,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _last_written(directory: RunDirectory) -> float:
+def last_written(directory: RunDirectory) -> float:
     """Returns when a run's program last wrote into its directory, in seconds since the epoch.
 
     Looked at are info.yaml, outputs and logs, metrics and artifacts; 0 if there is none of them.

@@ -13,7 +13,14 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, read_text, stamp_of, write_unsynced, write_whole
+from mlxpy_core._io._files import (
+    Stamp,
+    open_regular,
+    read_text,
+    stamp_of,
+    write_unsynced,
+    write_whole,
+)
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
@@ -35,6 +42,7 @@ _KINDS: dict[str, type] = {
     "scheduler": dict,
     "submitter": dict,
     "usage": dict,
+    "tags": list,
     "version_manager": dict,
 }
 _PLAIN = frozenset(
@@ -50,6 +58,8 @@ _KEPT = "info.before.yaml"
 # another host has left is passed over after this time.
 _CLAIM_S = 60.0
 _LOOK_S = 0.02
+# By which a time of change moves: some file systems know microseconds only, or seconds.
+_STEPS_NS = (1_000, 1_000_000, 1_000_000_000)
 
 
 def info_path(run: Path) -> Path:
@@ -219,6 +229,40 @@ def touch_info(directory: RunDirectory) -> None:
         os.utime(info_path(directory.path))
 
 
+def renew_info_stamp(directory: RunDirectory) -> tuple[Stamp, Stamp]:
+    """Has readers look again as `touch_info` does; when the file was written stays about what it was.
+
+    Returns:
+        The stamps before and after, of the same contents.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    path = info_path(directory.path)
+    try:
+        # Not by its name: the run's process may put another file there.
+        descriptor = open_regular(path, directory.logs)
+        try:
+            before = os.fstat(descriptor)
+            for step_ns in _STEPS_NS:
+                _set_time(descriptor, before, step_ns)
+                after = os.fstat(descriptor)
+                if after.st_mtime_ns != before.st_mtime_ns:
+                    break
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"cannot change {path}", error) from error
+    return (before.st_mtime_ns, before.st_size), (after.st_mtime_ns, after.st_size)
+
+
+def _set_time(descriptor: int, status: os.stat_result, step_ns: int) -> None:
+    try:
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns + step_ns))
+    except PermissionError:  # another user's, whom it lets write: now is all that can be set
+        os.utime(descriptor)
+
+
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
     try:
@@ -282,7 +326,7 @@ def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     return claim
 
 
-def claim_operation(directory: RunDirectory, operation: str) -> AttemptClaim:
+def claim_operation(directory: RunDirectory, operation: str, *, patient: bool = False) -> AttemptClaim:
     """Claims an operation on a run, such as its submission: of processes that ask at once, one gets it.
 
     What the run's info.yaml says is to be looked at once more: it may have been done before.
@@ -290,39 +334,44 @@ def claim_operation(directory: RunDirectory, operation: str) -> AttemptClaim:
     Args:
         directory: the run's directory.
         operation: its name, a noun.
+        patient: whether to wait for one that does it at this moment.
 
     Raises:
         MlxpyError: another process does it at this moment, or the run's info.yaml is damaged.
         StorageError: the file system refused.
     """
-    place, since_ns = _claim(directory, f"claim-{operation}", _taken_elsewhere)
+    place, since_ns = _claim(directory, f"claim-{operation}", _taken_elsewhere, patient=patient)
     return AttemptClaim(read_info_to_continue(directory), place, since_ns)
 
 
 _Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
 
 
-def _claim(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
+def _claim(
+    directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool = False
+) -> tuple[Path, int]:
     try:
-        return Retries()(lambda: _prepare_and_take(directory, name, refusal))
+        return Retries()(lambda: _prepare_and_take(directory, name, refusal, patient=patient))
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"cannot start a run in {directory.path}", error) from error
 
 
-def _prepare_and_take(directory: RunDirectory, name: str, refusal: _Refusal) -> tuple[Path, int]:
+def _prepare_and_take(
+    directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool
+) -> tuple[Path, int]:
     mine = directory.state / f".claim-{secrets.token_hex(8)}"
     try:
         write_unsynced(mine / "process.yaml", dump_yaml(describe_living_process()), directory.logs)
         since_ns = mine.stat().st_mtime_ns
-        return _take(directory, mine, name, refusal), since_ns
+        return _take(directory, mine, name, refusal, patient=patient), since_ns
     except (OSError, MlxpyError):
         shutil.rmtree(mine, ignore_errors=True)
         raise
 
 
-def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal) -> Path:
+def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal, *, patient: bool) -> Path:
     """Makes a prepared directory the claim; those that dead processes have left are passed over."""
     end = time.monotonic() + _CLAIM_S
     turn = 1
@@ -338,7 +387,7 @@ def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal) -> 
         holder = _holder(place)
         if died_here(holder) or _age_s(place) > _CLAIM_S:
             turn += 1
-        elif lives_here(holder) or time.monotonic() > end:
+        elif (lives_here(holder) and not patient) or time.monotonic() > end:
             raise refusal(directory, holder)
         else:  # of another host: it starts the run, or has died in between
             time.sleep(_LOOK_S)

@@ -24,6 +24,7 @@ class Launch:
         output_dir: Hydra's output directory, where the app may write by itself; empty: the run's.
         app_metrics: which files the reader takes for metrics that the app wrote by itself, see `Reader`;
             None for those of its choice.
+        tags: those that the run is given.
     """
 
     cmd: str
@@ -36,6 +37,7 @@ class Launch:
     of_code: str = ""
     output_dir: str = ""
     app_metrics: list[str] | None = None
+    tags: list[str] = field(default_factory=list)
 
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:

@@ -17,6 +17,7 @@ from mlxpy_core._io._files import Stamp, read_bytes, stamp_of, write_whole
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._text import is_unicode
 
+from ._annotations import Annotations, read_annotations
 from ._artifact_files import list_artifacts
 from ._directory import RunDirectory
 from ._info_file import info_stamp
@@ -65,23 +66,24 @@ def read_lazy_names(text: str) -> dict[str, Any]:
         metrics = {
             str(log): [key for key in keys if isinstance(key, str) and is_unicode(key)]
             for log, keys in names["metrics"].items()
-            if _stays_below(log) and not is_app_log(log)
+            if stays_below(log) and not is_app_log(log)
         }
         artifacts = {
             kind: {
-                folder: [file for file in files if _stays_below(file)]
+                folder: [file for file in files if stays_below(file)]
                 for folder, files in folders.items()
-                if not folder or _stays_below(folder)
+                if not folder or stays_below(folder)
             }
             for kind, folders in names["artifacts"].items()
-            if _stays_below(kind)
+            if stays_below(kind)
         }
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {"metrics": {}, "artifacts": {}}
     return {"metrics": metrics, "artifacts": artifacts}
 
 
-def _stays_below(name: str) -> bool:
+def stays_below(name: str) -> bool:
+    """Returns whether a name leads to no other place than one below where it is looked for."""
     return "\0" not in name and is_unicode(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
@@ -98,18 +100,40 @@ def write_summary(
     """
     # Any trouble (a full disk, values that JSON does not know) leaves the YAML files, which count.
     with contextlib.suppress(StorageError, OSError, TypeError, ValueError):
+        info_file = info_stamp(
+            directory
+        )  # before annotations are read: who changes them changes it last
         fields: dict[str, Any] = {}
-        flatten(info, "info", fields)
+        flatten(read_annotations(directory.path).added_to(info), "info", fields)
         flatten(config, "config", fields)
         keys = keys_of_all_ranks(directory.metrics, directory.state) if ended else {}
         summary = {
             "version": _VERSION,
-            "info_file": info_stamp(directory),
+            "info_file": info_file,
             "config_file": stamp_of(directory.config),
             "fields": fields,
             "lazy": lazy_names(keys, directory.artifacts) if ended else None,
+            "annotated": True,
         }
         write_whole(directory.state / "summary.json", json.dumps(summary), directory.logs)
+
+
+def renew_summary(directory: RunDirectory, before: Stamp, after: Stamp, said: Annotations) -> None:
+    """Has a summary say what people say of the run now, if it agreed with info.yaml before.
+
+    Args:
+        directory: the run's directory.
+        before: the stamp that info.yaml had.
+        after: the stamp that the same contents have now.
+        said: what people say.
+    """
+    with contextlib.suppress(StorageError, OSError, LookupError, TypeError, ValueError, AttributeError):
+        path = directory.state / "summary.json"
+        summary = json.loads(read_bytes(path, directory.logs))
+        if summary["info_file"] == list(before):
+            fields = said.added_to_fields(summary["fields"])
+            renewed = {**summary, "info_file": after, "fields": fields, "annotated": True}
+            write_whole(path, json.dumps(renewed), directory.logs)
 
 
 def read_summary(run: str, info_file: Stamp) -> Summary | None:
@@ -129,6 +153,8 @@ def read_summary(run: str, info_file: Stamp) -> Summary | None:
             fields, lazy = summary["fields"], summary["lazy"]
             plain = all(not isinstance(fields.get(name), (dict, list)) for name in _PLAIN)
             if plain and isinstance(lazy, (str, type(None))) and is_unicode("".join(fields.keys())):
+                if not summary.get("annotated"):  # of a version that knew no annotations
+                    fields = read_annotations(run).added_to_fields(fields)
                 return Summary(fields, lazy)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +17,7 @@ from mlxpy_core._io._files import read_text, whole_stream
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._plugins._artifact_type import Load, Save
+from mlxpy_core._runs._annotations import check_tags
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
@@ -34,6 +37,7 @@ from ._checkpoints import (
     write_checkpoint,
 )
 from ._history import measure_ranks
+from ._kept_checkpoints import KeepRule, KeptCheckpoints, keep_rule
 from ._run import Run, current_run
 from ._subprocess import SubprocessRun, run_of_parent
 
@@ -57,6 +61,7 @@ class Logger:
         config: what config.yaml is to hold.
         system_metrics: whether what the machine does is logged, too, as metrics of the log ``system``.
         system_metrics_interval_s: how often, in seconds.
+        tags: the run's tags, see `add_tags`.
         run: the run to log to; only the faces of mlxpy pass it, and the rest is then unused.
 
     Raises:
@@ -72,6 +77,7 @@ class Logger:
         *,
         system_metrics: bool = False,
         system_metrics_interval_s: float = 10,
+        tags: Iterable[str] = (),
         run: Run | SubprocessRun | None = None,
     ) -> None:
         if run is None:
@@ -83,6 +89,7 @@ class Logger:
                     "log_streams_to_file": log_streams_to_file,
                     "system_metrics": system_metrics,
                     "system_metrics_interval_s": system_metrics_interval_s,
+                    "tags": check_tags(tags),
                 }
                 run = _start_own_run(settings, config)
             except OSError as error:  # too many open files, say
@@ -92,6 +99,7 @@ class Logger:
         self._run: Run | SubprocessRun = run
         self._artifacts = ArtifactStore(lambda: self._run.directory)
         self._resumed = False
+        self._told_of_metric = False
         run.logger = self
 
     def __enter__(self) -> "Logger":
@@ -147,18 +155,36 @@ class Logger:
         A program that asks is no longer ended by the signal (SIGTERM): it is left to write a
         checkpoint and to return.
         """
-        return self._own_run("whether to stop").stopping.should_stop
+        return self._own_run("ask whether to stop").stopping.should_stop
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Registers a function to be called when a signal announces the end of the job.
 
         Like reading `should_stop`, this leaves it to the program to end.
         """
-        self._own_run("when to stop").stopping.on_stop(callback)
+        self._own_run("ask when to stop").stopping.on_stop(callback)
 
     def close(self) -> None:
         """Ends a run that this logger started itself, as COMPLETE."""
         self._run.end()
+
+    def add_tags(self, *tags: str) -> None:
+        """Adds tags to the run, which ``mlxpy ls`` shows and queries find: ``'pilot' in info.tags``.
+
+        Of several processes of one run, rank 0's count. What a user takes away (``mlxpy tag 3 -pilot``)
+        stays away.
+
+        Args:
+            *tags: words without spaces and commas that do not begin with ``+`` or ``-``.
+
+        Raises:
+            MlxpyError: one is no such word; none is added then.
+            RunEndedError: the run has ended.
+            StorageError: the file system refused.
+        """
+        names = check_tags(tags)
+        self._check_running("tags")
+        self._own_run("add tags").add_tags(names)
 
     def log_metrics(self, metrics_dict: Mapping[str, Any], log_name: str) -> None:
         """Appends one row to ``metrics/<log_name>.json``.
@@ -241,7 +267,14 @@ class Logger:
         """
         self._artifacts.register(name, save, load)
 
-    def log_checkpoint(self, checkpoint: Any, log_name: str = "checkpoint") -> None:
+    def log_checkpoint(
+        self,
+        checkpoint: Any,
+        log_name: str = "checkpoint",
+        *,
+        keep_last: int | None = None,
+        keep_best: tuple[str, str] | None = None,
+    ) -> None:
         """Stores the program's state at ``artifacts/Checkpoint/<log_name>.pkl``, whole or not at all.
 
         It takes the place of an earlier checkpoint of the same name and remembers which metrics had
@@ -253,25 +286,54 @@ class Logger:
         another rank is that rank's own: it lies at ``artifacts/Checkpoint/.ranks/<rank>/``, remembers
         that rank's metrics, and only that rank finds it.
 
+        With `keep_last` or `keep_best`, earlier checkpoints that were stored so are removed, whatever
+        their names and attempts, once this one is there: all but the newest `keep_last`, and the best.
+        An earlier one of the same name is then not replaced, but goes on as ``<log_name>-1``, and so on.
+        Checkpoints that are stored without the two are never removed.
+
         Args:
             checkpoint: any object that pickles.
             log_name: the checkpoint's name.
+            keep_last: how many of the newest stay; 1 if only `keep_best` is given.
+            keep_best: a metric and ``min`` or ``max``, as in ``("val.loss", "min")``: the checkpoint
+                with the best value, logged last before it, stays, too; `best_checkpoint` is its name.
 
         Raises:
+            MlxpyError: `keep_last` or `keep_best` is no rule.
             UnstorableValueError: the object does not pickle.
             StorageError: the file system refused.
         """
         self._check_running(log_name)
-        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name))
+        rule = keep_rule(keep_last, keep_best)
+        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name, rule))
 
-    def _save_checkpoint(self, checkpoint: Any, log_name: str) -> None:
-        run = self._own_run(f"to store checkpoint {log_name!r}")
+    @property
+    def best_checkpoint(self) -> str | None:
+        """The name of the best checkpoint that `log_checkpoint` keeps by `keep_best`."""
+        run = self._own_run("ask for the best checkpoint")
+        return KeptCheckpoints(run.directory, run.rank).best
+
+    def _save_checkpoint(self, checkpoint: Any, log_name: str, rule: KeepRule | None) -> None:
+        run = self._own_run(f"store checkpoint {log_name!r}")
         path = self._checkpoint_path(log_name, run.rank)
+        kept = KeptCheckpoints(run.directory, run.rank)
+        value = kept.last_value(rule.metric) if rule and rule.metric else None
+        if rule and rule.metric and value is None and not self._told_of_metric:
+            self._told_of_metric = True
+            print(
+                f"mlxpy: no number is logged as {rule.metric}: no best checkpoint yet", file=sys.stderr
+            )
         try:
+            if rule:
+                kept.step_aside(log_name)
             mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
             folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
             with whole_stream(path, run.directory.logs) as file:
                 write_checkpoint(checkpoint, mark, file, newest_checkpoint(folder))
+                if rule:
+                    kept.announce(log_name, os.fstat(file.fileno()).st_mtime_ns, value)
+            if rule:
+                kept.prune(rule)
         except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
             raise UnstorableValueError(
                 f"cannot store a {type(checkpoint).__name__} as checkpoint {log_name!r}: {error}"
@@ -341,7 +403,7 @@ class Logger:
             step: the first step that this attempt logs (again).
             key: the name by which rows hold their step.
         """
-        run = self._own_run("where to resume")
+        run = self._own_run("resume")
         self._resume_at(run, run.history.positions_of(step, key))
 
     def _checkpoint_path(self, name: str, rank: int) -> Path:
@@ -360,7 +422,7 @@ class Logger:
             run.metrics.release()
             run.history.resume_at(positions)
 
-    def _own_run(self, question: str) -> Run:
+    def _own_run(self, action: str) -> Run:
         """Returns the run if it is this process's.
 
         Raises:
@@ -368,8 +430,7 @@ class Logger:
         """
         if isinstance(self._run, SubprocessRun):
             raise MlxpyError(
-                f"a subprocess of run {self.log_id} does not know {question}: "
-                "ask the logger in the process that runs it"
+                f"a subprocess of run {self.log_id} cannot {action}: do so in the process that runs it"
             )
         return self._run
 
@@ -463,7 +524,7 @@ def _start_own_run(settings: dict[str, Any], config: Mapping[str, Any] | None) -
     attempt = take_run(parent, settings["forced_log_id"])
     run = Run.start(
         attempt,
-        launch=launch,
+        launch=replace(launch, tags=settings["tags"]),
         config=plain,
         settings={"logger": {**settings, "parent_log_dir": str(parent)}, "use_logger": True},
         log_streams_to_file=settings["log_streams_to_file"],

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -15,7 +15,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._end_note import EndNote, remove_end_note
-from mlxpy_core._runs._info import begin_attempt, set_status, set_usage
+from mlxpy_core._runs._info import begin_attempt, set_status, set_usage, tags_field
 from mlxpy_core._runs._info_file import (
     info_stamp,
     read_info,
@@ -283,6 +283,18 @@ class Run:
             f"another attempt at run {self.directory.log_id} in {self.directory.path.parent} has begun: "
             "this process writes to it no more"
         )
+
+    def add_tags(self, tags: Sequence[str]) -> None:
+        """Adds tags to the run's info; of several ranks 0 does so.
+
+        Raises:
+            StorageError: the file system refused; the tags are written with the next status.
+        """
+        if self.rank:
+            return
+        with signals_held():  # or the status of one that comes in between would be overwritten
+            self.info.update(tags_field(self.info, tags))
+            self._write_info()
 
     def end(self, error: BaseException | None = None) -> None:
         """Ends the run: COMPLETE, or what `error` makes of it. A second call does nothing.

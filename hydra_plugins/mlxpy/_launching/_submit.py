@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hydra_plugins.mlxpy._callback import MlxpLogger
+from hydra_plugins.mlxpy._callback import MlxpLogger, checked_tags
 from hydra_plugins.mlxpy._hydra import (
     BASIC_SWEEPER,
     as_current_config,
@@ -87,6 +87,7 @@ class _Combination:
     of_the_run: frozenset[str]  # fields of the config that another run of the same would have otherwise
     options: ScriptOptions
     output: Path | None
+    tags: list[str]
 
 
 def submit_sweep(
@@ -267,12 +268,18 @@ def _combination(
             of_the_run=frozenset(),
             options=script.of(job_config),
             output=commands.output(job_config),
+            tags=_tags(job_config),
         )
         if compares:
             _make_another_run(job_config.hydra)
             other = plain_config_at_another_time(job_config, leave_out="hydra")
             combination = replace(combination, of_the_run=different_fields(combination.config, other))
     return combination
+
+
+def _tags(config: DictConfig) -> list[str]:
+    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    return checked_tags(list(callback.get("tags") or ()))
 
 
 def _make_another_run(hydra: DictConfig) -> None:
@@ -362,7 +369,7 @@ def _job(
     return Job(
         directory,
         config=combination.config,
-        launch=replace(commands.launch, overrides=combination.overrides),
+        launch=replace(commands.launch, overrides=combination.overrides, tags=combination.tags),
         command=command,
         options=combination.options,
         environment=environment,

@@ -2,13 +2,13 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._arguments import archived_option, logs_option, runs_argument
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import whole_file
 from mlxpy_core._io._text import printable
@@ -37,6 +37,7 @@ class _Export(click.Command):
 @click.command(cls=_Export)
 @runs_argument(required=False)
 @logs_option
+@archived_option
 @click.option(
     "-o",
     "--output",
@@ -59,6 +60,7 @@ class _Export(click.Command):
 def command(
     runs: Sequence[str],
     logs: Path,
+    archived: bool,
     output: Path | None,
     metrics: bool,
     spreadsheet: bool | None,
@@ -73,20 +75,25 @@ def command(
       mlxpy export 1-20 --to tensorboard events
       mlxpy export --to mlflow sqlite:///mlflow.db
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+
+    def found() -> "ConfigList":
+        from mlxpy_core._cli._search import need_runs
+
+        return need_runs(logs, runs, archived=archived)
+
     if tracker and not output:
-        _export_to(*tracker.partition(" ")[::2], logs, runs)
+        _export_to(*tracker.partition(" ")[::2], found)
     elif output and not tracker:
-        _export_table(output, logs, runs, metrics, spreadsheet)
+        _export_table(output, found, metrics, spreadsheet)
     else:
         raise MlxpyError("give -o and a file, or --to and a tracker")
 
 
-def _export_to(tracker: str, place: str, logs: Path, runs: Sequence[str]) -> None:
+def _export_to(tracker: str, place: str, find: Callable[[], "ConfigList"]) -> None:
     from mlxpy_core._cli._exports._exported_run import ExportedRun
     from mlxpy_core._cli._exports._mlflow import export_to_mlflow
     from mlxpy_core._cli._exports._tensorboard import export_to_tensorboard
     from mlxpy_core._cli._exports._wandb import export_to_wandb
-    from mlxpy_core._cli._search import need_runs
 
     exporters = {
         "tensorboard": export_to_tensorboard,
@@ -98,7 +105,7 @@ def _export_to(tracker: str, place: str, logs: Path, runs: Sequence[str]) -> Non
         raise MlxpyError(f"--to {tracker!r}: give {', '.join(_PLACES)}")
     if bool(place) != bool(_PLACES[tracker]):
         raise MlxpyError(f"--to {tracker}: give --to {tracker} {_PLACES[tracker]}".rstrip())
-    found = need_runs(logs, runs)
+    found = find()
     try:
         count = exporters[tracker](map(ExportedRun, found), place)
     except ImportError as error:
@@ -108,15 +115,14 @@ def _export_to(tracker: str, place: str, logs: Path, runs: Sequence[str]) -> Non
 
 
 def _export_table(
-    output: Path, logs: Path, runs: Sequence[str], metrics: bool, spreadsheet: bool | None
+    output: Path, find: Callable[[], "ConfigList"], metrics: bool, spreadsheet: bool | None
 ) -> None:
     from mlxpy_core._cli._formats import WRITERS, csv_text, write_csv
-    from mlxpy_core._cli._search import need_runs
 
     write = WRITERS.get(output.suffix)
     if str(output) != "-" and write is None:
         raise MlxpyError(f"-o {str(output)!r}: give a file that ends in {', '.join(WRITERS)}, or -")
-    table = _table(need_runs(logs, runs), metrics)
+    table = _table(find(), metrics)
     if write is None:
         text = csv_text(table, spreadsheet=bool(spreadsheet))
         click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)

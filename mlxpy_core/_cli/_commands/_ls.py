@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxpy_core._cli._arguments import json_option, logs_option, runs_argument
+from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
 _TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
-_SHORT = {"id": "info.log_id", "status": "info.status"}
+_SHORT = {"id": "info.log_id", "status": "info.status", "tags": "info.tags", "note": "info.note"}
+_SAID = ("tags", "note")  # shown where a run has any
 _SORTED_BY = {"start": "info.start_time"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
@@ -37,6 +38,7 @@ _BYTES = re.compile(
 )
 @click.option("--sort", metavar="FIELD", help="Order the runs by a field.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the N newest runs.")
+@archived_option
 @json_option
 def command(
     runs: Sequence[str],
@@ -44,23 +46,26 @@ def command(
     columns: Sequence[str],
     sort: str | None,
     last: int | None,
+    archived: bool,
     as_json: bool,
 ) -> None:
     """Lists runs, with the settings in which they differ.
 
-    A FIELD is id, status, start, duration, or any of the reader's: of a metric, such as train.loss,
-    the last value is shown. What a run used, info.usage.peak_memory, is usage.peak_memory, too.
+    A FIELD is id, status, start, duration, tags, note, or any of the reader's: of a metric, such as
+    train.loss, the last value is shown. What a run used, info.usage.peak_memory, is usage.peak_memory,
+    too.
 
     \b
     Examples:
       mlxpy ls
       mlxpy ls "config.optimizer.lr <= 0.01 & info.status == 'COMPLETE'"
+      mlxpy ls "'baseline' in info.tags"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
       mlxpy ls -c usage.peak_memory -c usage.requested_memory
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import runs_to_list
 
-    found = runs_to_list(logs, runs, as_json=as_json)
+    found = runs_to_list(logs, runs, as_json=as_json, archived=archived)
     if found is None:
         return
     _check_columns([*columns, *([sort] if sort else [])], found)
@@ -71,7 +76,9 @@ def command(
         print_json(_ordered(found, sort, [dict(row) for row in found.select(fields)]))
         return
     telling, metric = ([], []) if columns else _telling(found)
-    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *telling, *metric])
+    known = found.keys()
+    said = [] if columns else [name for name in _SAID if _SHORT[name] in known]
+    names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *said, *telling, *metric])
     table = {name: _ordered(found, sort, _column(found, name)) for name in names}
     if as_json:
         from mlxpy_core._cli._times import zoned
@@ -90,7 +97,9 @@ def command(
         table["start"] = time_texts(table["start"])
     if "duration" in table:
         table["duration"] = [duration_text(seconds) for seconds in table["duration"]]
-    print_table(table, [] if columns else ["id", "status", *metric], telling)
+    if "tags" in table:
+        table["tags"] = [tags and ", ".join(map(str, tags)) for tags in table["tags"]]
+    print_table(table, [] if columns else ["id", "status", *metric], [*said, *telling])
 
 
 def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
@@ -104,7 +113,7 @@ def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
 
 
 def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
-    known = [*_FIRST, *found.keys()]
+    known = [*_FIRST, *_SAID, *found.keys()]
     for name in names:
         if name not in known and _field(name, found) is None:
             raise MlxpyError(no_field(name, known))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._arguments import archived_option, logs_option, runs_argument
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import whole_file
 
@@ -16,6 +16,7 @@ from mlxpy_core._io._files import whole_file
 @click.argument("y")
 @runs_argument(required=False)
 @logs_option
+@archived_option
 @click.option("--hue", metavar="FIELD", help="The field that colours tell apart.")
 @click.option(
     "-o",
@@ -25,7 +26,13 @@ from mlxpy_core._io._files import whole_file
     help="A picture (.png, .pdf, .svg, …); otherwise a window opens.",
 )
 def command(
-    x: str, y: str, runs: Sequence[str], logs: Path, hue: str | None, output: Path | None
+    x: str,
+    y: str,
+    runs: Sequence[str],
+    logs: Path,
+    archived: bool,
+    hue: str | None,
+    output: Path | None,
 ) -> None:
     """Plots one field over another, a line for the runs that differ only in their seed.
 
@@ -37,7 +44,7 @@ def command(
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
 
-    found = need_runs(logs, runs)
+    found = need_runs(logs, runs, archived=archived)
     if output:
         os.environ["MPLBACKEND"] = "agg"  # it needs no display
     found.plot(x, y, hue)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlxpy_core._cli._arguments import json_option, logs_option, runs_argument
+from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
 from mlxpy_core._cli._json import print_json
 
 _SHOWN = {
@@ -26,8 +26,9 @@ _OPEN = ("SUBMITTED", "RUNNING")
 @click.command()
 @runs_argument(required=False)
 @logs_option
+@archived_option
 @json_option
-def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
+def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> None:
     """Counts runs by status, as their scheduler and this machine know it now.
 
     A run whose process was killed is RUNNING until somebody looks: this command, any other that lists
@@ -41,7 +42,7 @@ def command(runs: Sequence[str], logs: Path, as_json: bool) -> None:
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import runs_to_list
 
-    found = runs_to_list(logs, runs, as_json=as_json)
+    found = runs_to_list(logs, runs, as_json=as_json, archived=archived)
     if found is None:
         return
     known = set(found.keys())

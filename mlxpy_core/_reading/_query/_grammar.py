@@ -22,6 +22,8 @@ _GRAMMAR = r"""
     | FIELD COMPARISON value -> compare
     | FIELD _IN values -> is_in
     | FIELD _NOT _IN values -> is_not_in
+    | value _IN FIELD -> is_held
+    | value _NOT _IN FIELD -> is_not_held
 ?value: NUMBER -> number
     | STRING -> string
     | CONSTANT -> constant
@@ -78,6 +80,12 @@ class _ToProgram(lark.Transformer[lark.Token, Any]):
 
     def is_not_in(self, children: list[Any]) -> Predicate:
         return [_comparison(children[0], "not in", children[1])]
+
+    def is_held(self, children: list[Any]) -> Predicate:
+        return [_comparison(children[1], "holds", children[0])]
+
+    def is_not_held(self, children: list[Any]) -> Predicate:
+        return [_comparison(children[1], "holds not", children[0])]
 
     def either(self, children: list[Predicate]) -> Predicate:
         return _joined(children, Connective.OR)
@@ -143,7 +151,8 @@ def _explain(error: lark.UnexpectedInput, query: str) -> NoReturn:
     what = (
         f"expected {wanted}, found {word!r}" if word else f"the query ends too early: expected {wanted}"
     )
-    raise QueryError(what + _advice(word, wanted), query, position) from None
+    advice = _advice(word, wanted, query[position + len(word) :])
+    raise QueryError(what + advice, query, position) from None
 
 
 def _expected_terminals(error: lark.UnexpectedInput) -> set[str]:
@@ -155,6 +164,11 @@ def _expected_terminals(error: lark.UnexpectedInput) -> set[str]:
 _COMPARISON = "a comparison (==, !=, <, <=, >, >=, in, not in)"
 _VALUE = "a value (a number, a 'string', True, False, None or a [list])"
 _FIELD = "a field such as config.lr or info.status"
+_MEMBERSHIP = "in or not in, as in 'baseline' in info.tags"
+_BEGINS_BY_VALUE = re.compile(
+    r"""(?:^|[&|(~]|\b(?:and|or|not)\b)\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.+-]+)\s*$""",
+    flags=re.IGNORECASE | re.DOTALL,
+)
 _LIST = "a list such as [1, 2]"
 _NEXT_ITEM = "',' or ']'"
 _CLOSING = "&, | or ')'"
@@ -164,29 +178,35 @@ _CONNECTIVE = "&, | or the end"
 def _wanted(expected: set[str], before: str) -> str:
     if "COMPARISON" in expected:
         return _COMPARISON
-    if "NUMBER" in expected:
-        return _VALUE
     if "FIELD" in expected:
         return _FIELD
+    if "NUMBER" in expected:
+        return _VALUE
     if "LSQB" in expected:
         return _LIST
     # The parser's states do not tell these apart.
+    if "_IN" in expected and _BEGINS_BY_VALUE.search(before):
+        return _MEMBERSHIP
     if before.count("[") > before.count("]"):
         return _NEXT_ITEM
     return _CLOSING if before.count("(") > before.count(")") else _CONNECTIVE
 
 
-def _advice(word: str, wanted: str) -> str:
+def _advice(word: str, wanted: str, after: str) -> str:
     if word in _INTENDED:
         return f": did you mean {_INTENDED[word]}?"
     if word in ("'", '"'):
         return f": the string has no closing {word}" if wanted == _VALUE else ""
     if wanted == _VALUE and re.fullmatch(r"[\w.]+", word):
         return f": a string needs quotes, as in '{word}'"
+    if wanted == _FIELD and word in ("'", '"'):
+        return f": the string has no closing {word}"
+    if wanted == _MEMBERSHIP and re.match(r"[=!<>]", word):
+        return ": the field comes first, as in config.lr < 1"
+    if wanted == _FIELD and re.match(r"\s+(not\s+)?in\b", after):
+        return f": a string needs quotes, as in '{word}' in info.tags"
     if wanted == _FIELD and re.fullmatch(r"[^\W\d]\w*", word):
         return ": fields start with config. or info."
-    if wanted == _FIELD and re.match(r"[\d.]", word):
-        return ": the field comes first, as in config.lr < 1"
     if wanted == _COMPARISON and re.match(r"\w", word):
         return _nearest(word, ["in", "not in"]) or ": a field with odd characters needs `backquotes`"
     if wanted in (_CLOSING, _CONNECTIVE) and re.match(r"\w", word):

@@ -34,7 +34,8 @@ class Comparison:
 
     Attributes:
         field: the name of the column, such as ``config.optimizer.lr``.
-        operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``.
+        operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``; ``holds`` or
+            ``holds not`` where the value is what is to be in the field, a list.
         value: a number, string, boolean, None or list; a list for ``in`` and ``not in``.
         position: where the field stands in the query, from 0.
     """

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import Stamp
@@ -37,7 +38,7 @@ from mlxpy_core._runs._info_file import INFO_FILE, info_stamp
 from mlxpy_core._runs._metrics_files import is_app_log, shown_log
 from mlxpy_core._runs._summary import read_lazy_names
 
-from ._arrays import arrow_array, arrow_integers, numpy_array
+from ._arrays import arrow_array, arrow_integers, arrow_scalar, numpy_array
 from ._cache_place import CachePlace
 from ._columns import TypedColumns, encode_rows
 from ._matching import matching_rows
@@ -47,6 +48,7 @@ from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
 ENDED, LAZY = "#ended", "#lazy"
 # Runs that are Python's objects at a time; and how many such parts make a file of the cache.
 _CHUNK, _CHUNKS = 500, 20
+_ARCHIVED = "info.archived:b"
 _NO_STAMP: Stamp = (-1, -1)
 # How long files are looked for that another host may just have replaced, and a run may take to be made.
 _REPLACED_S, _MAKING_S = 0.1, 60
@@ -205,7 +207,12 @@ class Catalog:
 
 
 def open_catalog(
-    logs: Path, cache: CachePlace, *, refresh: bool, statuses: Mapping[int, str] = MappingProxyType({})
+    logs: Path,
+    cache: CachePlace,
+    *,
+    refresh: bool,
+    archived: bool = True,
+    statuses: Mapping[int, str] = MappingProxyType({}),
 ) -> Catalog:
     """Reads the runs of a directory, from the cache what has not changed.
 
@@ -213,6 +220,7 @@ def open_catalog(
         logs: the directory of runs.
         cache: where the cache lies.
         refresh: whether to look for changes in runs that are cached.
+        archived: whether runs that have ended and are archived are among them.
         statuses: those of runs whose info.yaml holds no final one, by number.
 
     Raises:
@@ -247,7 +255,19 @@ def open_catalog(
                 store.add(table)
     if unreadable:
         _warn(logs, unreadable)
+    if not archived:
+        valid = [_shown_rows(segment, rows) for segment, rows in zip(segments, valid, strict=True)]
     return Catalog(logs, segments, valid)
+
+
+def _shown_rows(segment: Segment, rows: Ints) -> Ints:
+    """Returns the rows of runs that go on, or are not archived."""
+    if _ARCHIVED not in segment.table.column_names:
+        return rows
+    archived = pc.fill_null(segment.table[_ARCHIVED], arrow_scalar(False, pa.bool_()))
+    hidden = numpy_array(archived) & numpy_array(segment.table[ENDED])
+    shown: Ints = rows[~hidden[rows]]
+    return shown
 
 
 def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) -> Ints:

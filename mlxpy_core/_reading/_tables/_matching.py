@@ -1,7 +1,8 @@
 """Which rows of a table answer a query; each value compares by its own type.
 
 Numbers compare with numbers, exactly, strings with strings, booleans with booleans, None with None.
-Values of different types are never equal and have no order. A comparison with a missing field is false.
+Values of different types are never equal and have no order. A comparison with a missing field is false;
+but a list that is not there holds nothing, so that ``not in`` it is true.
 Dates and times of info compare as texts, and as moments with a text that is a date and a time.
 """
 
@@ -9,6 +10,7 @@ import json
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,13 @@ def matching_rows(predicate: Predicate, columns: TypedColumns) -> Mask:
 
 
 def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
+    if comparison.operator == "holds not":
+        return ~_compare(replace(comparison, operator="holds"), columns)
+    if comparison.operator == "holds":
+        column = columns.kinds.get(comparison.field, {}).get("j")
+        if column is None:  # lists are of this kind
+            return np.zeros(columns.num_rows, dtype=bool)
+        return _each(column, lambda text: _is_among(comparison.value, json.loads(text)))
     if comparison.field in MOMENTS and (asked := moment_of_text(comparison.value)):
         return _compare_moments(comparison, since_epoch(asked), columns)
     answer = np.zeros(columns.num_rows, dtype=bool)
@@ -186,6 +195,10 @@ def _same(stored: Any, value: Any) -> bool:
     if isinstance(stored, bool) or isinstance(value, bool):
         return stored is value
     return bool(stored == value)
+
+
+def _is_among(value: Any, stored: Any) -> bool:
+    return isinstance(stored, list) and any(_same(item, value) for item in stored)
 
 
 def _is_number(value: Any) -> bool:

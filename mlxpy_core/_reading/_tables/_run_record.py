@@ -18,6 +18,7 @@ from mlxpy_core._io._files import Stamp, read_text
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
+from mlxpy_core._runs._annotations import read_annotations
 from mlxpy_core._runs._info_file import check_kinds, read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
 from mlxpy_core._runs._mlxp_info import iso_of_mlxp, undated
@@ -104,7 +105,10 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
         check_kinds(info)
         if "logger" in info:  # MLXP
             info = {key: iso_of_mlxp(str(key), value) for key, value in info.items()}
+        info = read_annotations(run).added_to(info)
         return info, undated(_load(run, "config"))
+    except OSError as error:
+        raise UnreadableRunError(f"annotations.yaml: {error.strerror}") from error
     except (RecursionError, TypeError, ValueError) as error:
         raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
 

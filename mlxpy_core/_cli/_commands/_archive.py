@@ -1,0 +1,43 @@
+"""``mlxpy archive``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._asking import print_left
+from mlxpy_core._cli._selection import choose_runs
+from mlxpy_core._errors import MlxpyError
+
+
+@click.command()
+@runs_argument(required=True)
+@logs_option
+@click.option("--undo", is_flag=True, help="Have listings show the runs again.")
+def command(runs: Sequence[str], logs: Path, undo: bool) -> None:
+    """Has listings leave runs out; no file is moved.
+
+    --archived has mlxpy ls, status, export and plot look at them all the same, Reader(archived=True) a
+    program. A run that waits or runs is listed until it has ended.
+
+    \b
+    Examples:
+      mlxpy archive 1-40
+      mlxpy archive "info.start_date < '2026-01-01'"
+      mlxpy archive --undo 12
+    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    from mlxpy_core._operations._annotating import annotate, archived
+    from mlxpy_core._scheduling._submission import run_names
+
+    chosen = choose_runs(logs, runs, archived=undo)
+    if not chosen:
+        from mlxpy_core._cli._search import no_runs
+
+        raise MlxpyError(no_runs(logs, runs))
+    done = annotate(chosen, archived(not undo))
+    if done.runs:
+        click.echo(f"{'Listed again' if undo else 'Archived'}: {run_names(done.runs)}.")
+    print_left(done.left)
+    if done.left:
+        raise click.exceptions.Exit(1)
