@@ -46,6 +46,7 @@ BECOME_NOBODY = """
 import importlib, os, pkgutil, tempfile, mlxpy, mlxpy_core
 for module in pkgutil.walk_packages(mlxpy_core.__path__, "mlxpy_core."):
     importlib.import_module(module.name)
+mlxpy_core._reading._tables._log_source._SETTLES_S = 0  # see ended_long_ago
 with tempfile.TemporaryDirectory() as scratch:
     with mlxpy.Logger(scratch) as logger:
         logger.log_metrics({"a": 1}, "train")
@@ -223,6 +224,14 @@ def environment_of_its_own(path: Path) -> str:
 @pytest.fixture
 def repository(tmp_path: Path) -> GitProject:
     return GitProject(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def ended_long_ago() -> Iterator[None]:
+    """Has the reader keep what runs have logged as soon as they have ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlxpy_core._reading._tables._log_source._SETTLES_S", 0)
+        yield
 
 
 @contextmanager

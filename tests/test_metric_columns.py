@@ -1,7 +1,6 @@
 """Metrics as columns: what was logged, whatever its types, from the files or from the cache."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from mlxpy_core import MlxpyError, Reader
 from mlxpy_core._reading._tables import _log_source, _metric_batch, _metric_columns
 from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 
+pytestmark = pytest.mark.usefixtures("ended_long_ago")
+
 numbers = st.one_of(st.floats(), st.integers(-5, 5))
 cells = st.one_of(
     st.floats(), st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.text(max_size=3), st.just("\ud800")
@@ -25,14 +26,6 @@ histories = st.one_of(
     st.lists(st.dictionaries(keys, numbers, max_size=3), max_size=4),
     st.lists(st.dictionaries(keys, cells, max_size=3), max_size=4),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ended_long_ago() -> Iterator[None]:
-    """Has what runs of these tests logged be kept at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_log_source, "_SETTLES_S", 0)
-        yield
 
 
 def as_text(values: Any) -> str:

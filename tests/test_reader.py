@@ -33,6 +33,8 @@ from mlxpy_core._reading._tables._run_record import RunRecord, read_run
 from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._summary import read_summary, write_summary
 
+pytestmark = pytest.mark.usefixtures("ended_long_ago")
+
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
 
 
