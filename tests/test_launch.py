@@ -255,7 +255,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "+mlxpy.logger.parent_dir=x",
             "mlxpy: unknown setting logger.parent_dir in the command line, did you mean "
             "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s",
+            "system_metrics, system_metrics_interval_s, tags",
         ),
         (
             "+mlxpy.usage=1",
@@ -266,7 +266,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "+mlxp.logger.parent_logs=x",
             "mlxpy: unknown setting logger.parent_logs in the command line, did you mean "
             "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s",
+            "system_metrics, system_metrics_interval_s, tags",
         ),
         (
             "+mlxpy.use_logger=3",
@@ -275,7 +275,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxpy.logger=x",
             "mlxpy: logger in the command line must hold settings: name, parent_log_dir, "
-            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s",
+            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s, tags",
         ),
         (
             "+mlxpy.logger.forced_log_id=0",

@@ -291,6 +291,16 @@ def test_each_run_of_a_sweep_gets_them(project: Project) -> None:
     assert project.run_ids() == [1, 2, 3]
 
 
+def test_by_launch(project: Project) -> None:
+    program = "import mlxpy\n@mlxpy.launch(config_path='configs')\ndef main(ctx):\n    pass\nmain()\n"
+    project.write("main.py", program)
+    project.write("configs/config.yaml", "lr: 1\n")
+    project.write("configs/mlxpy.yaml", "logger:\n  tags: [pilot]\n")
+    project.run("main.py")
+    project.run("main.py", "+mlxpy.logger.tags=[other,pilot]")
+    assert tags_of(project.path / "logs") == {1: ["pilot"], 2: ["other", "pilot"]}
+
+
 def test_a_run_waits_in_the_queue_with_its_tags(project: Project) -> None:
     project.write("main.py", APP)
     project.write("tool/own.py", """
