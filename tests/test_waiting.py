@@ -225,6 +225,24 @@ def test_a_scheduler_that_does_not_answer_kills_nobody(
     assert capsys.readouterr().err == "mlxpy: squeue does not answer; still waiting\n"
 
 
+def test_a_job_that_accounting_does_not_know_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = waiting_runs(tmp_path, "SUBMITTED", "SUBMITTED")
+    scheduler = Clock(monkeypatch, [{}] * 5 + [{"7_1": Status.COMPLETE}])
+    monkeypatch.setattr(Clock, "accounting_delay_s", 60)
+    ends = {}
+    wait_for_runs(
+        scheduler,
+        runs,
+        poll_interval_s=10,
+        on_end=lambda run, _: ends.update({run.log_id: scheduler.now}),
+    )
+    # Both are unknown for a minute; then three answers in a row count.
+    assert [when for when, _ in scheduler.asked[:5]] == [10, 30, 70, 80, 90]
+    assert ends == {1: 90, 2: 90}
+
+
 def test_a_requeued_run_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (run,) = runs = waiting_runs(tmp_path, "INTERRUPTED")
     scheduler = Clock(monkeypatch, [{"7_1": Status.SUBMITTED}] * 4 + [{"7_1": Status.COMPLETE}])

@@ -65,6 +65,8 @@ class _Waiting:
         # How many questions in a row found a run's job ended or unknown, and its last known state.
         self._gone: dict[RunDirectory, int] = {}
         self._last_states: dict[RunDirectory, Status] = {}
+        self._known: set[RunDirectory] = set()  # of whose job the scheduler has told
+        self._start = time.monotonic()
         self._silent = False
 
     def ended_by_their_files(self) -> dict[RunDirectory, Status]:
@@ -97,7 +99,9 @@ class _Waiting:
         ended: dict[RunDirectory, Status] = {}
         for directory, job_id in list(self.left.items()):
             state = states.get(job_id)
-            if state in (Status.SUBMITTED, Status.RUNNING):
+            if state:
+                self._known.add(directory)
+            if state in (Status.SUBMITTED, Status.RUNNING) or self._is_not_known_yet(directory):
                 self._gone.pop(directory, None)
                 continue
             self._gone[directory] = self._gone.get(directory, 0) + 1
@@ -112,3 +116,7 @@ class _Waiting:
                     ended[directory] = status
                     del self.left[directory]
         return ended, changed
+
+    def _is_not_known_yet(self, directory: RunDirectory) -> bool:
+        waited = time.monotonic() - self._start
+        return directory not in self._known and waited < self._scheduler.accounting_delay_s

@@ -34,6 +34,7 @@ class Scheduler(ABC):
         warning: a pattern of directives that ask for a signal before the job's time is up.
         forgets_ended_jobs: whether it forgets jobs that have ended; one that does not knows all that it
             ever took.
+        accounting_delay_s: how long after its submission it may not know a job yet, in seconds.
         can_requeue: whether it may start a job again; where it never does, a run that is INTERRUPTED
             before its job has started was cancelled.
         keeps_jobs: whether jobs stay in its queue when the process that has submitted them ends.
@@ -52,6 +53,7 @@ class Scheduler(ABC):
     requeue: ClassVar[str] = ""
     warning: ClassVar[str] = ""
     forgets_ended_jobs: ClassVar[bool] = True
+    accounting_delay_s: ClassVar[float] = 0
     can_requeue: ClassVar[bool] = True
     keeps_jobs: ClassVar[bool] = True
     timeout_s: float = 120

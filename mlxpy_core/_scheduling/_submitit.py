@@ -73,6 +73,8 @@ class SubmititScheduler(Scheduler):
     requeue = f"exit {_COMES_BACK}"
     array_index = "MLXPY_ARRAY_INDEX"
     output_by_index = True
+    # Watchers ask the accounting (sacct), which is told of a job some time after the queue.
+    accounting_delay_s = 60
 
     def __init__(self, name: str, executor: "type[Executor]") -> None:
         self.name = f"{SUBMITIT}{name}"
