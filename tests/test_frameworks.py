@@ -81,7 +81,7 @@ def test_lightning_by_ddp_is_one_run(example: Project) -> None:
     assert not (example.path / "lightning_logs").exists()
 
 
-def test_a_lightning_app_with_the_callback_alone_writes_into_its_run(example: Project) -> None:
+def test_a_lightning_app_with_the_callback_alone_has_its_metrics_read(example: Project) -> None:
     need("tensorboard")
     example.run("train.py", CALLBACK, "trainer.max_epochs=1")
     assert example.statuses() == ["COMPLETE"]
@@ -89,6 +89,11 @@ def test_a_lightning_app_with_the_callback_alone_writes_into_its_run(example: Pr
     assert len(list(run.glob("tensorboard/version_0/events.*"))) == 1
     assert "val/acc" in (run / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert not (run / "metrics").exists()
+    columns = ["tensorboard.val/acc", "csv/metrics.val/acc"]
+    shown, _ = example.mlxpy("ls", "--json", "-c", columns[0], "-c", columns[1])
+    [row] = json.loads(shown)
+    assert 0 < row[columns[0]] <= 1
+    assert row[columns[1]] == pytest.approx(row[columns[0]])
 
 
 # Lightning without Hydra, and its ways to checkpoint.
