@@ -21,6 +21,9 @@ VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.13", "1.4.0rc3")]
 INSTALLS = [".", ". hydra-joblib-launcher hydra-optuna-sweeper", "hydra-submitit-launcher ."]
 """What people install: the launchers by themselves would take Hydra 1.4."""
 
+ESLINT = "eslint@10.15.0"
+"""Checks the report's own program, by eslint.config.mjs, where there is npm."""
+
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
 
@@ -69,6 +72,15 @@ def torch(session: nox.Session) -> None:
     run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax", "lightning")
     files = [f"tests/test_{name}.py" for name in ("metrics", "artifacts", "ranks", "started_again")]
     run_module(session, "pytest", "-q", *files, "-k", "torch or jax or lightning", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Runs the tests of the report in Chromium; what it needs is installed into this environment."""
+    run_module(session, "pip", "install", "-q", "-e", ".[report]", "playwright")
+    if shutil.which("npx"):
+        session.run("npx", "--yes", ESLINT, "mlxpy_core/_report", external=True)
+    run_module(session, "pytest", "-q", "tests/test_report.py", *session.posargs)
 
 
 @nox.session

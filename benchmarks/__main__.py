@@ -11,6 +11,7 @@ from . import (
     log_metrics,
     oar_submission,
     reader,
+    report,
     safe_copy,
     slurm_sweep,
     take_ids,
@@ -36,6 +37,10 @@ _BENCHMARKS = {
     "reader_large_open": reader.large_open,
     "reader_large_memory": reader.large_memory,
     "reader_large_refresh": reader.large_refresh,
+    "report": report.seconds,
+    "report_memory": report.memory,
+    "report_size": report.size,
+    "report_page": report.page,
     "week": week.measure,
 }
 

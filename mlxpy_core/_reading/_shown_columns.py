@@ -55,7 +55,7 @@ def metrics_by_importance(rows: Drawable) -> list[str]:
     lazy = rows.lazy_fields
     metrics = [field for field in rows.fields if field in lazy and not field.startswith("artifact.")]
     return sorted(
-        metrics, key=lambda field: (_is_counter(field), re.match(r"rank\d+/", field) is not None)
+        metrics, key=lambda field: (is_counter(field), re.match(r"rank\d+/", field) is not None)
     )
 
 
@@ -76,5 +76,6 @@ def is_seed(field: str) -> bool:
     return "seed" in field.rsplit(".", 1)[-1].lower()
 
 
-def _is_counter(field: str) -> bool:
+def is_counter(field: str) -> bool:
+    """Returns whether a metric counts rows, such as an epoch."""
     return _COUNTERS.fullmatch(field.rsplit(".", 1)[-1].lower()) is not None
