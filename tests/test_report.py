@@ -120,7 +120,7 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, report: Path) -> Seen:
     """Opens the report in a window of its own."""
     page = browser.new_context(viewport=WINDOW, color_scheme="light").new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     seen = Seen(page)
     own = report.as_uri()
     page.on("dialog", lambda dialog: (seen.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
@@ -379,7 +379,8 @@ def test_a_narrow_screen_and_a_dark_theme_are_readable(seen: Seen) -> None:
 
 
 def test_all_is_reached_by_the_keyboard(browser: Any, report: Path) -> None:
-    page = opened(browser, report).page
+    seen = opened(browser, report)
+    page = seen.page
     reached: list[str] = []
     while "log-y" not in reached and len(reached) < 200:
         page.keyboard.press("Tab")
@@ -412,6 +413,7 @@ def test_all_is_reached_by_the_keyboard(browser: Any, report: Path) -> None:
     ]
     places = [reached.index(name) for name in in_order]
     assert places == sorted(places)
+    assert seen.wrong == []
 
 
 # Without a browser.

@@ -411,7 +411,7 @@ escaped where plotly would take them for markup (plain). */
     const at = (value) => (first === last ? 0.5 : (scale(value) - scale(first)) / (scale(last) - scale(first)));
     const even = [0, 0.25, 0.5, 0.75, 1].map((share) => (scale === Math.log
       ? first * (last / first) ** share : first + share * (last - first)));
-    return { at: values.map(at), marks: (distinct.length <= 6 && areApart(distinct.map(at)) ? distinct : even)
+    return { at: values.map(at), marks: (distinct.length <= 12 && areApart(distinct.map(at)) ? distinct : even)
       .map((value) => [at(value), String(Number(value.toPrecision(3)))]) };
   }
 
@@ -433,13 +433,29 @@ escaped where plotly would take them for markup (plain). */
     return [...bins].sort(([a], [b]) => a - b).map(([bin, indexes]) => {
       const hue = bin < 0 ? style("--line") : shade(bin / (SHADES - 1));
       const gapped = (of) => indexes.flatMap((index) => [...axes.map((one, place) => of(one, place, index)), null]);
-      return { type: "scatter", mode: "lines+markers", line: { color: hue, width: bin < 0 ? 0.7 : 1.5 },
-        marker: { color: hue, size: 4 }, opacity: bin < 0 ? 0.6 : 0.85, showlegend: false, hoverinfo: "text",
+      return { type: "scatter", mode: "lines", line: { color: hue, width: bin < 0 ? 0.7 : 1.5 },
+        opacity: bin < 0 ? 0.6 : 0.85, showlegend: false, hoverinfo: "text",
         x: gapped((_, place) => place), y: gapped((one, _, index) => one.at[index]),
-        customdata: gapped((_, __, index) => places[index]), unselected: { marker: { opacity: 1 } },
         text: gapped((one, _, index) => plain(`run ${runs.ids[places[index]]}: ` +
           `${shortName(one.field.name)} ${shown(one.field.values[places[index]])}`)) };
     });
+  }
+
+  /* Where lines meet axes, each once: boxes choose among markers, of which many are slow. */
+  function knots(axes) {
+    const found = axes.flatMap((one, place) => [...new Set(one.at)].map((at) => [place, at]));
+    const marker = { color: style("--muted"), size: 3 };
+    return { type: "scatter", mode: "markers", x: found.map(([place]) => place), y: found.map(([, at]) => at),
+      marker, selected: { marker }, unselected: { marker: { opacity: 1 } }, hoverinfo: "skip", showlegend: false };
+  }
+
+  let drawn = { places: [], axes: [] };
+
+  /* The runs whose lines pass through a box on every axis that it covers. */
+  function runsInside({ x, y }) {
+    const within = (value, [from, to]) => value >= Math.min(from, to) && value <= Math.max(from, to);
+    const covered = drawn.axes.filter((_, place) => within(place, x));
+    return drawn.places.filter((_, index) => covered.every((one) => within(one.at[index], y)));
   }
 
   function drawParallel() {
@@ -454,10 +470,11 @@ escaped where plotly would take them for markup (plain). */
       return;
     }
     const axes = [...used, metric].map((field) => ({ field, ...parallelAxis(field, places) }));
+    drawn = { places, axes };
     plot.style.minWidth = `${110 * axes.length}px`;
     const mark = (place) => ([y, text]) => ({ x: place, y, text: plain(text), showarrow: false, xanchor: "left",
       xshift: 3, font: { size: 11 }, bgcolor: style("--page"), opacity: 0.85 });
-    Plotly.react(plot, parallelTraces(places, axes), layout({
+    Plotly.react(plot, [...parallelTraces(places, axes), knots(axes)], layout({
       dragmode: "select",
       margin: { t: 50, r: 60, b: 15, l: 30 },
       annotations: axes.flatMap((one, place) => one.marks.map(mark(place))),
@@ -486,8 +503,7 @@ escaped where plotly would take them for markup (plain). */
     if (!plot.on) return; // nothing was drawn
     plot.on("plotly_selected", (event) => {
       if (!event?.range) return;
-      const inside = new Set(event.points.map((point) => point.customdata));
-      brushed = new Set([...inside].filter((run) => !brushed || brushed.has(run)));
+      brushed = new Set(runsInside(event.range).filter((run) => !brushed || brushed.has(run)));
       Plotly.relayout(plot, { selections: [] });
       drawParallel();
     });
