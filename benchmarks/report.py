@@ -73,7 +73,7 @@ def size() -> Result:
 
 
 def page() -> Result:
-    """Opens the file in Chromium until all is drawn."""
+    """Opens the file in Chromium until its table and its curves are drawn."""
     from playwright.sync_api import sync_playwright
 
     with runs(RUNS, ROWS, make_noisy_runs) as logs, tempfile.TemporaryDirectory() as place:

@@ -138,7 +138,7 @@ def opened(browser: Any, report: Path) -> Seen:
         ),
     )
     page.goto(own)
-    page.wait_for_selector("html[data-ready], #trouble:not([hidden])", state="attached")
+    page.wait_for_selector("html[data-ready=all], #trouble:not([hidden])", state="attached")
     assert seen.wrong == []
     return seen
 

@@ -630,10 +630,14 @@ escaped where plotly would take them for markup (plain). */
     drawSame();
     drawHead();
     await drawTable();
-    drawPlots();
-    watchBoxes();
+    if (curves.metrics.length) drawCurves();
     drawInfluence();
-    document.documentElement.dataset.ready = "true";
+    document.documentElement.dataset.ready = "above";
+    // What is further down comes after the first that one sees.
+    await new Promise((done) => { setTimeout(done); });
+    drawParallel();
+    watchBoxes();
+    document.documentElement.dataset.ready = "all";
   } catch (error) {
     byId("trouble").hidden = false;
     byId("trouble").textContent = `This report could not be drawn: ${error.message}`;
