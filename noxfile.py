@@ -24,6 +24,9 @@ INSTALLS = [".", ". hydra-joblib-launcher hydra-optuna-sweeper", "hydra-submitit
 FRAMEWORKS = ("lightning", "pytorch-lightning", "transformers", "accelerate", "keras", "tensorboard")
 """What the modules of their names log from; not in the extra ``test``, since they are large."""
 
+ESLINT = "eslint@10.15.0"
+"""Checks the report's own program, by eslint.config.mjs, where there is npm."""
+
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
 
@@ -81,6 +84,15 @@ def exports(session: nox.Session) -> None:
     """Runs the tests of exports with TensorBoard, MLflow and W&B; MLflow wants an older pyarrow."""
     session.install("-e", ".[tensorboard,mlflow,wandb]", "pytest", "hypothesis")
     session.run("python", "-m", "pytest", "-q", "tests/test_exports.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Runs the tests of the report in Chromium; what it needs is installed into this environment."""
+    run_module(session, "pip", "install", "-q", "-e", ".[report]", "playwright")
+    if shutil.which("npx"):
+        session.run("npx", "--yes", ESLINT, "mlxpy_core/_report", external=True)
+    run_module(session, "pytest", "-q", "tests/test_report.py", *session.posargs)
 
 
 @nox.session

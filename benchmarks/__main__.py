@@ -12,6 +12,7 @@ from . import (
     log_metrics,
     oar_submission,
     reader,
+    report,
     safe_copy,
     slurm_sweep,
     system_metrics,
@@ -41,6 +42,10 @@ _BENCHMARKS = {
     "reader_large_open": reader.large_open,
     "reader_large_memory": reader.large_memory,
     "reader_large_refresh": reader.large_refresh,
+    "report": report.seconds,
+    "report_memory": report.memory,
+    "report_size": report.size,
+    "report_page": report.page,
     "week": week.measure,
 }
 

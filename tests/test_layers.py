@@ -76,6 +76,7 @@ FLOORS = (
     ("_tracking",),
     ("_operations",),
     ("_reading",),
+    ("_report",),
     ("_cli",),
 )
 LEVELS = {floor: level for level, row in enumerate(FLOORS) for floor in row}

@@ -10,7 +10,7 @@ from ._ending import errors_end_the_command
 
 # In the order of `mlxpy --help`. The module `_commands/_<name>.py` holds the click command `command`.
 _COMMANDS = (
-    "ls", "show", "logs", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot",
+    "ls", "show", "logs", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot", "report",
     "tag", "note", "archive", "rm", "du", "clean",
 )  # fmt: skip
 

@@ -65,7 +65,7 @@ def metrics_by_importance(rows: Drawable) -> list[str]:
 
 def _unimportance(field: str) -> tuple[bool, bool, bool]:
     of_machine, of_app = _OF_MACHINE.match(field) is not None, _OF_APP.match(field) is not None
-    return of_machine, _is_counter(field), of_app or is_of_other_rank(field)
+    return of_machine, is_counter(field), of_app or is_of_other_rank(field)
 
 
 def _vagueness(field: str, values: Sequence[Any]) -> tuple[int, bool]:
@@ -85,5 +85,6 @@ def is_seed(field: str) -> bool:
     return "seed" in field.rsplit(".", 1)[-1].lower()
 
 
-def _is_counter(field: str) -> bool:
+def is_counter(field: str) -> bool:
+    """Returns whether a metric counts rows, such as an epoch."""
     return _COUNTERS.fullmatch(field.rsplit(".", 1)[-1].lower()) is not None

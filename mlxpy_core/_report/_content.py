@@ -1,0 +1,155 @@
+"""What a report holds: everything that its page shows, as JSON knows it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from mlxpy_core._errors import MlxpyError
+from mlxpy_core._io._flatten import find_field, no_field
+from mlxpy_core._reading import ConfigList
+from mlxpy_core._reading._moments import moment
+from mlxpy_core._reading._shown_columns import (
+    differing_info,
+    differing_settings,
+    is_counter,
+    is_seed,
+    metrics_by_importance,
+)
+from mlxpy_core._runs._status import Status
+
+from ._curves import metric_curves
+from ._failures import failed_runs
+from ._images import MOST_BYTES, thumbnails
+from ._influence import FEWEST, importances, influence
+from ._texts import cell, clean
+
+_SHOWN_METRICS = 4  # columns of the table at first
+_MOST_METRICS = 200  # columns of the table
+_DIGITS = 6  # of a last value
+_TIMES = ("start_date", "start_time", "end_date", "end_time")
+
+
+def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence[str]) -> dict[str, Any]:
+    """Returns what a report of some runs shows.
+
+    Args:
+        found: the runs.
+        target: the file that the report will be, to which links are relative.
+        query: how the runs were asked for.
+        chosen: the metrics that are looked at first, and whose importances are computed.
+
+    Raises:
+        MlxpyError: one of these is no metric.
+    """
+    rows = found._rows
+    metrics = metrics_by_importance(rows)
+    first = [_metric(name, metrics, rows.aliases) for name in chosen]
+    directories = [Path(path) for path in found["info.log_dir"]]
+    telling, incidental = differing_settings(rows)
+    info = differing_info(rows)
+    last = {name: found.last(name) for name in [*first, *metrics][:_MOST_METRICS]}
+    results = [name for name in last if name in first or not is_counter(name)]
+    shown = {*telling, *results[:_SHOWN_METRICS]}
+    fields = [_start(found), _duration(found)]
+    for name in (*telling, *last, *info, *incidental):
+        values = [_rounded(value) for value in last[name]] if name in last else found[name]
+        fields.append({"name": clean(name), "values": list(map(cell, values)), "shown": name in shown,
+                       "kind": "setting" if name in telling else "metric" if name in last else "other",
+                       "seed": is_seed(name)})  # fmt: skip
+    return {
+        "logs": clean(str(directories[0].parent)),
+        "query": clean(query),
+        "made": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "runs": {
+            "ids": found["info.log_id"],
+            "statuses": [clean(str(status)) for status in found["info.status"]],
+            "links": [_link(directory, target) for directory in directories],
+        },
+        "fields": fields,
+        "same": _same_settings(found, {*telling, *incidental}),
+        "curves": _with_clean_names(metric_curves(rows)),
+        "influence": _influence_by_metric(
+            found, [name for name in telling if not is_seed(name)], last, first
+        ),
+        "fewest": FEWEST,
+        "failures": failed_runs(found, directories),
+        "images": {**thumbnails(found, directories), "limit": MOST_BYTES},
+    }
+
+
+def _metric(name: str, metrics: Sequence[str], aliases: Mapping[str, str]) -> str:
+    field = find_field(name, metrics, aliases)
+    if field is None:
+        raise MlxpyError(f"--metric {name!r}: {no_field(name, metrics)}")
+    return field
+
+
+def _link(directory: Path, target: Path) -> str:
+    """Returns the address of a directory relative to the report; never one of another scheme."""
+    relative = os.path.relpath(directory, target.parent)
+    return f"./{quote(os.fsencode(relative))}/"
+
+
+def _times(found: ConfigList) -> list[tuple[datetime | None, datetime | None]]:
+    known = set(found.keys())
+    columns = [
+        found[f"info.{name}"] if f"info.{name}" in known else [None] * len(found) for name in _TIMES
+    ]
+    return [
+        (moment(start_date, start), moment(end_date, end))
+        for start_date, start, end_date, end in zip(*columns, strict=True)
+    ]
+
+
+def _start(found: ConfigList) -> dict[str, Any]:
+    texts = [f"{start:%Y-%m-%d %H:%M:%S}" if start else None for start, _ in _times(found)]
+    return {"name": "start", "values": texts, "shown": True, "kind": "other", "seed": False}
+
+
+def _duration(found: ConfigList) -> dict[str, Any]:
+    now = datetime.now(timezone.utc)
+    seconds = []
+    for status, (start, end) in zip(found["info.status"], _times(found), strict=True):
+        if end is None and status == Status.RUNNING.value:
+            end = now
+        seconds.append(round((end - start).total_seconds(), 1) if start and end else None)
+    return {"name": "duration (s)", "values": seconds, "shown": True, "kind": "other", "seed": False}
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, Any]]:
+    names = [name for name in found.keys() if name.startswith("config.") and name not in differing]  # noqa: SIM118
+    first = found[0]
+    return [(clean(name), cell(first[name])) for name in names if name in first]
+
+
+def _with_clean_names(curves: dict[str, Any]) -> dict[str, Any]:
+    metrics = [{**one, "name": clean(one["name"])} for one in curves["metrics"]]
+    return {**curves, "metrics": metrics, "omitted": list(map(clean, curves["omitted"]))}
+
+
+def _influence_by_metric(
+    found: ConfigList, settings: Sequence[str], last: Mapping[str, Sequence[Any]], chosen: Sequence[str]
+) -> dict[str, Any]:
+    """Returns, for each metric whose last values are numbers, how strongly each setting goes with it."""
+    columns = {name: [cell(value) for value in found[name]] for name in settings}
+    answers = {}
+    for name, values in last.items():
+        if not all(value is None or isinstance(value, (int, float)) for value in values):
+            continue
+        floats = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        ranked = influence(columns, floats)
+        shares = importances(columns, floats) if name in chosen else None
+        for one in ranked:
+            one["importance"] = shares and shares.get(one["name"])
+            one["name"] = clean(one["name"])
+        answers[clean(name)] = {"settings": ranked, "runs": int(np.isfinite(floats).sum())}
+    return answers
