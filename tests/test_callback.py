@@ -58,6 +58,7 @@ def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Pro
             "system_metrics": False,
             "system_metrics_interval_s": 10,
             "tags": [],
+            "app_metrics": None,
         },
         "use_logger": True,
     }

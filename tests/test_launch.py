@@ -80,6 +80,7 @@ def test_settings_are_written_with_their_defaults_and_read(program: Project) -> 
             "system_metrics": False,
             "system_metrics_interval_s": 10,
             "tags": [],
+            "app_metrics": None,
         },
         "scheduler": {
             "name": "OARScheduler",
@@ -255,7 +256,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "+mlxpy.logger.parent_dir=x",
             "mlxpy: unknown setting logger.parent_dir in the command line, did you mean "
             "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s, tags",
+            "system_metrics, system_metrics_interval_s, tags, app_metrics",
         ),
         (
             "+mlxpy.usage=1",
@@ -266,7 +267,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
             "+mlxp.logger.parent_logs=x",
             "mlxpy: unknown setting logger.parent_logs in the command line, did you mean "
             "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s, tags",
+            "system_metrics, system_metrics_interval_s, tags, app_metrics",
         ),
         (
             "+mlxpy.use_logger=3",
@@ -275,7 +276,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         (
             "+mlxpy.logger=x",
             "mlxpy: logger in the command line must hold settings: name, parent_log_dir, "
-            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s, tags",
+            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s, tags, app_metrics",
         ),
         (
             "+mlxpy.logger.forced_log_id=0",

@@ -274,6 +274,7 @@ class MlxpLogger(Callback):
             "system_metrics": self._system_metrics,
             "system_metrics_interval_s": self._system_metrics_interval_s,
             "tags": list(self._tags),
+            "app_metrics": self._app_metrics,
         }
         return {"logger": logger, "use_logger": True, **self._settings}
 

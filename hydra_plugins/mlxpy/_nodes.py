@@ -24,6 +24,9 @@ class LoggerSettings:
     system_metrics_interval_s: float = 10
     # The run's tags: words without spaces and commas.
     tags: list[str] = field(default_factory=list)
+    # Which files in the output directory hold metrics that the app writes by itself; [] for none. null:
+    # event files of TensorBoard, and CSV and JSON lines that look like metrics.
+    app_metrics: list[str] | None = None
 
 
 @dataclass
@@ -37,9 +40,6 @@ class MlxpLoggerNode(LoggerSettings):
     ranks: str = "auto"
     # Whether what the task returns is kept for the launcher that waits for it.
     keep_return_value: bool = False
-    # Which files in the output directory hold metrics that the app writes by itself; [] for none. null:
-    # event files of TensorBoard, and CSV and JSON lines that look like metrics.
-    app_metrics: list[str] | None = None
 
 
 @dataclass
