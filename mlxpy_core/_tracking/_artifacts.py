@@ -120,7 +120,7 @@ def _save_reference(obj: Any, path: Path) -> None:
     target = Path(os.path.realpath(os.fspath(obj)))
     if not target.exists():
         raise TypeError(f"there is no file {target}")
-    run = Path(os.path.realpath(_run_of_artifact(path)))
+    run = _run_of_artifact(Path(os.path.realpath(path)))
     inside = target.is_relative_to(run)
     content = {"path": str(target.relative_to(run) if inside else target), "in_run": inside}
     _save_json(content, path)
