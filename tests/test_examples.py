@@ -95,7 +95,7 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
         """,
     )
     shown = tutorial.run("read.py", env={"COLUMNS": "100"}).stdout
-    frame, table = shown.split("\n\n[2 rows x 29 columns]\n")
+    frame, table = shown.split("\n\n[2 rows x 32 columns]\n")
     assert frame.splitlines()[0].split() == ["info.log_id", "...", "train.loss"]
     assert [line.split()[1] for line in frame.splitlines()[1:]] == ["1", "2"]
     _, header, _, *lines, _, count, losses = table.splitlines()
@@ -106,7 +106,7 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
         ["1", "COMPLETE", "0.001", "...", *["LAZYLOADING"] * 3],
         ["2", "COMPLETE", "0.01", "...", *["LAZYLOADING"] * 3],
     ]
-    assert count == "[2 runs x 29 columns, 23 not shown]"
+    assert count == "[2 runs x 32 columns, 26 not shown]"
     assert json.loads(losses) == [row["loss"] for row in rows(tutorial.file(1, "metrics/train.json"))]
 
 

@@ -76,6 +76,7 @@ def test_info_tells_what_happened(project: Project) -> None:
             "log_streams_to_file": False,
             "system_metrics": False,
             "system_metrics_interval_s": 10,
+            "tags": [],
         },
         "use_logger": True,
     }
