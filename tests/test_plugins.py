@@ -77,7 +77,7 @@ def test_a_launcher_is_listed_without_importing_its_plugin(app: Project, plugins
     assert "mlxp_mycluster" in app.run("main.py", "--hydra-help").stdout
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_nope", exit_code=1)
     assert "mlxp_mycluster" in done.stderr
-    line = "python main.py hydra/launcher=mlxp_m"
+    line = "python main.py hydra/launcher=mlxp_my"
     done = app.run("main.py", "-sc", "query=bash", env={"COMP_LINE": line, "COMP_POINT": str(len(line))})
     assert done.stdout.split() == ["hydra/launcher=mlxp_mycluster"]
     assert not (plugins.path / "mycluster_plugin.imported").exists()

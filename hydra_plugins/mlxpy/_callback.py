@@ -211,7 +211,8 @@ class MlxpLogger(Callback):
         except Exception:
             traceback.print_exc()
             stop("the run could not be started; this is a fault of mlxpy, please report it")
-        report_refusals(Path(config.hydra.runtime.output_dir))
+        if output_dir := _output_dir(config):
+            report_refusals(Path(output_dir))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
@@ -368,10 +369,14 @@ def _end_run(error: BaseException | None) -> None:
 
 def _output_elsewhere(config: DictConfig, attempt: Attempt) -> str:
     """Returns Hydra's output directory of a job where it is not the run's."""
-    if OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
-        return ""
-    output_dir = os.path.abspath(config.hydra.runtime.output_dir)
+    output_dir = _output_dir(config)
     return "" if output_dir == str(attempt.directory.path) else output_dir
+
+
+def _output_dir(config: DictConfig) -> str:
+    """Returns Hydra's output directory of a job; empty where there is none, as in a composed config."""
+    runtime = config.hydra.runtime
+    return "" if OmegaConf.is_missing(runtime, "output_dir") else os.path.abspath(runtime.output_dir)
 
 
 def _keep_outcome(outcome: Outcome) -> None:
