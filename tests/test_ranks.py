@@ -316,6 +316,7 @@ ENDS = """
 """
 
 
+@pytest.mark.usefixtures("ended_long_ago")
 def test_what_other_ranks_do_after_rank_0(ranks: Ranks) -> None:
     ranks.write("ends.py", ENDS)
     logs, info = ranks.path / "logs", ranks.file(1, "metadata/info.yaml")

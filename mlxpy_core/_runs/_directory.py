@@ -232,8 +232,13 @@ def _make_next(parent: Path, last: int) -> int:
             os.mkdir(f"{parent}/{candidate}")
         except FileExistsError:
             continue
-        # Looked at afterwards: a run may have been removed just before.
-        removed = highest_removed(parent)
+        try:
+            # Looked at afterwards: a run may have been removed just before.
+            removed = highest_removed(parent)
+        except OSError:
+            with contextlib.suppress(OSError):  # refused, too
+                os.rmdir(f"{parent}/{candidate}")
+            raise
         if removed < candidate:
             break
         os.rmdir(f"{parent}/{candidate}")

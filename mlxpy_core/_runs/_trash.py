@@ -24,10 +24,14 @@ def is_in_trash(logs: Path, log_id: int) -> bool:
 
 
 def highest_removed(logs: Path | str) -> int:
-    """Returns the highest number of a run that was removed; 0 if none was."""
+    """Returns the highest number of a run that was removed; 0 if none was.
+
+    Raises:
+        OSError: the file system refused.
+    """
     try:
         names = os.listdir(f"{logs}/{_TRASH}/{_HIGHEST}")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
     return max((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), default=0)
 

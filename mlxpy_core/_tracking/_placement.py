@@ -31,6 +31,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import read_own, write_unsynced, write_whole
+from mlxpy_core._io._retries import Retries
 from mlxpy_core._runs._directory import (
     RunDirectory,
     is_run_name,
@@ -195,7 +196,8 @@ def _placed(parent_log_dir: Path, forced_log_id: int, ranks: str, number: int) -
 def _tell_subprocesses(parent_log_dir: Path, directory: RunDirectory) -> None:
     """Notes where this run lies for processes that were started in an earlier run of this one."""
     path = _later_runs(parent_log_dir, describe_process())
-    write_unsynced(path, json.dumps({"directory": os.path.abspath(directory.path)}), parent_log_dir)
+    said = json.dumps({"directory": os.path.abspath(directory.path)})
+    Retries()(lambda: write_unsynced(path, said, parent_log_dir))
 
 
 def later_run_of(parent_run: ParentRun) -> str | None:
