@@ -169,7 +169,10 @@ def test_a_fork_is_not_measured_and_may_log(project: Project) -> None:
         """,
     )
     project.run("script.py")
-    assert project.file(1, "metrics/child.json").read_text() == '{"x": 1}\n'
+    assert (
+        next((project.path / "logs/1").glob("metrics/.subprocesses/*/child.json")).read_text()
+        == '{"x": 1}\n'
+    )
 
 
 def test_what_goes_wrong_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -165,8 +165,7 @@ def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto"
     number = next(_runs_of_this_process)
     place = _placed(parent_log_dir, forced_log_id, ranks, number)
     if number:
-        with _left_on_error(place.directory):
-            _tell_subprocesses(parent_log_dir, place.directory)
+        _tell_subprocesses(parent_log_dir, place.directory)
     return place
 
 
@@ -197,7 +196,10 @@ def _tell_subprocesses(parent_log_dir: Path, directory: RunDirectory) -> None:
     """Notes where this run lies for processes that were started in an earlier run of this one."""
     path = _later_runs(parent_log_dir, describe_process())
     said = json.dumps({"directory": os.path.abspath(directory.path)})
-    Retries()(lambda: write_unsynced(path, said, parent_log_dir))
+    try:
+        Retries()(lambda: write_unsynced(path, said, parent_log_dir))
+    except OSError as error:  # the run itself needs it not
+        _tell(f"subprocesses that were started in an earlier run cannot log to this one: {error}")
 
 
 def later_run_of(parent_run: ParentRun) -> str | None:
