@@ -1,11 +1,12 @@
 """Processes that a run's program starts to run parts of itself: they log to the same run."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project
+from conftest import NOBODY, Project
 
 from mlxpy import Reader
 
@@ -219,6 +220,30 @@ def test_a_logger_of_the_users_own_class_is_the_same_in_subprocesses(project: Pr
     project.run("main.py")
     assert rows(project) == [[{"x": 1}] * 3]
     assert not project.file(1, "metrics/load.json").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_a_logger_of_a_neighbours_class_is_not_imported(project: Project) -> None:
+    project.write("theirs.py", "raise SystemExit('imported')\n")
+    project.write(
+        "main.py",
+        f"""
+        import multiprocessing, os, mlxpy
+        from pathlib import Path
+        def work():
+            assert type(mlxpy.get_logger()) is mlxpy.Logger
+        if __name__ == "__main__":
+            logger = mlxpy.Logger("logs")
+            planted = Path(logger.log_dir, "metadata", "mlxpy.yaml")
+            planted.write_text("logger: {{name: theirs.Logger}}")
+            os.chown(planted, {NOBODY}, {NOBODY})
+            process = multiprocessing.get_context("spawn").Process(target=work)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+        """,
+    )
+    project.run("main.py")
 
 
 def test_another_program_is_none_of_the_run(project: Project) -> None:

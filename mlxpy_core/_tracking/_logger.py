@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
-from mlxpy_core._io._files import read_text, whole_stream
+from mlxpy_core._io._files import read_own, whole_stream
 from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._plugins._artifact_type import Load, Save
@@ -491,7 +491,8 @@ def _logger_class(run: SubprocessRun) -> type[Logger]:
     from mlxpy_core._plugins._dotted import load_class
 
     try:
-        settings = load_yaml(read_text(run.directory.settings, run.directory.logs))
+        # It names code: believed is one's own.
+        settings = load_yaml(read_own(run.directory.settings, run.directory.logs).decode())
         name = str(settings["logger"]["name"])
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         name = _name(Logger)
