@@ -16,15 +16,18 @@ import yaml
 from conftest import NOBODY, Project, need_root
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import mlxpy
+from mlxpy_core import Reader
+from mlxpy_core._reading._query._predicate import QueryError
+
+pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
-
-import mlxpy
-from mlxpy_core import Reader
-from mlxpy_core._reading._query._predicate import QueryError
 
 PAST = 1_700_000_000
 LONG_AGO = (PAST, PAST)
