@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 import mlxpy
 from mlxpy_core._cli import main
 from mlxpy_core._reading._tables._metric_columns import Series
+from mlxpy_core._report._content import report_content
 from mlxpy_core._report._curves import _Packed
 from mlxpy_core._report._failures import failed_runs
 from mlxpy_core._report._influence import importances, influence
@@ -462,6 +463,16 @@ def unpacked(packed: _Packed, place: int, dtype: str) -> list[float]:
     import base64
 
     return np.frombuffer(base64.b64decode(packed.blobs[place]), dtype=dtype).tolist()
+
+
+def test_tags_and_notes_are_columns(tmp_path: Path) -> None:
+    for tags in (["pilot", "base"], []):
+        mlxpy.Logger(tmp_path / "logs", tags=tags).close()
+    CliRunner().invoke(main, ["note", "2", "better", "--logs", str(tmp_path / "logs")])
+    content = report_content(mlxpy.Reader(tmp_path / "logs").search(), tmp_path / "report.html", "", [])
+    columns = {one["name"]: one["values"] for one in content["fields"]}
+    assert columns["tags"] == ["base, pilot", None]
+    assert columns["note"] == [None, "better"]
 
 
 def test_thinning_keeps_the_least_and_the_greatest() -> None:

@@ -55,7 +55,7 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
     last = {name: found.last(name) for name in [*first, *metrics][:_MOST_METRICS]}
     results = [name for name in last if name in first or not is_counter(name)]
     shown = {*telling, *results[:_SHOWN_METRICS]}
-    fields = [_start(found), _duration(found)]
+    fields = [_start(found), _duration(found), *_said(found)]
     for name in (*telling, *last, *info, *incidental):
         values = [_rounded(value) for value in last[name]] if name in last else found[name]
         fields.append({"name": clean(name), "values": list(map(cell, values)), "shown": name in shown,
@@ -119,6 +119,26 @@ def _duration(found: ConfigList) -> dict[str, Any]:
             end = now
         seconds.append(round((end - start).total_seconds(), 1) if start and end else None)
     return {"name": "duration (s)", "values": seconds, "shown": True, "kind": "other", "seed": False}
+
+
+def _said(found: ConfigList) -> list[dict[str, Any]]:
+    """Returns the tags and the notes, where a run has any."""
+    known = set(found.keys())
+    columns = {name: found[f"info.{name}"] for name in ("tags", "note") if f"info.{name}" in known}
+    return [
+        {
+            "name": name,
+            "values": list(map(_said_text, values)),
+            "shown": True,
+            "kind": "other",
+            "seed": False,
+        }
+        for name, values in columns.items()
+    ]
+
+
+def _said_text(value: Any) -> Any:
+    return cell(", ".join(map(str, value)) or None if isinstance(value, list) else value)
 
 
 def _rounded(value: Any) -> Any:
