@@ -224,7 +224,7 @@ def test_runs_that_wait_for_a_job_to_share(app: Project) -> None:
     with launcher(app, "lr=1,2,3,4", "seconds=600", "hydra.launcher.runs_per_job=2") as process:
         wait_until(lambda: app.statuses() == ["RUNNING"] * 2 + ["SUBMITTED"] * 2)
         app.mlxpy("cancel", "1-3", "--yes")
-        wait_until(lambda: app.statuses() == ["INTERRUPTED"] * 3 + ["RUNNING"])
+        wait_until(lambda: app.statuses() == ["INTERRUPTED"] * 3 + ["RUNNING"], shown=app.statuses)
         process.terminate()
         process.communicate(timeout=60)
     assert [len(app.info(log_id)["attempts"]) for log_id in (1, 2, 3, 4)] == [1, 1, 0, 1]

@@ -125,6 +125,8 @@ def cancel(plan: Cancellation) -> Cancellation:
 
 
 def _stop(plan: Cancellation) -> None:
+    for run in plan.waiting:  # first: their launcher starts them where others end
+        reconcile(run, Status.INTERRUPTED)
     for run, process_id in plan.processes.items():
         info = read_info(run)
         # It may have ended, or its process may do another run.
@@ -138,7 +140,7 @@ def _stop(plan: Cancellation) -> None:
     for run in (*plan.processes, *plan.scripts):
         with contextlib.suppress(StorageError):
             note_cancelled(run)
-    for run in (*plan.scripts, *plan.waiting):
+    for run in plan.scripts:
         reconcile(run, Status.INTERRUPTED)
     refusals = []
     for name, jobs in plan.jobs.items():
