@@ -141,4 +141,4 @@ def _is_checksum(header: bytes) -> bool:
 def _checksum_of() -> Callable[[bytes], int]:
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-    return masked_crc32c  # type: ignore[no-any-return]
+    return masked_crc32c  # type: ignore[no-any-return]  # it has no types
