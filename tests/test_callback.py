@@ -152,7 +152,8 @@ def test_a_job_that_fails_ends_its_sweep_and_only_its_run(app: Project) -> None:
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers(app: Project, launcher: str) -> None:
-    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit"}[launcher])
+    package = {"joblib": "joblib", "submitit_local": "submitit"}[launcher]
+    pytest.importorskip(package, reason=f"{package} is not installed")
     options = {"joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": []}[launcher]
     done = app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", *options, "+x=1,2,3,4")
     assert app.statuses() == ["COMPLETE"] * 4
@@ -171,7 +172,8 @@ def test_other_launchers(app: Project, launcher: str) -> None:
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_failures_under_other_launchers(app: Project, launcher: str) -> None:
-    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit"}[launcher])
+    package = {"joblib": "joblib", "submitit_local": "submitit"}[launcher]
+    pytest.importorskip(package, reason=f"{package} is not installed")
     app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", "+how=return,raise", exit_code=1)
     found = {app.yaml(log_id, "config")["how"]: app.info(log_id)["status"] for log_id in app.run_ids()}
     assert found == {"return": "COMPLETE", "raise": "FAILED"}

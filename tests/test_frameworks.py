@@ -110,7 +110,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def lightning_model() -> tuple[Any, Any]:
     lightning, torch = need("lightning", "torch")
 
-    class Model(lightning.LightningModule):  # type: ignore[misc,name-defined]
+    class Model(lightning.LightningModule):  # type: ignore[misc,name-defined]  # of need()
         def __init__(self, lr: float = 0.01, act: Any = None) -> None:
             super().__init__()
             self.save_hyperparameters()
@@ -283,7 +283,7 @@ def test_transformers_trainer_logs_and_resumes(logs: Path) -> None:
     text = torch.arange(8)
     data = [{"input_ids": text, "labels": text}] * 16
 
-    class StopAt(transformers.TrainerCallback):  # type: ignore[misc,name-defined]
+    class StopAt(transformers.TrainerCallback):  # type: ignore[misc,name-defined]  # of need()
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == 6:
                 raise Stopped

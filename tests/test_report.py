@@ -41,7 +41,7 @@ LRS, SEEDS = (0.1, 0.01), 3
 
 def need_the_extra() -> None:
     for module in ("plotly", "itables"):
-        pytest.importorskip(module)
+        pytest.importorskip(module, reason=f"{module} is not installed")
 
 
 def invoke(*words: str) -> Result:

@@ -269,33 +269,33 @@ class FakeNVML:
     def __init__(self, *, driver: bool = True) -> None:
         self.driver = driver
 
-    def nvmlInit(self) -> None:  # noqa: N802
+    def nvmlInit(self) -> None:  # noqa: N802  # NVML's name
         if not self.driver:
             raise self.NVMLError("no driver")
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802  # NVML's name
         return 3
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802  # NVML's name
         if index == 2:
             raise self.NVMLError("no permission")
         return index
 
-    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
+    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802  # NVML's name
         return UUIDS[handle]
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:  # noqa: N802  # NVML's name
         return UUIDS.index(uuid)
 
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:  # noqa: N802  # NVML's name
         if handle == 1:
             raise self.NVMLError("not supported")
         return SimpleNamespace(gpu=87)
 
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:  # noqa: N802  # NVML's name
         return SimpleNamespace(used=3 * 2**30, total=8 * 2**30)
 
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802  # NVML's name
         if handle == 1:
             raise self.NVMLError("not supported")
         return 250500

@@ -13,7 +13,7 @@ def report_refusals(directory: Path) -> None:
     """
     for handler in _handlers():
         if isinstance(handler, logging.FileHandler) and directory in Path(handler.baseFilename).parents:
-            # As the documentation of logging has it, to be overridden.
+            # As the documentation of logging has it, to be overridden; mypy refuses that of one object.
             handler.handleError = _Refusals(handler)  # type: ignore[method-assign]
 
 

@@ -15,7 +15,7 @@ from ._nodes import MlxpLauncherNode
 
 
 @dataclass
-class SlurmLauncherNode(MlxpLauncherNode, SlurmQueueConf):  # type: ignore[misc]
+class SlurmLauncherNode(MlxpLauncherNode, SlurmQueueConf):  # type: ignore[misc]  # untyped base
     """``hydra/launcher=mlxp_slurm``; null is not written."""
 
     scheduler: str = "SLURMScheduler"
@@ -29,7 +29,7 @@ class SlurmLauncherNode(MlxpLauncherNode, SlurmQueueConf):  # type: ignore[misc]
 
 
 @dataclass
-class SubmititLauncherNode(MlxpLauncherNode, BaseQueueConf):  # type: ignore[misc]
+class SubmititLauncherNode(MlxpLauncherNode, BaseQueueConf):  # type: ignore[misc]  # as above
     """``hydra/launcher=mlxp_submitit``; null is not passed on."""
 
     scheduler: str = "submitit:${.cluster}"
