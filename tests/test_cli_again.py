@@ -337,12 +337,17 @@ sys.stdin.readline()
 def test_what_another_process_has_just_cancelled_gets_no_second_signal(project: Project) -> None:
     project.write("slow.py", SLOW_TO_END)
     run = RunDirectory(project.path / "logs" / "1")
+
+    def goes_on() -> bool:  # until its handler has returned, it is INTERRUPTED
+        return project.info(1)["status"] == "RUNNING"
+
     with project.start("slow.py", stdin=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == "started\n"
         first, second = plan_cancellation([run]), plan_cancellation([run])
         assert cancel(first).runs == [run]
         assert process.stdout.readline() == "a signal\n"
+        wait_until(goes_on)
         late = cancel(second)
         assert late.runs == []
         assert late.left == ["run 1 has just been cancelled by another process"]
