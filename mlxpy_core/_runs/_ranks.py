@@ -19,7 +19,7 @@ numbers that are none, a rank beyond the size, no address     no rank
 
 Ranks of one launch may run several programs one after the other, and each task of an srun may run a
 program of its own. So a rank joins rank 0's run only if both run the same program with the same
-arguments (`_placement`). ``MLXPY_RANKS=off`` makes each process a run of its own.
+arguments (`_joining`). ``MLXPY_RANKS=off`` makes each process a run of its own.
 """
 
 import functools
