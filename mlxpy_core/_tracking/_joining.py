@@ -23,8 +23,9 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._parent_run import ParentRun
 from mlxpy_core._runs._process import describe_process, died_here, is_same_process, start_time
-from mlxpy_core._runs._ranks import SWITCH, ParentRun, fate_of_rank_0
+from mlxpy_core._runs._ranks import SWITCH, fate_of_rank_0
 from mlxpy_core._runs._status import ENDED, Status
 
 from ._meetings import Member, RankZero, note_joined, notes_in, say_once, was_started_again

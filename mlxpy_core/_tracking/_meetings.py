@@ -23,6 +23,7 @@ from typing import Any
 from mlxpy_core._io._files import read_own, write_unsynced, write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._runs._directory import RunDirectory, make_results_directory
+from mlxpy_core._runs._parent_run import ParentRun
 from mlxpy_core._runs._process import (
     describe_living_process,
     describe_process,
@@ -31,16 +32,13 @@ from mlxpy_core._runs._process import (
 )
 from mlxpy_core._runs._ranks import (
     Claim,
-    ParentRun,
     claim_of_this_process,
-    digest,
     is_whole_task,
     launcher_of_this_process,
-    main_file,
-    program_digest,
     ranks_count,
     run_to_join,
 )
+from mlxpy_core._runs._start_of_process import digest, main_file, program_digest
 
 _KEPT_S = 90 * 24 * 3600  # workers may be started again after weeks
 _told: set[str] = set()

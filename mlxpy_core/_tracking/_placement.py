@@ -24,13 +24,11 @@ from mlxpy_core._runs._process import describe_process, is_same_process
 from mlxpy_core._runs._ranks import (
     SWITCH,
     Claim,
-    digest,
     doubt_of_this_process,
-    main_file,
-    program_digest,
     ranks_count,
     sets_ranks_itself,
 )
+from mlxpy_core._runs._start_of_process import digest, main_file, program_digest
 
 from ._joining import join
 from ._meetings import (

@@ -25,7 +25,8 @@ from mlxpy_core._runs._info_file import (
 )
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
-from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
+from mlxpy_core._runs._parent_run import stop_telling_children
+from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._runs._usage import UsageMeter

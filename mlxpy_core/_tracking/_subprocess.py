@@ -11,8 +11,8 @@ from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_info
 from mlxpy_core._runs._metrics_files import keys_of_subprocess, metrics_of_rank, metrics_of_subprocess
+from mlxpy_core._runs._parent_run import run_of_program
 from mlxpy_core._runs._process import is_same_process
-from mlxpy_core._runs._ranks import run_of_program
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._subprocesses import take_number
 
