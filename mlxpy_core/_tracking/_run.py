@@ -29,7 +29,6 @@ from mlxpy_core._runs._parent_run import stop_telling_children
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
-from mlxpy_core._runs._usage import UsageMeter
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
 
 from ._attempt import Attempt
@@ -41,6 +40,7 @@ from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
 from ._system_metrics import SystemMetrics
+from ._usage import UsageMeter
 
 _current: "Run | None" = None
 
