@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from mlxpy_core._errors import StorageError
 
@@ -262,11 +262,22 @@ def fsync_path(path: Path) -> None:
 
 def do_at_once(step: Callable[[_Item], object], items: Iterable[_Item]) -> None:
     """Does a step for each item, several at once: each waits for the disk, or for a file server."""
+    with doing_at_once() as do:
+        do(step, items)
+
+
+@contextmanager
+def doing_at_once() -> Iterator[Callable[[Callable[[Any], object], Iterable[Any]], None]]:
+    """Yields a function like `do_at_once`, whose threads stay for its next call."""
     from concurrent.futures import ThreadPoolExecutor  # not at the start of every program
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(step, items):
-            pass
+
+        def do(step: Callable[[Any], object], items: Iterable[Any]) -> None:
+            for _ in pool.map(step, items):
+                pass
+
+        yield do
 
 
 Stamp = tuple[int, int]
