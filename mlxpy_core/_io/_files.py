@@ -13,7 +13,7 @@ from mlxpy_core._errors import StorageError
 
 from ._links import StrPath, make_folder, open_below, opened_folder
 from ._retries import Retries
-from ._temporary import ANEW, is_own, private_folder, temporary_path
+from ._temporary import ANEW, is_own, private_folder, temporary_name
 
 _Item = TypeVar("_Item")
 _AT_ONCE = 16
@@ -61,7 +61,7 @@ def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the file system refused.
     """
-    temporary = temporary_path(path).name
+    temporary = temporary_name(path.name)
     with _folder_of(path, within) as folder:
         try:
             with os.fdopen(os.open(temporary, ANEW, 0o666, dir_fd=folder), "wb") as file:
@@ -69,9 +69,10 @@ def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            with contextlib.suppress(OSError):  # gone, or never there
+        except BaseException:
+            with contextlib.suppress(OSError):  # never there, or has its name already
                 os.unlink(temporary, dir_fd=folder)
+            raise
 
 
 @contextmanager

@@ -364,7 +364,7 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
     elif scheduler.output_by_index:
         for index, run in enumerate(runs, scheduler.first_index):
             for end in ("stdout", "stderr"):
-                _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))
+                os.symlink(f"../../{run.name}/log.{end}", f"{directory}/{index}.{end}")
     path = directory / "script.sh"
     _write_script(path, text, logs)
     return path
@@ -374,11 +374,6 @@ def _array_directories(run: Path) -> Iterator[Path]:
     yield run / "array"
     for number in itertools.count(2):
         yield run / f"array.{number}"
-
-
-def _link(link: Path, target: Path) -> None:
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
 
 
 def _write_script(path: Path, text: str, logs: Path) -> None:
