@@ -2,7 +2,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
@@ -96,6 +96,8 @@ _VALUES = st.recursive(
 # What YAML has the same line for is not the same: "1", 1, 1.0 and True.
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "c: d", "", "e\n"]), _VALUES), max_size=5))
+@example([{"a": {"\n": None}, "b": None}])
+@example([{"a": "x\n\n", "b": 1}, {"a": "x\n\n", "b": 2}])
 def test_mappings_with_the_same_fields_are_written_as_each_is_alone(
     mappings: list[dict[str, Any]],
 ) -> None:

@@ -74,6 +74,8 @@ class RepeatedDumps:
             texts.append(text)
         if changing or not texts:
             texts.append(dump_yaml(changing))
+        if any(text.endswith("\n...\n") for text in texts):
+            return dump_yaml(dict(data))  # after a text that ends in empty lines: it ends the document
         return "".join(texts)
 
     def _text(self, key: Any, value: Any) -> str | None:
