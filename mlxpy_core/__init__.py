@@ -28,17 +28,14 @@ from ._runs._directory import (
     take_run_directory,
 )
 from ._runs._launch import Launch, relative_to_launch
-from ._runs._ranks import ParentRun, ranks_set, set_ranks_back, tell_children
+from ._runs._parent_run import ParentRun, tell_children
+from ._runs._ranks import ranks_set, set_ranks_back
 from ._runs._status import Status
 from ._runs._sweep_directory import take_sweep_directory
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
-from ._tracking._placement import (
-    RERUN_VARIABLE,
-    RUN_DIRECTORY_VARIABLE,
-    was_joined_by_children,
-    was_started_again,
-)
+from ._tracking._meetings import was_joined_by_children, was_started_again
+from ._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,

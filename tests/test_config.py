@@ -1,9 +1,14 @@
 import itertools
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from mlxpy_core import dump_yaml, load_yaml, plain_config
+from mlxpy_core._io import _yaml
+from mlxpy_core._io._yaml import RepeatedDumps
 
 
 def plain(text: str) -> object:
@@ -77,3 +82,34 @@ def test_numbers_stay_numbers_for_both_readers_of_yaml(number: float) -> None:
 def test_values_that_repeat_are_written_out_each_time() -> None:
     shared = [1, 2]
     assert "&" not in dump_yaml(dict(zip("ab", itertools.repeat(shared), strict=False)))
+
+
+_SCALARS = (
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0]) | st.text(max_size=3)
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+)
+
+
+# What YAML has the same line for is not the same: "1", 1, 1.0 and True.
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "c: d", "", "e\n"]), _VALUES), max_size=5))
+@example([{"a": {"\n": None}, "b": None}])
+@example([{"a": "x\n\n", "b": 1}, {"a": "x\n\n", "b": 2}])
+def test_mappings_with_the_same_fields_are_written_as_each_is_alone(
+    mappings: list[dict[str, Any]],
+) -> None:
+    dumps = RepeatedDumps()
+    assert [dumps.dump(one) for one in mappings] == [dump_yaml(one) for one in mappings]
+
+
+def test_a_field_that_repeats_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[dict[str, Any]] = []
+    monkeypatch.setattr(_yaml, "dump_yaml", lambda data: written.append(data) or dump_yaml(data))
+    dumps = RepeatedDumps()
+    for number in range(4):
+        dumps.dump({"same": [1], "number": number, "id": str(number)})
+    first = [{"same": [1]}, {"number": 0}, {"id": "0"}]
+    assert written == [*first, *({"number": number, "id": str(number)} for number in (1, 2, 3))]

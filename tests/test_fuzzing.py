@@ -21,9 +21,9 @@ from mlxpy_core import Logger, MlxpyError, QueryError, Reader, dump_yaml, load_y
 from mlxpy_core._cli import main
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._reading._query._parser import parse_query
-from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._matching import matching_rows
+from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 
 many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import mlxpy
 from mlxpy_core import MlxpyError, Reader
 from mlxpy_core._reading._tables import _log_source, _metric_batch, _metric_columns
-from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
+from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 
 pytestmark = pytest.mark.usefixtures("ended_long_ago")
 

@@ -36,7 +36,7 @@ from mlxpy_core import (
 from mlxpy_core._cli import main
 from mlxpy_core._cli._terminal import TerminalText
 from mlxpy_core._operations._foreign import other_owner
-from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
+from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 from mlxpy_core._versioning._copy import one_at_a_time, safe_copy
 from mlxpy_core._versioning._frozen_configs import frozen_configs
 from mlxpy_core._versioning._repository import find_repository

@@ -27,9 +27,9 @@ import mlxpy_core
 from mlxpy_core import MlxpyError, QueryError, Reader, RunDirectory, dump_yaml
 from mlxpy_core._io import _progress
 from mlxpy_core._io._files import stamp_of
-from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._run_record import RunRecord, read_run
+from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._summary import read_summary, write_summary
 

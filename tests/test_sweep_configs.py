@@ -16,10 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
-from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf, open_dict
 
 from hydra_plugins.mlxpy._composing._config_copy import Copies
 from hydra_plugins.mlxpy._composing._sweep_configs import ComposedConfigs, compose_once
+from hydra_plugins.mlxpy._sweep_job import SweepJob, main_program
 
 pytestmark = pytest.mark.smoke
 
@@ -207,19 +208,31 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
     config=st.sampled_from(["config", "config", "config", "config", "named", "tied"]),
     of_hydra=st.lists(OF_HYDRA, max_size=1),
     jobs=st.lists(st.lists(OVERRIDES, max_size=3), min_size=1, max_size=4),
+    most_ready=st.integers(0, 3),
+    lends=st.booleans(),
 )
-@example("named", [], [["name=x"], ["lr=1"]])
+@example("named", [], [["name=x"], ["lr=1"]], 0, False)
 @example(
-    "tied", [], [["copied=[HOME]"], ["env.B=2"], ["kv=_"], ["plain.a=2"], ["opt@first=adam", "lr=2"]]
+    "tied",
+    [],
+    [["copied=[HOME]"], ["env.B=2"], ["kv=_"], ["plain.a=2"], ["opt@first=adam", "lr=2"]],
+    0,
+    False,
 )
+@example("config", [], [["lr=2"], ["twice.a='${hydra.job}'"], ["db=mysql", "launcher.num=1"]], 2, True)
 def test_every_config_is_what_hydra_gives(
-    loader: ConfigLoader, config: str, of_hydra: list[str], jobs: list[list[str]]
+    loader: ConfigLoader,
+    config: str,
+    of_hydra: list[str],
+    jobs: list[list[str]],
+    most_ready: int,
+    lends: bool,
 ) -> None:
     try:
         sweep = sweep_of(loader, *of_hydra, config=config)
     except Exception:
         reject()
-    configs = ComposedConfigs(loader)
+    configs = ComposedConfigs(loader, most_ready, lends=lends)
     expected = [outcome(loader.load_sweep_config, sweep, overrides) for overrides in jobs]
     for _ in range(2):
         assert [outcome(configs.load_sweep_config, sweep, overrides) for overrides in jobs] == expected
@@ -390,3 +403,40 @@ def test_hydra_composes_once_for_a_sweep_that_runs(
     assert given[0] == given[1]
     assert len(composed[0]) == 2 * len(given[0])  # each to be validated, and to be run
     assert composed[1] == by_hydra
+
+
+def test_a_config_that_was_lent_is_as_before_when_it_comes_again(loader: ConfigLoader) -> None:
+    sweep = sweep_of(
+        loader, "hydra.sweep.subdir='${lr}_${hydra.job.num}'", "hydra.job.chdir='${plain.a}'"
+    )
+    jobs = [["lr=1"], ["lr=2", "plain.a=5"], ["db=mysql", "lr=3"], ["lr=4"]]
+    expected = []
+    for number, job in enumerate(jobs):
+        config = loader.load_sweep_config(sweep, job)
+        OmegaConf.update(config, "hydra.job.num", number, force_add=True)
+        expected.append((list(nodes(config)), OmegaConf.to_container(config.hydra.sweep, resolve=True)))
+    configs = ComposedConfigs(loader, 3, lends=True)
+    for job in jobs:
+        configs.load_sweep_config(sweep, job)
+    for number, job in enumerate(jobs):
+        config = configs.load_sweep_config(sweep, job)
+        OmegaConf.update(config, "hydra.job.num", number, force_add=True)
+        found = list(nodes(config)), OmegaConf.to_container(config.hydra.sweep, resolve=True)
+        assert found == expected[number]
+
+
+@pytest.mark.parametrize("option", ["hydra.launcher.skip_completed=true", "a job of a sweep"])
+def test_what_is_changed_further_is_not_lent(
+    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    chosen = [option] if "=" in option else []
+    if not chosen:
+        environment = SweepJob(0, None, keeps_return_value=False).environment(main_program())
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+    sweep = sweep_of(loader, "hydra/launcher=mlxp_slurm", *chosen)
+    compose_once(loader, sweep)
+    first, second = (loader.load_sweep_config(sweep, [f"lr={number}"]) for number in range(2))
+    with open_dict(first.hydra):
+        first.hydra.sweep.dir = "/changed"
+    assert second.hydra.sweep.dir == sweep.hydra.sweep.dir != "/changed"

@@ -328,6 +328,11 @@ def parent_of(node: Node) -> Node | None:
     return node._get_parent()
 
 
+def set_parent(node: Node, parent: Node) -> None:
+    """Has a node be held by another one of the same flags: what it knows of these stays."""
+    node.__dict__["_parent"] = parent
+
+
 def child_of(node: DictConfig, key: Any) -> Any:
     """Returns the node at a key; None if there is none."""
     return node._get_node(key, validate_access=False)

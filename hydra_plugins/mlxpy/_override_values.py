@@ -5,13 +5,15 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._hydra import as_written
+from hydra_plugins.mlxpy._hydra import as_written, child_of
 
 
 def typed_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
     callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
     doubled = set(callback.get("doubled_keys") or ())  # by `launch`
+    if not doubled:
+        return overrides_for_hydra(config)
     return [
         override[1:] if override.startswith("++") and _key(override) in doubled else override
         for override in overrides_for_hydra(config)
@@ -20,7 +22,8 @@ def typed_overrides(config: DictConfig) -> list[str]:
 
 def overrides_for_hydra(config: DictConfig) -> list[str]:
     """Returns the task's overrides as Hydra was given them: `launch` makes ``++`` of some ``+``."""
-    return [str(override) for override in as_written(config.hydra.overrides.task)]
+    overrides = child_of(child_of(config, "hydra"), "overrides")
+    return [str(override) for override in as_written(child_of(overrides, "task"))]
 
 
 def _key(override: str) -> str:

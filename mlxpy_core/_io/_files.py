@@ -7,13 +7,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from mlxpy_core._errors import StorageError
 
 from ._links import StrPath, make_folder, open_below, opened_folder
 from ._retries import Retries
-from ._temporary import ANEW, is_own, private_folder, temporary_path
+from ._temporary import ANEW, is_own, private_folder, temporary_name
 
 _Item = TypeVar("_Item")
 _AT_ONCE = 16
@@ -61,7 +61,7 @@ def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the file system refused.
     """
-    temporary = temporary_path(path).name
+    temporary = temporary_name(path.name)
     with _folder_of(path, within) as folder:
         try:
             with os.fdopen(os.open(temporary, ANEW, 0o666, dir_fd=folder), "wb") as file:
@@ -69,9 +69,10 @@ def whole_stream(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            with contextlib.suppress(OSError):  # gone, or never there
+        except BaseException:
+            with contextlib.suppress(OSError):  # never there, or has its name already
                 os.unlink(temporary, dir_fd=folder)
+            raise
 
 
 @contextmanager
@@ -262,11 +263,22 @@ def fsync_path(path: Path) -> None:
 
 def do_at_once(step: Callable[[_Item], object], items: Iterable[_Item]) -> None:
     """Does a step for each item, several at once: each waits for the disk, or for a file server."""
+    with doing_at_once() as do:
+        do(step, items)
+
+
+@contextmanager
+def doing_at_once() -> Iterator[Callable[[Callable[[Any], object], Iterable[Any]], None]]:
+    """Yields a function like `do_at_once`, whose threads stay for its next call."""
     from concurrent.futures import ThreadPoolExecutor  # not at the start of every program
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(step, items):
-            pass
+
+        def do(step: Callable[[Any], object], items: Iterable[Any]) -> None:
+            for _ in pool.map(step, items):
+                pass
+
+        yield do
 
 
 Stamp = tuple[int, int]

@@ -23,8 +23,13 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def temporary_path(path: Path) -> Path:
     """Returns a path beside `path` that no other process of any host or container makes or can guess."""
+    return path.with_name(temporary_name(path.name))
+
+
+def temporary_name(name: str) -> str:
+    """Returns the name of such a path."""
     # The suffix stays last, by which what is half written may be told.
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+    return f"{TEMPORARY}{secrets.token_hex(8)}-{name}"
 
 
 @contextmanager

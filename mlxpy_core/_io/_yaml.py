@@ -1,6 +1,7 @@
 """YAML as the metadata files hold it: safe types only, read the same by PyYAML and OmegaConf."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -49,6 +50,45 @@ def dump_yaml(data: Any) -> str:
         return _dump(data, _Dumper)
     except UnicodeEncodeError:
         return _dump(data, _EscapingDumper)
+
+
+class RepeatedDumps:
+    """Writes mappings as `dump_yaml` does; a field that has the same value in all is written once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[Any, tuple[str, str]] = {}
+        self._changing: set[Any] = set()
+
+    def dump(self, data: Mapping[Any, Any]) -> str:
+        """Writes plain data; safe in several threads."""
+        texts: list[str] = []
+        changing: dict[Any, Any] = {}
+        for key, value in data.items():
+            text = None if key in self._changing else self._text(key, value)
+            if text is None:
+                changing[key] = value
+                continue
+            if changing:
+                texts.append(dump_yaml(changing))
+                changing = {}
+            texts.append(text)
+        if changing or not texts:
+            texts.append(dump_yaml(changing))
+        if any(text.endswith("\n...\n") for text in texts):
+            return dump_yaml(dict(data))  # after a text that ends in empty lines: it ends the document
+        return "".join(texts)
+
+    def _text(self, key: Any, value: Any) -> str | None:
+        """Returns the lines of a field; None if its value is another one than before."""
+        written = repr(value)  # 1, 1.0 and True are equal
+        known, text = self._texts.get(key, ("", ""))
+        if not known:
+            text = dump_yaml({key: value})
+            self._texts[key] = written, text
+        elif known != written:
+            self._changing.add(key)
+            return None
+        return text
 
 
 def _dump(data: Any, dumper: type[_Dumper] | type[_EscapingDumper]) -> str:

@@ -5,7 +5,7 @@ from mlxpy_core._reading._query._user_parser import DefaultParser, Parser
 
 from ._config_list import ConfigList, GroupedConfigList
 from ._reader import Reader
-from ._rows import Artifact, RunRow
+from ._run_row import Artifact, RunRow
 
 __all__ = [
     "Artifact",

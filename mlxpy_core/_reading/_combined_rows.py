@@ -9,7 +9,8 @@ import pyarrow as pa
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Series
 
-from ._rows import CatalogRows, PlainRows, Rows, RunRow, identity, joined, plain_arrow
+from ._rows import CatalogRows, PlainRows, Rows, identity, joined, plain_arrow
+from ._run_row import RunRow
 
 _Value = TypeVar("_Value")
 

@@ -18,7 +18,8 @@ from ._display import render_html, render_text
 from ._drawable import LAZY_CELL
 from ._maps import Map, aggregations, apply_maps, condition, rows_of
 from ._moments import MOMENTS, microseconds
-from ._rows import PlainRows, Rows, RunRow, identity, missing_as_none, need_fields
+from ._rows import PlainRows, Rows, identity, missing_as_none, need_fields
+from ._run_row import RunRow
 
 if TYPE_CHECKING:
     import pandas

@@ -19,11 +19,18 @@ from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
-from mlxpy_core._reading._tables._catalog import Catalog, current_places
+from mlxpy_core._reading._tables._catalog import Catalog
 from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
 from mlxpy_core._reading._tables._log_source import source_of_log
 from mlxpy_core._reading._tables._metric_batch import file_name
-from mlxpy_core._reading._tables._segments import CHANGED, LOG_ID, SIZE, Ints, SegmentStore
+from mlxpy_core._reading._tables._segments import (
+    CHANGED,
+    LOG_ID,
+    SIZE,
+    Ints,
+    SegmentStore,
+    current_places,
+)
 from mlxpy_core._runs._metrics_files import file_of_log
 
 _VALUE = "value"

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -11,9 +10,9 @@ import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import NESTED, flat_row, no_field
-from mlxpy_core._reading._tables._catalog import UnreadableRunWarning
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_lines import Row, read_rows
+from mlxpy_core._reading._tables._warnings import warn_of_damaged_lines
 from mlxpy_core._runs._metrics_files import files_of_all_ranks
 
 from ._data_frames import data_frame, nullable
@@ -128,13 +127,7 @@ def read_log(run: Path, name: str, app_logs: Mapping[str, ReadRows]) -> LogTable
         raise MlxpyError(f"run {run.name} has no log {name!r}: {hint}")
     damaged: list[str] = []
     rows = read_rows(files[name], damaged, run.parent)
-    if damaged:
-        more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
-        warnings.warn(
-            f"lines that are no rows are left out: {', '.join(damaged[:5])}{more}",
-            UnreadableRunWarning,
-            stacklevel=3,
-        )
+    warn_of_damaged_lines(damaged, stacklevel=3)
     return LogTable([_with_dots(row) for row in rows])
 
 

@@ -15,9 +15,9 @@ from mlxpy_core._reading._query._parser import check_fields
 from mlxpy_core._reading._query._user_parser import DefaultParser, Parser
 from mlxpy_core._reading._tables._app_logs import AppLogs
 from mlxpy_core._reading._tables._cache_place import cache_place
-from mlxpy_core._reading._tables._catalog import open_catalog
 from mlxpy_core._reading._tables._columns import PYTHON_TYPES
 from mlxpy_core._reading._tables._metric_columns import MetricColumns
+from mlxpy_core._reading._tables._opening import open_catalog
 from mlxpy_core._runs._annotations import ANNOTATED
 from mlxpy_core._runs._directory import RunDirectory
 

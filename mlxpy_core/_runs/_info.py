@@ -1,6 +1,7 @@
 """info.yaml: what happened to a run."""
 
 import contextlib
+import functools
 import getpass
 import itertools
 import os
@@ -248,10 +249,15 @@ def _describe_error(error: BaseException) -> dict[str, str]:
 
 
 def _user() -> str:
+    return _user_of(os.getuid())
+
+
+@functools.cache  # of a thousand runs that are submitted at once, one asks
+def _user_of(user_id: int) -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no entry for this number, as in many containers
-        return str(os.getuid())
+        return str(user_id)
 
 
 def last_written(directory: RunDirectory) -> float:

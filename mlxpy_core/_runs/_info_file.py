@@ -175,7 +175,10 @@ def read_status(directory: RunDirectory) -> Status | None:
 
 
 def write_info(
-    directory: RunDirectory, info: Mapping[str, Any], retries: Retries | None = None
+    directory: RunDirectory,
+    info: Mapping[str, Any],
+    retries: Retries | None = None,
+    dump: Callable[[dict[str, Any]], str] = dump_yaml,
 ) -> Stamp:
     """Writes info.yaml whole and returns its stamp.
 
@@ -183,13 +186,14 @@ def write_info(
         directory: the run's directory.
         info: what the file will hold.
         retries: bounds the time that a file system is waited for.
+        dump: writes it as YAML.
 
     Raises:
         StorageError: the file system refused.
     """
     path = info_path(directory.path)
     retries = retries or Retries()
-    write_whole(path, dump_yaml(dict(info)), directory.logs, retries)
+    write_whole(path, dump(dict(info)), directory.logs, retries)
     try:
         return retries(lambda: info_stamp(directory))
     except OSError as error:

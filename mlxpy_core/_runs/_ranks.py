@@ -19,69 +19,35 @@ numbers that are none, a rank beyond the size, no address     no rank
 
 Ranks of one launch may run several programs one after the other, and each task of an srun may run a
 program of its own. So a rank joins rank 0's run only if both run the same program with the same
-arguments (`_placement`). ``MLXPY_RANKS=off`` makes each process a run of its own.
+arguments (`_joining`). ``MLXPY_RANKS=off`` makes each process a run of its own.
 """
 
-import functools
-import hashlib
-import json
 import os
 import re
-import sys
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 
-from ._directory import RunDirectory
-from ._process import (
-    ancestors,
-    arguments_of,
-    describe_process,
-    is_same_process,
-    processes_here,
-    start_environment,
+from ._parent_run import ParentRun, run_of_ancestor
+from ._process import ancestors, arguments_of, describe_process, processes_here, start_environment
+from ._start_of_process import (
+    ARGUMENTS,
+    OPEN_MPI_VARIABLES,
+    STEP_VARIABLES,
+    TORCH_VARIABLES,
+    digest,
+    environment_at_start,
+    is_forked_or_spawned,
+    main_file,
+    without_local_rank,
 )
 
 SWITCH = "MLXPY_RANKS"
-# Set by the process of a run, for the processes that it starts.
-_RUN_VARIABLE = "MLXPY_RUN"
-# https://docs.pytorch.org/docs/stable/elastic/run.html,
-# lightning/fabric/strategies/launchers/subprocess_script.py
-_TORCH = (
-    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK",
-    "MASTER_ADDR", "MASTER_PORT",
-)  # fmt: skip
 _MEETING = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
-# https://slurm.schedmd.com/srun.html
-_STEP = (
-    "SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID",
-    "SLURM_STEP_LAUNCHER_PORT",
-)  # fmt: skip
-# https://docs.open-mpi.org/en/main/tuning-apps/environment-var.html; the last is random for each mpirun.
-_OPEN_MPI = ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")
-_ALL = (
-    *_TORCH, *_STEP, *_OPEN_MPI, "TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-    "PMI_RANK", "PMI_SIZE", "PMI_JOBID", "PMIX_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
-)  # fmt: skip
 # What launchers add to the arguments of each rank: Lightning's for Hydra, torch.distributed.launch's.
 _ADDED = re.compile(r"[+~]*hydra[./]\w.*|--local[-_]rank=\d+")
-_LOCAL_RANK = re.compile(r"--local[-_]rank=\d+")
-# As they were typed, where the program has not changed them before it imported this.
-_ARGUMENTS = tuple(sys.argv[1:])
-# The program that a worker of joblib runs parts of: its main module is joblib's.
-_PROGRAM = os.path.realpath(sys.argv[0]) if sys.argv and sys.argv[0] else ""
-# The main modules of processes that run parts of another program, besides those of multiprocessing.
-_PARTS = frozenset(
-    {
-        "joblib.externals.loky.backend.popen_loky_posix",
-        "loky.backend.popen_loky_posix",
-        "submitit.core._submit",
-    }
-)
-# Longer descriptions of a job do not fit into an environment.
-_MOST_CHARACTERS = 60_000
 
 
 @dataclass(frozen=True)
@@ -116,31 +82,6 @@ class Claim:
         return f"{said} in the environment"
 
 
-@dataclass(frozen=True)
-class ParentRun:
-    """The run of the process that has started this one, perhaps by way of others.
-
-    Attributes:
-        directory: where it lies.
-        number: which run of that process it was, from 0.
-        rank: which rank of the run that process was.
-        process: that process, as `describe_process` describes it.
-        programs: the main file of its program, and the file that its arguments name.
-        commands: its arguments, as typed and as changed since: how many, and their digest.
-        variables: those of a launcher that it was started with.
-        job: the number and the overrides of its job in a sweep; None of a single one.
-    """
-
-    directory: str
-    number: int
-    rank: int
-    process: dict[str, Any]
-    programs: list[str]
-    commands: list[tuple[int, str]]
-    variables: dict[str, str]
-    job: dict[str, Any] | None = None
-
-
 def ranks_count(option: str = "auto") -> bool:
     """Returns whether ranks are told apart at all.
 
@@ -160,8 +101,8 @@ def ranks_count(option: str = "auto") -> bool:
 
 def claim_of_this_process() -> Claim | None:
     """Returns what this process is among those that were started together; None if it was not."""
-    environment = _environment()
-    if _is_forked_or_spawned():
+    environment = environment_at_start()
+    if is_forked_or_spawned():
         claim = next(iter(_claims(os.environ)), None)
         inherited = claim is None or any(
             environment.get(name) == claim.variables[name] for name in list(claim.variables)[:1]
@@ -184,7 +125,7 @@ def processes_of_this_run() -> int:
 
 def doubt_of_this_process() -> str | None:
     """Says which variables of a launcher are not believed, and why; None if there are none."""
-    environment = _environment()
+    environment = environment_at_start()
     if _claims(environment) or run_of_ancestor():
         return None
     for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
@@ -200,9 +141,9 @@ def doubt_of_this_process() -> str | None:
 
 def sets_ranks_itself() -> Claim | None:
     """Returns the claim that this process has made of itself: rank 0, which has started the others."""
-    if _claims(_environment()) or _is_forked_or_spawned():
+    if _claims(environment_at_start()) or is_forked_or_spawned():
         return None
-    claim = next(iter(_claims({name: os.environ.get(name, "") for name in _TORCH})), None)
+    claim = next(iter(_claims({name: os.environ.get(name, "") for name in TORCH_VARIABLES})), None)
     return claim if claim and claim.rank == 0 else None
 
 
@@ -240,7 +181,9 @@ def _by_lightning(environment: Mapping[str, str]) -> Claim | None:
 
 
 def _by_mpirun(environment: Mapping[str, str]) -> Claim | None:
-    return _claim(environment, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun", _OPEN_MPI)
+    return _claim(
+        environment, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun", OPEN_MPI_VARIABLES
+    )
 
 
 def _by_pmi(environment: Mapping[str, str]) -> Claim | None:
@@ -259,7 +202,7 @@ def _by_pmix(environment: Mapping[str, str]) -> Claim | None:
 
 
 def _by_srun(environment: Mapping[str, str]) -> Claim | None:
-    return _claim(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", _STEP)
+    return _claim(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", STEP_VARIABLES)
 
 
 def _claim(
@@ -285,21 +228,6 @@ def _rank_and_size(rank: str | None, size: str | None) -> tuple[int, int] | None
     return (int(rank), int(size)) if int(rank) < int(size) else None
 
 
-@functools.cache
-def _environment() -> dict[str, str]:
-    """Returns what this process was started with; where that cannot be known, what it has now."""
-    started = start_environment(os.getpid())
-    # A program that sets its title writes over what the system shows.
-    if started is None or ("PATH" in os.environ) != ("PATH" in started):
-        return dict(os.environ)
-    return started
-
-
-def _is_forked_or_spawned() -> bool:
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    return bool(multiprocessing and multiprocessing.parent_process())
-
-
 # What started this process.
 
 
@@ -319,7 +247,7 @@ def launcher_of_this_process(claim: Claim) -> tuple[dict[str, Any], dict[str, An
 def is_whole_task(claim: Claim) -> bool:
     """Returns whether this process is for certain all that the launcher has started as this rank."""
     if claim.launcher == "srun":
-        return _environment().get("SLURM_TASK_PID") == str(os.getpid())
+        return environment_at_start().get("SLURM_TASK_PID") == str(os.getpid())
     launcher = launcher_of_this_process(claim)
     return launcher is not None and launcher[1]["process_id"] == os.getpid()
 
@@ -331,7 +259,7 @@ def fate_of_rank_0(claim: Claim, known: Container[int]) -> str | None:
         claim: what this process is; None is known where the launch has other hosts, too.
         known: the ids of processes of rank 0 whose runs are known.
     """
-    environment = _environment()
+    environment = environment_at_start()
     hosts = {"srun": "SLURM_STEP_NUM_NODES", "mpirun": "OMPI_MCA_orte_num_nodes"}
     if not claim.launch_has_name or environment.get(hosts[claim.launcher]) != "1":
         return None
@@ -340,8 +268,8 @@ def fate_of_rank_0(claim: Claim, known: Container[int]) -> str | None:
     found = [pid for pid in processes_here() if _is_rank_0(start_environment(pid) or {}, claim)]
     if not found:
         return "rank 0 has ended without a run in the same directory"
-    own = _without_local_rank(arguments_of(os.getpid()))
-    others = (_without_local_rank(arguments_of(pid)) for pid in found if pid not in known)
+    own = without_local_rank(arguments_of(os.getpid()))
+    others = (without_local_rank(arguments_of(pid)) for pid in found if pid not in known)
     if any(main_file() in other[1:] and other != own for other in others):
         return "rank 0 has another command"
     return None
@@ -349,7 +277,7 @@ def fate_of_rank_0(claim: Claim, known: Container[int]) -> str | None:
 
 def _sees_its_launcher(claim: Claim) -> bool:
     if claim.launcher == "srun":
-        task = _environment().get("SLURM_TASK_PID", "")
+        task = environment_at_start().get("SLURM_TASK_PID", "")
         return task in map(str, (os.getpid(), *ancestors()))
     return launcher_of_this_process(claim) is not None
 
@@ -357,89 +285,6 @@ def _sees_its_launcher(claim: Claim) -> bool:
 def _is_rank_0(environment: Mapping[str, str], claim: Claim) -> bool:
     claims = _claims(environment)
     return any(other.rank == 0 and other.group == claim.group for other in claims)
-
-
-def main_file() -> str:
-    """Returns the program's main file; empty if it has none."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    return os.path.realpath(path) if path else ""
-
-
-def program_digest() -> str:
-    """Returns what ranks of one run have in common: the program and its arguments."""
-    arguments = _ARGUMENTS if main_file() else sys.orig_argv[1:]
-    return digest([main_file(), *_without_local_rank(arguments)])
-
-
-def _without_local_rank(arguments: Iterable[str]) -> list[str]:
-    return [one for one in arguments if not _LOCAL_RANK.fullmatch(one)]
-
-
-def digest(values: Iterable[object]) -> str:
-    """Returns a name for values."""
-    text = "\n".join(map(str, values))
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-# The run that has started this process.
-
-
-def tell_children(
-    directory: RunDirectory, rank: int, number: int, job: Mapping[str, Any] | None = None
-) -> None:
-    """Lets the processes that this one starts know of which run it is.
-
-    Args:
-        directory: where the run lies.
-        rank: which of the run's ranks this process is.
-        number: which run of this process it is, from 0.
-        job: the number and the overrides of the job in a sweep.
-    """
-    arguments = {_ARGUMENTS, tuple(sys.argv[1:])}
-    environment = _environment()
-    described = ParentRun(
-        directory=os.path.abspath(directory.path),
-        number=number,
-        rank=rank,
-        process=describe_process(),
-        programs=[main_file(), _PROGRAM],
-        commands=[(len(one), digest(one)) for one in arguments],
-        variables={name: environment[name] for name in _ALL if name in environment},
-        job=dict(job) if job and len(str(job)) < _MOST_CHARACTERS else None,
-    )
-    os.environ[_RUN_VARIABLE] = json.dumps(vars(described))
-
-
-def stop_telling_children() -> None:
-    """Takes it back: the run has ended."""
-    earlier = _environment().get(_RUN_VARIABLE)
-    if earlier is None:
-        os.environ.pop(_RUN_VARIABLE, None)
-    else:
-        os.environ[_RUN_VARIABLE] = earlier
-
-
-@functools.cache
-def run_of_ancestor() -> ParentRun | None:
-    """Returns the run whose process has started this one, perhaps by way of others."""
-    try:
-        parent_run = ParentRun(**json.loads(_environment().get(_RUN_VARIABLE, "")))
-    except (ValueError, TypeError):
-        return None
-    wanted = parent_run.process
-    found = (pid for pid in ancestors() if pid == wanted.get("process_id"))
-    return parent_run if any(is_same_process(describe_process(pid), wanted) for pid in found) else None
-
-
-def run_of_program() -> ParentRun | None:
-    """Returns the run of an ancestor if this process runs a part of the ancestor's program.
-
-    None for a program of its own, also where a run has started it.
-    """
-    specification = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if not _is_forked_or_spawned() and getattr(specification, "name", None) not in _PARTS:
-        return None
-    return run_of_ancestor()
 
 
 def run_to_join() -> tuple[ParentRun, int] | None:
@@ -461,8 +306,8 @@ def run_to_join() -> tuple[ParentRun, int] | None:
 def _is_start_of_arguments(command: Sequence[Any]) -> bool:
     """Returns whether this process has these arguments and, after them, only what launchers add."""
     count, wanted = command
-    added = _ARGUMENTS[count:]
-    return digest(_ARGUMENTS[:count]) == wanted and all(map(_ADDED.fullmatch, added))
+    added = ARGUMENTS[count:]
+    return digest(ARGUMENTS[:count]) == wanted and all(map(_ADDED.fullmatch, added))
 
 
 # The variables that this process gives to others.
@@ -470,11 +315,11 @@ def _is_start_of_arguments(command: Sequence[Any]) -> bool:
 
 def without_own_ranks(environment: Mapping[str, str]) -> dict[str, str]:
     """Leaves out the variables of a launcher that this process was not started with, but has set."""
-    started = _environment()
+    started = environment_at_start()
     return {
         name: value
         for name, value in environment.items()
-        if name not in _TORCH or started.get(name) == value
+        if name not in TORCH_VARIABLES or started.get(name) == value
     }
 
 
@@ -487,11 +332,11 @@ def without_other_ranks(environment: Mapping[str, str]) -> dict[str, str]:
 
 def ranks_set() -> dict[str, str]:
     """Returns the variables of torch's launchers as they are now."""
-    return {name: os.environ[name] for name in _TORCH if name in os.environ}
+    return {name: os.environ[name] for name in TORCH_VARIABLES if name in os.environ}
 
 
 def set_ranks_back(variables: Mapping[str, str]) -> None:
     """Puts the variables of torch's launchers back as they were."""
-    for name in _TORCH:
+    for name in TORCH_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(variables)

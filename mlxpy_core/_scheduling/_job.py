@@ -83,7 +83,12 @@ def note_job_id(job: Job, job_id: str) -> None:
 
 
 def _noted(job: Job, job_id: str | None) -> str:
-    return dump_yaml({"scheduler_job_id": job_id}) + job.note
+    return _id_as_yaml(job_id) + job.note
+
+
+@lru_cache(maxsize=1)  # none of a sweep's jobs has one at first
+def _id_as_yaml(job_id: str | None) -> str:
+    return dump_yaml({"scheduler_job_id": job_id})
 
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same

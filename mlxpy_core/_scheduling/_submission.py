@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import do_at_once, whole_stream, write_whole
+from mlxpy_core._io._files import do_at_once, doing_at_once, whole_stream, write_whole
 from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._links import make_folder
-from mlxpy_core._io._yaml import dump_yaml
+from mlxpy_core._io._yaml import RepeatedDumps
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
@@ -104,12 +104,13 @@ def submit_jobs(
     asked: list[Job] = []  # what the scheduler has been given, and has not answered of
     try:
         # All that takes space comes before the queue has any of them.
-        submitter = describe_living_process()
-        for start in range(0, len(jobs), _AT_ONCE):
-            with signals_held():
-                some = jobs[start : start + _AT_ONCE]
-                begun += some
-                _prepare(some, scheduler, submitter)
+        files = _RunFiles(scheduler)
+        with doing_at_once() as do:
+            for start in range(0, len(jobs), _AT_ONCE):
+                with signals_held():
+                    some = jobs[start : start + _AT_ONCE]
+                    begun += some
+                    do(files.write, some)
         groups = grouping.groups(scheduler, jobs)
         scripts += [_group_script(scheduler, group, grouping) for group in groups]
         for group, script in zip(groups, scripts, strict=True):
@@ -134,7 +135,8 @@ def submit_jobs(
         raise SubmissionError(_refusal(error, list(job_ids), left, became)) from error
     finally:
         for job in begun:
-            drop_kept_info(job.directory)
+            if job.earlier:
+                drop_kept_info(job.directory)
     return job_ids
 
 
@@ -286,25 +288,34 @@ def _kept_script(scheduler: Scheduler, script: Path, run_id: str) -> Path:
     return path
 
 
-def _prepare(jobs: Sequence[Job], scheduler: Scheduler, submitter: Mapping[str, Any]) -> None:
-    """Writes the files of runs, of several at once: each is waited for until the disk has it."""
-    files = [(job, job.script(scheduler), _info(job, scheduler, submitter)) for job in jobs]
-    do_at_once(lambda of_one: _write_files(*of_one), files)
+class _RunFiles:
+    """Writes the files of runs that are to be submitted; what is the same for all is made once.
 
+    Args:
+        scheduler: the scheduler.
+    """
 
-def _write_files(job: Job, script: str, info: Mapping[str, Any]) -> None:
-    # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
-    directory = job.directory
-    make_folder(directory.state, directory.logs)
-    if job.earlier:
-        keep_info(directory)
-    else:
-        write_whole(directory.config, dump_yaml(job.config), directory.logs)
-    (directory.state / CANCELLED).unlink(missing_ok=True)
-    leave_bundle(directory.path)
-    note_job(job)
-    _write_script(directory.path / "script.sh", script, directory.logs)
-    write_info(directory, info)
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._cluster = scheduler.cluster  # asks the scheduler
+        self._submitter = describe_living_process()
+        self._infos, self._configs = RepeatedDumps(), RepeatedDumps()
+
+    def write(self, job: Job) -> None:
+        """Writes the files of a run, each of which is waited for until the disk has it."""
+        # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
+        directory = job.directory
+        make_folder(directory.state, directory.logs)
+        if job.earlier:
+            keep_info(directory)
+            (directory.state / CANCELLED).unlink(missing_ok=True)
+            leave_bundle(directory.path)
+        else:
+            write_whole(directory.config, self._configs.dump(job.config), directory.logs)
+        note_job(job)
+        write_script(job, self._scheduler)
+        info = _info(job, self._scheduler, self._cluster, self._submitter)
+        write_info(directory, info, dump=self._infos.dump)
 
 
 def write_script(job: Job, scheduler: Scheduler) -> Path:
@@ -318,13 +329,15 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
     return path
 
 
-def _info(job: Job, scheduler: Scheduler, submitter: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _info(
+    job: Job, scheduler: Scheduler, cluster: str, submitter: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     return submitted_info(
         job.directory,
         job.run_id,
         job.launch,
         scheduler_name(scheduler),
-        scheduler.cluster,
+        cluster,
         job.earlier,
         submitter,
     )
@@ -351,7 +364,7 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
     elif scheduler.output_by_index:
         for index, run in enumerate(runs, scheduler.first_index):
             for end in ("stdout", "stderr"):
-                _link(directory / f"{index}.{end}", Path("..", "..", run.name, f"log.{end}"))
+                os.symlink(f"../../{run.name}/log.{end}", f"{directory}/{index}.{end}")
     path = directory / "script.sh"
     _write_script(path, text, logs)
     return path
@@ -361,11 +374,6 @@ def _array_directories(run: Path) -> Iterator[Path]:
     yield run / "array"
     for number in itertools.count(2):
         yield run / f"array.{number}"
-
-
-def _link(link: Path, target: Path) -> None:
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
 
 
 def _write_script(path: Path, text: str, logs: Path) -> None:
@@ -397,7 +405,7 @@ def _end_unsubmitted(
             put_info_back(job.directory)
         return "as before"
     if not refused:
-        info = _info(job, scheduler)
+        info = _info(job, scheduler, scheduler.cluster)
         info["scheduler"]["may_come_back"] = False
         if error is None:
             info["status"] = Status.INTERRUPTED.value

@@ -5,12 +5,12 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._retries import can_pass
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_info
 
 
 class HeldDirectory:
@@ -22,14 +22,14 @@ class HeldDirectory:
 
     Args:
         directory: the directory, which exists.
-        holds_run: tells of a directory whether it is the run's, by what it holds.
+        run_id: the run's identity, by which its directory is known again.
 
     Raises:
         StorageError: it cannot be opened.
     """
 
-    def __init__(self, directory: RunDirectory, holds_run: Callable[[RunDirectory], bool]) -> None:
-        self._holds_run = holds_run
+    def __init__(self, directory: RunDirectory, run_id: str) -> None:
+        self._run_id = run_id
         self._descriptor = -1
         self._directory: RunDirectory = directory
         self._hold(directory)
@@ -99,7 +99,8 @@ class HeldDirectory:
             pass
         except OSError as error:
             raise StorageError(f"cannot look at {mount}", error) from error
-        if not self._holds_run(self._directory):
+        info = read_info(self._directory)
+        if info is None or info.get("run_id") != self._run_id:
             away = OSError(errno.ENOTCONN, "its file system is not mounted")
             raise StorageError(f"cannot find {self._directory.path}", away)
         self._hold(self._directory)

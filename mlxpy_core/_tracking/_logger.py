@@ -21,7 +21,7 @@ from mlxpy_core._runs._annotations import check_tags
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._launch import relative_to_launch
 from mlxpy_core._runs._names import check_unlinked
-from mlxpy_core._runs._ranks import tell_children
+from mlxpy_core._runs._parent_run import tell_children
 from mlxpy_core._versioning._launches import launch_of_this_process
 
 from ._artifacts import BUILT_IN_TYPES, ArtifactStore

@@ -18,7 +18,6 @@ from mlxpy_core._runs._end_note import EndNote, remove_end_note
 from mlxpy_core._runs._info import begin_attempt, set_status, set_usage, tags_field
 from mlxpy_core._runs._info_file import (
     info_stamp,
-    read_info,
     read_info_to_continue,
     read_status,
     touch_info,
@@ -26,10 +25,10 @@ from mlxpy_core._runs._info_file import (
 )
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
-from mlxpy_core._runs._ranks import processes_of_this_run, stop_telling_children
+from mlxpy_core._runs._parent_run import stop_telling_children
+from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
-from mlxpy_core._runs._usage import UsageMeter
 from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
 
 from ._attempt import Attempt
@@ -41,6 +40,7 @@ from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
 from ._system_metrics import SystemMetrics
+from ._usage import UsageMeter
 
 _current: "Run | None" = None
 
@@ -80,7 +80,7 @@ class Run:
         standalone: bool,
     ) -> None:
         directory, rank = attempt.directory, attempt.rank
-        self._held = HeldDirectory(directory, self._is_in)
+        self._held = HeldDirectory(directory, info["run_id"])
         self._directory = directory
         self.rank = rank
         self.started = time.time()
@@ -230,10 +230,6 @@ class Run:
             metrics = metrics_of_rank(directory.metrics, self.rank)
             self.history.move_to(metrics, directory.logs)
             self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
-
-    def _is_in(self, directory: RunDirectory) -> bool:
-        info = read_info(directory)
-        return info is not None and info.get("run_id") == self.info["run_id"]
 
     def add_to_config(self, values: Mapping[str, Any]) -> None:
         """Adds to the config of a run that a program without Hydra has started; its own values stay.

@@ -11,14 +11,14 @@ from mlxpy_core._io._retries import OUTAGE_S, Retries
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_info
 from mlxpy_core._runs._metrics_files import keys_of_subprocess, metrics_of_rank, metrics_of_subprocess
+from mlxpy_core._runs._parent_run import run_of_program
 from mlxpy_core._runs._process import is_same_process
-from mlxpy_core._runs._ranks import run_of_program
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._subprocesses import take_number
 
 from ._held_directory import HeldDirectory
+from ._meetings import later_run_of
 from ._metrics import MetricsWriter
-from ._placement import later_run_of
 from ._run import Run
 
 
@@ -52,7 +52,7 @@ class SubprocessRun:
         self._attempt = len(info["attempts"])
         self._process_id = os.getpid()
         self._directory = directory
-        self._held = held or HeldDirectory(directory, self._is_in)
+        self._held = held or HeldDirectory(directory, self._run_id)
         self._number = 0
         self._metrics: MetricsWriter | None = None
         self._seen: Stamp | None = None
@@ -140,10 +140,6 @@ class SubprocessRun:
             metrics_of_subprocess(metrics_of_rank(directory.metrics, self.rank), self._number),
             keys_of_subprocess(directory.state, self.rank, self._number),
         )
-
-    def _is_in(self, directory: RunDirectory) -> bool:
-        info = read_info(directory)
-        return info is not None and info.get("run_id") == self._run_id
 
     def _goes_on(self, info: Mapping[str, Any]) -> bool:
         return (

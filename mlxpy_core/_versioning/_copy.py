@@ -19,6 +19,7 @@ from mlxpy_core._runs._directory import make_results_directory
 from mlxpy_core._runs._process import describe_process
 
 from ._git import GitError
+from ._last_use import mark_used
 from ._repository import Repository, find_repository
 
 _SUBMODULE = "160000"
@@ -46,9 +47,9 @@ def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
     repository.keep(commit)
     try:
         _check_owner(place)
-        if not _take(place):
+        if not mark_used(place):
             with one_at_a_time(parent, repository) as alone:
-                if not _take(place):
+                if not mark_used(place):
                     _remove_leftovers(place.parent, alone=alone)
                     _make(repository, commit, place)
         if (place / ".git" / _INCOMPLETE).exists():
@@ -57,15 +58,6 @@ def safe_copy(repository: Repository, commit: str, parent: Path) -> Path:
     except OSError as error:
         raise StorageError(f"cannot make a copy of the code in {place.parent}", error) from error
     return place
-
-
-def _take(place: Path) -> bool:
-    """Tells whether a copy is there, and has it count as asked for now, for `mlxpy clean`."""
-    try:
-        os.utime(place)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _copies_of(parent: Path, repository: Repository) -> Path:

@@ -14,6 +14,8 @@ from mlxpy_core._io._owners import foreign_owner
 from mlxpy_core._io._temporary import temporary_path
 from mlxpy_core._runs._directory import make_results_directory
 
+from ._last_use import mark_used
+
 # Hydra reads the second one with a `version_base` below 1.2 only.
 _SUFFIXES = (".yaml", ".yml")
 
@@ -44,7 +46,7 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
             digest.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
         shared = parent_log_dir / ".configs" / digest.hexdigest()[:16]
         frozen = next(place for place in _places(shared) if _is_free(place) or _holds(place, files))
-        if copy and not _take(frozen):
+        if copy and not mark_used(frozen):
             make_results_directory(parent_log_dir)
             make_folder(frozen.parent, parent_log_dir)
             _write(files, frozen)
@@ -92,15 +94,6 @@ def _holds(place: Path, files: Mapping[str, bytes]) -> bool:
     return found.keys() == files.keys() and all(
         read_bytes(found[name]) == content for name, content in files.items()
     )
-
-
-def _take(frozen: Path) -> bool:
-    """Has a copy count as asked for now; tells whether it is there."""
-    try:
-        os.utime(frozen)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _write(files: dict[str, bytes], frozen: Path) -> None:

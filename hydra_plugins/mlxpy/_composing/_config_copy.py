@@ -7,8 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, Node, ValueNode
 
-from hydra_plugins.mlxpy._hydra import clone_of, content_of, parent_of, set_content
+from hydra_plugins.mlxpy._hydra import child_of, clone_of, content_of, parent_of, set_content, set_parent
 
+# What composing a job's config changes in Hydra's own node, and who submits the job.
+_OF_THE_JOB = ("job", "overrides")
 _SHARED = (str, int, float, bool, bytes, Enum, PurePath, type(None))
 
 
@@ -39,6 +41,44 @@ class Copies:
         copied = _copy_node(self._template, None)
         assert isinstance(copied, DictConfig)
         return copied
+
+    def lend(self) -> DictConfig:
+        """Returns a copy that has most of Hydra's own node together with the others that were lent.
+
+        Only what is below ``job`` and ``overrides`` there may be changed. One at a time can be used:
+        after another copy was lent, `take_again` has this one be it.
+        """
+        if not self._is_tree:
+            return self.copy()
+        if self._template is None:
+            self._template = pickle.loads(self._pickled)
+        lent = clone_of(self._template, None)
+        content = {
+            key: _shared_hydra(node, lent) if key == "hydra" else _copy_node(node, lent)
+            for key, node in content_of(self._template).items()
+        }
+        set_content(lent, content)
+        assert isinstance(lent, DictConfig)
+        take_again(lent)
+        return lent
+
+
+def take_again(lent: DictConfig) -> None:
+    """Has a config that `Copies.lend` returned be the one in use."""
+    hydra = child_of(lent, "hydra")
+    for node in content_of(hydra).values():
+        if parent_of(node) is not hydra:
+            set_parent(node, hydra)
+
+
+def _shared_hydra(hydra: Node, parent: Node) -> Node:
+    shared = clone_of(hydra, parent)
+    content = {
+        key: _copy_node(node, shared) if key in _OF_THE_JOB else node
+        for key, node in content_of(hydra).items()
+    }
+    set_content(shared, content)
+    return shared
 
 
 def _is_plain_tree(node: Any, parent: Node | None, seen: set[int]) -> bool:

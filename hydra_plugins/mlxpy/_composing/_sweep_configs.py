@@ -29,8 +29,9 @@ from hydra_plugins.mlxpy._hydra import (
     replace_load_sweep_config,
     with_integer,
 )
+from hydra_plugins.mlxpy._sweep_job import sweep_job_of_this_process
 
-from ._config_copy import Copies
+from ._config_copy import Copies, take_again
 from ._value_overrides import (
     NotSurelyEqual,
     apply_values,
@@ -55,7 +56,9 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         and config.hydra.launcher._target_ in _COMPOSE_HERE
     ):
         ours = config.hydra.launcher._target_ == LAUNCHER
-        configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0)
+        # To compare jobs, the launcher changes more of their configs; to run one, the task may.
+        lends = ours and not (config.hydra.launcher.skip_completed or sweep_job_of_this_process())
+        configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0, lends=lends)
         replace_load_sweep_config(loader, configs.load_sweep_config)
         if ours:
             gc.disable()  # until they are submitted: it would scan all the configs that are kept
@@ -72,13 +75,16 @@ class ComposedConfigs:
     Args:
         loader: composes what has not been composed yet.
         most_ready: how many configs are kept for their second request; the others are made again.
+        lends: whether a config is used only until the next one is asked for, and nothing is changed in
+            Hydra's own node but ``job``.
     """
 
-    def __init__(self, loader: ConfigLoader, most_ready: int = 0) -> None:
+    def __init__(self, loader: ConfigLoader, most_ready: int = 0, *, lends: bool = False) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._context: tuple[Any, ...] = ()
         self._most_ready = most_ready
+        self._lends = lends
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns what the method of Hydra's loader returns."""
@@ -86,6 +92,8 @@ class ComposedConfigs:
         # Asked for the first time, to be validated; then, and for the last time, to be run.
         ready = self._ready.pop(tuple(sweep_overrides), None)
         if ready is not None:
+            if self._lends:
+                take_again(ready)
             OmegaConf.copy_cache(from_config=master_config, to_config=ready)
             return ready
         with suppress(Exception):  # where there is any doubt, Hydra composes it or raises its own error
@@ -141,7 +149,7 @@ class ComposedConfigs:
             if self._warm is not None:
                 self._warm.release()
             self._warm = base
-        config = base.copy()
+        config = base.lend() if self._lends else base.copy()
         apply_values(config, values)
         set_task_overrides(config, [override for override, _ in parsed], replaced=len(groups))
         composition.check_sweep_choices(master_config, config)

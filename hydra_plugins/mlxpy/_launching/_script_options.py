@@ -10,7 +10,7 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.mlxpy._hydra import as_written
+from hydra_plugins.mlxpy._hydra import as_written, child_of
 from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
@@ -25,6 +25,7 @@ class JobOptions:
     """Makes the options of each job's script; as long as they are the same, only once."""
 
     def __init__(self) -> None:
+        self._node: Any = None
         self._written: Any = None
         self._options = ScriptOptions()
 
@@ -34,10 +35,15 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
-        written = as_written(config.hydra.launcher)
+        node = child_of(child_of(config, "hydra"), "launcher")
+        if node is self._node:  # configs of a sweep may have it together
+            return self._options
+        written = as_written(node)
         written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
-        if written != self._written or "${" in str(written):
+        depends = "${" in str(written)
+        if written != self._written or depends:
             self._written, self._options = written, script_options(job_options(config))
+        self._node = None if depends else node
         return self._options
 
 

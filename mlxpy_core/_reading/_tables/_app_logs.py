@@ -27,13 +27,13 @@ from mlxpy_core._runs._metrics_files import shown_log
 from ._app_rows import NoMetricsError, NotInstalledError, read_app_rows
 from ._arrays import arrow_array, arrow_integers, numpy_array
 from ._cache_place import CachePlace
-from ._catalog import Catalog, current_places
+from ._catalog import Catalog
 from ._columns import MISSING
 from ._event_files import can_read_events
 from ._log_source import LogSource
 from ._metric_batch import Batch, file_name
 from ._metric_lines import Row
-from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore
+from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore, current_places
 
 # The columns: the keys of each log, as JSON that is equal for runs that have the same; the files, and up
 # to where they have been read; when they were looked at; and whether they will be again.

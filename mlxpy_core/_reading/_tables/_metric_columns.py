@@ -4,7 +4,6 @@ A log (one metrics file of each run) is a table with a row a run, see `Batch`.
 """
 
 import json
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,12 +19,13 @@ from mlxpy_core._runs._metrics_files import file_of_log, is_app_log, shown_log
 from ._app_logs import AppLogs
 from ._arrays import arrow_integers, numpy_array
 from ._cache_place import CachePlace
-from ._catalog import Catalog, UnreadableRunWarning, current_places
+from ._catalog import Catalog
 from ._columns import ARROW_TYPES
 from ._log_source import LogSource, source_of_log
 from ._metric_batch import ROWS, Batch, file_name
 from ._metric_lines import read_rows
-from ._segments import Ints, Segment, SegmentStore
+from ._segments import Ints, Segment, SegmentStore, current_places
+from ._warnings import warn_of_damaged_lines
 
 _HELD_BYTES = 2**28  # of columns that were read from the cache, for each log
 _KINDS = "fibsj"
@@ -239,13 +239,7 @@ class _Log:
                 batch = Batch()
         if batch.positions:
             yield batch.table(self._catalog.log_ids, *self._source.stamps)
-        if damaged:
-            more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
-            warnings.warn(
-                f"lines that are no rows are left out: {', '.join(damaged[:5])}{more}",
-                UnreadableRunWarning,
-                stacklevel=2,
-            )
+        warn_of_damaged_lines(damaged, stacklevel=2)
 
 
 def _values(located: Iterable[Located], key: str, count: int) -> list[Values]:

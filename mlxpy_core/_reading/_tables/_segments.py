@@ -210,3 +210,24 @@ def _remove(path: Path | None) -> None:
     if path:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) -> Ints:
+    """Returns for each row of a segment which of the runs it describes as it is now; -1 for none.
+
+    Args:
+        segment: the rows.
+        log_ids: the numbers of the runs, ascending.
+        changed: their stamps' first halves.
+        sizes: their stamps' second halves.
+    """
+    if not len(log_ids):
+        return np.full(len(segment.log_ids), -1)
+    places = np.searchsorted(log_ids, segment.log_ids)
+    places[places == len(log_ids)] = 0
+    same = (
+        (log_ids[places] == segment.log_ids)
+        & (changed[places] == segment.changed)
+        & (sizes[places] == segment.sizes)
+    )
+    return np.where(same, places, -1)
