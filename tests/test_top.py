@@ -137,8 +137,8 @@ def test_a_row_tells_how_a_run_stands(logs: Path) -> None:
     async def steps(screen: Screen) -> None:
         await screen.shows("3 runs  3 COMPLETE", "25%", "50%", "75%", "▁")
         first, _, third = screen.rows
-        assert re.match(r" 3  COMPLETE +- +██████░░  75% +2.3333  █▃▁ ", first)
-        assert re.match(r" 1  COMPLETE +- +██░░░░░░  25% +1  ▄ ", third)
+        assert re.match(r"  3  COMPLETE +- +██████░░  75% +2.3333  █▃▁ ", first)
+        assert re.match(r"  1  COMPLETE +- +██░░░░░░  25% +1  ▄ ", third)
         await screen.shows("train.loss", "a archive q quit")
 
     watch(logs, steps, metric="train.loss")
@@ -205,20 +205,6 @@ def test_a_killed_run_and_a_removed_one(project: Project) -> None:
     watch(project.path / "logs", steps)
 
 
-def test_a_directory_that_goes_is_told_of_and_the_rows_stay(logs: Path) -> None:
-    async def steps(screen: Screen) -> None:
-        await screen.shows("3 runs")
-        logs.rename(logs.with_name("away"))
-        await screen.shows(f"no directory '{logs}'"[:40], "3 runs")
-        logs.with_name("away").rename(logs)
-        await screen.press("slash")
-        await screen.type("config.opt == 'sgd'")
-        await screen.press("enter")
-        await screen.shows("1 run  (config.opt == 'sgd')")
-
-    watch(logs, steps)
-
-
 def test_a_query_filters_and_a_wrong_one_says_so_and_leaves_the_old_one(logs: Path) -> None:
     async def ask(screen: Screen, query: str) -> None:
         await screen.press("slash")
@@ -272,9 +258,9 @@ def test_marked_runs_are_tagged_and_archived_after_a_question(logs: Path) -> Non
         await screen.shows("tags of 2 runs")
         await screen.type("+good")
         await screen.press("enter")
-        await screen.shows("Tagged runs 2, 3.")
+        await screen.shows("Tagged runs 2 to 3.")
         await screen.press("a")
-        await screen.shows("Archive?", "Runs 2, 3")
+        await screen.shows("Archive?", "Runs 2 to 3")
         await screen.press("n")
         await screen.shows_no("Archive?")
         await screen.press("a")
@@ -313,7 +299,7 @@ def test_what_ran_here_goes_on_by_the_command(logs: Path) -> None:
     async def steps(screen: Screen) -> None:
         await screen.shows("1 FAILED")
         await screen.press("r")
-        await screen.shows("mlxpy resubmit 4")
+        await screen.until(lambda: "mlxpy resubmit 4" in said(screen))
 
     watch(logs, steps)
 
@@ -389,7 +375,7 @@ def test_values_of_runs_are_shown_and_never_obeyed(project: Project) -> None:
         assert r"\x1b]0;title" in shown
         assert "\x1b]" not in shown
         assert "\x1b[2J" not in shown
-        assert "[red]x" in shown
+        assert "[/red]" in shown
 
 
 def in_terminal(project: Project, command: list[str]) -> str:

@@ -73,6 +73,7 @@ class RunScreen(Screen[None]):
             plot.theme = "clear"  # the terminal's own colours
         self.query_one("#output").anchor()
         self.query_one("#output").focus()
+        self.show(self._detail)
 
     def on_resize(self) -> None:
         """Draws what fits."""
@@ -87,6 +88,8 @@ class RunScreen(Screen[None]):
     def show(self, detail: Detail) -> None:
         """Shows a run as it is now."""
         old, self._detail = self._detail, detail
+        if not self.query("#facts"):  # it is not there yet, or no more
+            return
         if not detail.status:
             self.query_one("#facts", Static).update(Text(f"run {detail.log_id} is gone: Esc goes back"))
             return

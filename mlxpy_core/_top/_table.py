@@ -188,7 +188,7 @@ class RunTable(ScrollView):
         view = self._view
         digits = max(map(len, map(str, view.log_ids[:_LOOKED_AT])), default=2)
         columns = [
-            _Column(ID, "id", digits + len(_MARK), right=True),
+            _Column(ID, "id", max(len("id▲"), digits + len(_MARK)), right=True),
             _Column(STATUS, "status", max(map(len, STATUS_COLORS))),
             _Column(_QUEUE, _QUEUE, 11),
             _Column(PROGRESS, PROGRESS, 13),
