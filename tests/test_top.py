@@ -25,6 +25,7 @@ pytest.importorskip(
 )
 
 from mlxpy_core._top import Runs, TopApp
+from mlxpy_core._top._growing_file import GrowingFile
 
 WAIT_S = 20
 
@@ -329,6 +330,25 @@ def test_a_run_has_its_curves_settings_and_output(project: Project) -> None:
             await screen.shows("2 runs")
 
     watch(project.path / "logs", steps)
+
+
+def test_of_a_file_only_what_is_new_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "1" / "train.json"
+    path.parent.mkdir()
+    file = GrowingFile(path, tmp_path, tail=6)
+    assert file.new_lines() == (b"", False, False)
+    path.write_text("one\ntwo\nx\nthr")
+    assert file.new_lines() == (b"x\n", True, True)
+    assert file.rest == b"thr"
+    with open(path, "a") as added:
+        added.write("ee\nfour\n")
+    assert file.new_lines() == (b"three\nfour\n", False, False)
+    assert file.new_lines() == (b"", False, False)
+    path.with_suffix(".new").write_text("other\n")
+    os.replace(path.with_suffix(".new"), path)
+    assert file.new_lines() == (b"other\n", True, False)
+    path.unlink()
+    assert file.new_lines() == (b"", False, False)
 
 
 EVIL = "[red]x[/red] \x1b]0;title\x07\x1b[31m\x1b[2J"
