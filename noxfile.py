@@ -96,6 +96,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def top(session: nox.Session) -> None:
+    """Runs the tests of mlxpy top, with textual; those in tmux and on Slurm where there are both."""
+    session.install("-e", ".[top]", "pytest", "pytest-xdist", "hypothesis", "pexpect")
+    session.run("python", "-m", "pytest", "-q", "-n", "2", "tests/test_top.py", *session.posargs)
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """Builds the source distribution, and the wheel from it, into dist/, and checks both."""
     session.install("build", "twine", "setuptools >=70.1")

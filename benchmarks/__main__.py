@@ -17,6 +17,7 @@ from . import (
     slurm_sweep,
     system_metrics,
     take_ids,
+    top,
     week,
 )
 
@@ -46,6 +47,9 @@ _BENCHMARKS = {
     "report_memory": report.memory,
     "report_size": report.size,
     "report_page": report.page,
+    "top_first_screen": top.first_screen,
+    "top_processor": top.processor,
+    "progress": top.progress,
     "week": week.measure,
 }
 

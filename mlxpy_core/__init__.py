@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
-    from ._plugins._scheduler import Scheduler, SubmissionError
+    from ._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
     from ._reading import (
         Artifact,
         ConfigList,
@@ -96,6 +96,7 @@ __all__ = [
     "Interruption",
     "InvalidNameError",
     "Job",
+    "JobOutlook",
     "Launch",
     "LocalScheduler",
     "Logger",
@@ -178,6 +179,7 @@ _LATER = {
     "GroupedConfigList": "_reading",
     "Grouping": "_scheduling._submission",
     "Job": "_scheduling._job",
+    "JobOutlook": "_plugins._scheduler",
     "LocalScheduler": "_scheduling._local",
     "Outcome": "_runs._outcome",
     "Parser": "_reading",

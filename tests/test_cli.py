@@ -23,8 +23,8 @@ import mlxpy
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
 from mlxpy_core._cli import main
 from mlxpy_core._cli._main import _COMMANDS
-from mlxpy_core._cli._times import duration_text
 from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._text import duration_text
 from mlxpy_core._runs._info_file import info_path
 
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))

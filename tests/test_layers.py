@@ -76,7 +76,7 @@ FLOORS = (
     ("_tracking",),
     ("_operations",),
     ("_reading",),
-    ("_report",),
+    ("_report", "_top"),
     ("_cli",),
 )
 LEVELS = {floor: level for level, row in enumerate(FLOORS) for floor in row}

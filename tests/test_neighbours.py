@@ -34,7 +34,7 @@ from mlxpy_core import (
     take_run_directory,
 )
 from mlxpy_core._cli import main
-from mlxpy_core._cli._terminal import TerminalText
+from mlxpy_core._io._terminal_text import TerminalText
 from mlxpy_core._operations._foreign import other_owner
 from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 from mlxpy_core._versioning._copy import one_at_a_time, safe_copy

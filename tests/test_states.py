@@ -8,18 +8,20 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
 
-from mlxpy_core import Reader, RunDirectory, Status
+from mlxpy_core import JobOutlook, Reader, RunDirectory, Status
 from mlxpy_core._operations import reconcile_runs
 from mlxpy_core._runs._info_file import noted_job_id, read_info
 from mlxpy_core._runs._status import is_final
+from mlxpy_core._scheduling._slurm import SLURMScheduler
 
 APP = """
 import os, resource, signal, sys, time
@@ -267,3 +269,33 @@ def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, clu
     assert found_out()[1] in ("SUBMITTED", "RUNNING")
     wait_until(lambda: found_out()[1] == "KILLED")
     assert [attempt["status"] for attempt in project.info(2)["attempts"]] == ["KILLED"] * 2
+
+
+def test_slurm_tells_in_the_same_query_what_it_expects_of_jobs() -> None:
+    asked = []
+
+    class Squeue(SLURMScheduler):
+        def call(self, command: Sequence[str], *where: Any, **how: Any) -> str:
+            asked.append(command[0])
+            start = datetime.now() + timedelta(hours=2)
+            return (
+                "7_0|7|RUNNING|1-02:03:04|2026-01-01T00:00:00|90|None\n"
+                "7_1|8|RUNNING|UNLIMITED|2026-01-01T00:00:00|90|None\n"
+                "9|9|PENDING|10:00|N/A|50|Priority\n"
+                f"10|10|PENDING|10:00|{start:%Y-%m-%dT%H:%M:%S}|80|Resources\n"
+                "11|11|COMPLETED|10:00|2026-01-01T00:00:00|80|None\n"
+            )
+
+    slurm = Squeue()
+    slurm.states(["7_0", "7_1", "9", "10", "11"])
+    assert asked == ["squeue"]
+    outlooks = dict(slurm.outlooks)
+    first = outlooks.pop("10")
+    assert (first.place, first.reason) == (1, "Resources")
+    assert first.starts_in_s is not None
+    assert round(first.starts_in_s / 60) == 120
+    assert outlooks == {
+        "7_0": JobOutlook(left_s=93784),
+        "7_1": JobOutlook(),
+        "9": JobOutlook(place=2, reason="Priority"),
+    }

@@ -189,7 +189,7 @@ from mlxpy_core import RunDirectory
 from mlxpy_core._operations._annotating import annotate, tagged
 run = RunDirectory(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
-    done = annotate([run], tagged([f"{sys.argv[2]}{number}"], []))
+    done = annotate([run], tagged([f"+{sys.argv[2]}{number}"]))
     assert not done.left, done.left
     print(number, flush=True)
 """
@@ -228,7 +228,7 @@ class TestSeveralAtOnce:
                 before = {f"a{int(writer.stdout.readline())}" for _ in range(3)}
                 time.sleep(delay_s)  # any instruction may be the last
                 writer.send_signal(signal.SIGKILL)
-            assert annotate([RunDirectory(logs / "1")], tagged([f"t{delay_s}"], [])).runs == [1]
+            assert annotate([RunDirectory(logs / "1")], tagged([f"+t{delay_s}"])).runs == [1]
             assert before | {f"t{delay_s}"} <= set(tags_of(logs)[1])
 
 
@@ -278,7 +278,7 @@ def test_each_run_of_a_sweep_gets_them(project: Project) -> None:
     project.run(*words, "hydra.callbacks.mlxp_logger.tags=[pilot,'lr=1']")
     assert tags_of(project.path / "logs") == {1: ["lr=1", "pilot"], 2: ["lr=1", "pilot"]}
     assert project.yaml(1, "mlxpy")["logger"]["tags"] == ["pilot", "lr=1"]
-    annotate([RunDirectory(project.path / "logs/2")], tagged(["mine"], ["pilot"]))
+    annotate([RunDirectory(project.path / "logs/2")], tagged(["+mine", "-pilot"]))
     annotate([RunDirectory(project.path / "logs/2")], noted("odd"))
     project.mlxpy("resubmit", "--complete", "2")
     project.mlxpy("rerun", "2", "--here")  # gets what its command says, not what was said of the other
@@ -330,7 +330,7 @@ def test_runs_of_another_user() -> None:
             "from pathlib import Path\n"
             "from mlxpy_core import RunDirectory\n"
             "from mlxpy_core._operations._annotating import annotate, tagged\n"
-            f"print(annotate([RunDirectory(Path({str(logs / '1')!r}))], tagged(['x'], [])).left)"
+            f"print(annotate([RunDirectory(Path({str(logs / '1')!r}))], tagged(['+x'])).left)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "run 1 is user root's, who lets nobody else change it" in done.stdout

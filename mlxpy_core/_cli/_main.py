@@ -10,8 +10,8 @@ from ._ending import errors_end_the_command
 
 # In the order of `mlxpy --help`. The module `_commands/_<name>.py` holds the click command `command`.
 _COMMANDS = (
-    "ls", "show", "logs", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot", "report",
-    "tag", "note", "archive", "rm", "du", "clean",
+    "ls", "show", "logs", "top", "status", "cancel", "resubmit", "rerun", "diff", "export", "plot",
+    "report", "tag", "note", "archive", "rm", "du", "clean",
 )  # fmt: skip
 
 

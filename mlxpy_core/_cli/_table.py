@@ -12,17 +12,12 @@ from typing import Any
 import click
 from rich.cells import cell_len, set_cell_size
 
+from mlxpy_core._io._text import clean
+from mlxpy_core._runs._status import STATUS_COLORS
+
 _GAP = "  "
 _WIDEST, _NARROWEST = 40, 8  # characters of a cell in a terminal
 _NUMBERS = {int, float, type(None)}
-_COLORS = {
-    "SUBMITTED": "cyan",
-    "RUNNING": "blue",
-    "COMPLETE": "green",
-    "FAILED": "red",
-    "INTERRUPTED": "yellow",
-    "KILLED": "magenta",
-}
 
 
 def print_table(
@@ -71,21 +66,10 @@ def clean_all(values: Sequence[Any]) -> list[str]:
     return texts if all(texts) and "".join(texts).isprintable() else list(map(clean, values))
 
 
-def clean(value: Any) -> str:
-    """Returns a value as one line without control characters; ``-`` for none."""
-    if value is None:
-        return "-"
-    text = str(value)
-    if not text.isprintable():
-        text = " ".join(text.split())
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text or "''"
-
-
 def colored_status(status: str) -> str:
     """Returns a status in its colour if standard output is a terminal that wants colours."""
     # https://no-color.org
-    color = _COLORS.get(status)
+    color = STATUS_COLORS.get(status)
     wanted = color and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return click.style(status, fg=color) if wanted else status
 

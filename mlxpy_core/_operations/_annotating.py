@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import do_at_once
 from mlxpy_core._io._owners import foreign_owner, owner_name
-from mlxpy_core._runs._annotations import Annotations, read_annotations, write_annotations
+from mlxpy_core._runs._annotations import Annotations, check_tags, read_annotations, write_annotations
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, renew_info_stamp
 from mlxpy_core._runs._summary import renew_summary
@@ -29,8 +29,17 @@ class Annotated:
     left: list[str] = field(default_factory=list)
 
 
-def tagged(added: Sequence[str], taken: Sequence[str]) -> Change:
-    """Returns the change that adds tags and takes others away."""
+def tagged(changes: Sequence[str]) -> Change:
+    """Returns the change that adds tags and takes others away: ``+baseline``, ``-old``.
+
+    Raises:
+        MlxpyError: there is none, or one is no such change, or both are said of a tag.
+    """
+    if not changes or any(change[:1] not in ("+", "-") for change in changes):
+        raise MlxpyError("no tag: +baseline adds the tag baseline, -baseline takes it away")
+    added, taken = (check_tags(change[1:] for change in changes if change[0] == sign) for sign in "+-")
+    if both := sorted({*added} & {*taken}):
+        raise MlxpyError(f"+{both[0]} and -{both[0]}: is the tag to be added or taken away?")
     tags = {**dict.fromkeys(added, True), **dict.fromkeys(taken, False)}
     return lambda said: replace(said, tags={**said.tags, **tags})
 

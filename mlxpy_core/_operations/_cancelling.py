@@ -11,11 +11,13 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp
+from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._local import LOCAL
+from mlxpy_core._scheduling._submission import run_names
 
 from ._reconciling import (
     job_id_of,
@@ -52,6 +54,20 @@ class Cancellation:
         """The runs that are stopped."""
         of_jobs = [run for jobs in self.jobs.values() for runs in jobs.values() for run in runs]
         return [*of_jobs, *self.processes, *self.scripts, *self.waiting]
+
+    def sentences(self) -> list[str]:
+        """Says what is to be stopped, for people to agree to."""
+        said = []
+        for name, jobs in self.jobs.items():
+            names = run_names(sorted(run.log_id for runs in jobs.values() for run in runs))
+            count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+            said.append(f"{names.capitalize()}: {count} of {printable(name)}.")
+        for run, process_id in (*self.processes.items(), *self.scripts.items()):
+            said.append(f"Run {run.log_id}: process {process_id} of this machine.")
+        if self.waiting:
+            names = run_names([run.log_id for run in self.waiting])
+            said.append(f"{names.capitalize()}: not started yet, on this machine.")
+        return said
 
 
 def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:

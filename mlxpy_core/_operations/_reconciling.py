@@ -15,7 +15,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
 from mlxpy_core._runs._info import set_killed, set_noted_end
@@ -42,11 +42,13 @@ class Findings:
         statuses: the status of each run whose info.yaml can be read, also where it cannot be written.
         troubles: a message for each scheduler that could not be asked, and for what else is not known.
         unwritten: runs whose status cannot be written, as those of other users, and why.
+        outlooks: what schedulers expect of the jobs of runs that wait or run.
     """
 
     statuses: dict[RunDirectory, Status] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     unwritten: dict[RunDirectory, str] = field(default_factory=dict)
+    outlooks: dict[RunDirectory, JobOutlook] = field(default_factory=dict)
 
 
 def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = None) -> Findings:
@@ -170,6 +172,8 @@ def _ask_scheduler(
         return
     for run, job_id in known.items():
         state = states.get(job_id)
+        if outlook := scheduler.outlooks.get(job_id):
+            findings.outlooks[run] = outlook
         # Another cluster's jobs are not known here either, and may run.
         accounted = _age_s(infos[run]) > _UNKNOWN_S or noted_cancellation(run) is not None
         forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted

@@ -10,12 +10,14 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, noted_job_id, read_info_to_rerun
 from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
+from mlxpy_core._scheduling._submission import submit_jobs
 
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job
-from ._rerun import reason_against_start
+from ._rerun import code_to_rerun, reason_against_start
 
 
 @dataclass
@@ -91,6 +93,19 @@ def claimed_resubmission(
         plan = plan_resubmission(mine, complete=complete)
         plan.left += left
         yield plan
+
+
+def submit_again(mine: Resubmission) -> Iterator[list[Job]]:
+    """Submits the jobs of runs that are claimed; yields those of each scheduler that it has taken.
+
+    Raises:
+        MlxpyError: the code of one is gone, or a scheduler refused.
+    """
+    for name, jobs in mine.jobs.items():
+        for job in jobs:
+            code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
+        submit_jobs(find_scheduler(name), jobs)
+        yield jobs
 
 
 def _submission_of(info: Mapping[str, Any]) -> tuple[Any, ...]:

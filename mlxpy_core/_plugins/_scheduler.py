@@ -6,7 +6,9 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from mlxpy_core._errors import MlxpyError
@@ -16,6 +18,23 @@ from mlxpy_core._runs._status import Status
 
 class SubmissionError(MlxpyError):
     """The scheduler did not take a job; the message quotes what it printed."""
+
+
+@dataclass(frozen=True)
+class JobOutlook:
+    """What a scheduler expects of a job that waits or runs; None for what it does not tell.
+
+    Attributes:
+        place: of one that waits, its place among those asked about that wait, from 1.
+        starts_in_s: of one that waits, in how many seconds it is to start.
+        left_s: of one that runs, how many seconds it has left.
+        reason: why it waits, in the scheduler's word.
+    """
+
+    place: int | None = None
+    starts_in_s: float | None = None
+    left_s: float | None = None
+    reason: str = ""
 
 
 class Scheduler(ABC):
@@ -39,6 +58,8 @@ class Scheduler(ABC):
             before its job has started was cancelled.
         keeps_jobs: whether jobs stay in its queue when the process that has submitted them ends.
         timeout_s: how many seconds it is given to answer.
+        outlooks: what the last `states` learned in passing of jobs that wait or run, by their ids; it
+            may set this where its query tells it. Shown by ``mlxpy top``.
         array_index: the variable that holds a task's index in its array; empty: there are no arrays.
         first_index: the index of an array's first task.
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
@@ -57,6 +78,7 @@ class Scheduler(ABC):
     can_requeue: ClassVar[bool] = True
     keeps_jobs: ClassVar[bool] = True
     timeout_s: float = 120
+    outlooks: Mapping[str, JobOutlook] = MappingProxyType({})
     array_index: ClassVar[str] = ""
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""

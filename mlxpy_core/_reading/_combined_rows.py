@@ -46,6 +46,10 @@ class ExtendedRows:
     def _new(self) -> dict[str, None]:
         return dict.fromkeys(field for added in self.added for field in added)
 
+    @property
+    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
+        return {name: one for name, one in self._rows.metric_sources.items() if name not in self._new}
+
     def take(self, places: Sequence[int]) -> "ExtendedRows":
         return ExtendedRows(self._rows.take(places), [self.added[place] for place in places])
 
@@ -107,6 +111,10 @@ class StackedRows:
     @property
     def aliases(self) -> Mapping[str, str]:
         return {name: meant for part in self._parts for name, meant in part.aliases.items()}
+
+    @property
+    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
+        return {name: one for part in self._parts for name, one in part.metric_sources.items()}
 
     def take(self, places: Sequence[int]) -> "StackedRows":
         counts, place_in_part = [0] * len(self._parts), []

@@ -28,6 +28,8 @@ from ._rows import CatalogRows
 if TYPE_CHECKING:
     import pandas
 
+    from mlxpy_core._plugins._scheduler import JobOutlook
+
 # How long a scheduler is given to answer.
 _PATIENCE_S = 10.0
 _RESULT_FORMATS = ("datadict", "pandas")
@@ -56,6 +58,7 @@ class Reader:
         parser: what reads queries.
         troubles: what could not be found out about runs that have not ended, and which metrics of apps
             could not be read, a sentence each.
+        outlooks: what schedulers expect of jobs that wait or run (`JobOutlook`), by the runs' numbers.
 
     Raises:
         MlxpyError: there is no such directory, or `dst_dir` cannot be written.
@@ -161,6 +164,7 @@ class Reader:
         open_runs = partial(open_catalog, self._logs, place.below("runs"), archived=self._archived)
         self._catalog = open_runs(refresh=refresh)
         self.troubles: list[str] = []
+        self.outlooks: dict[int, JobOutlook] = {}
         if refresh and (statuses := self._reconcile()):
             self._catalog = open_runs(refresh=True, statuses=statuses)
         apps = AppLogs(self._catalog, place.below("apps"), self._app_metrics)
@@ -181,6 +185,7 @@ class Reader:
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
         findings = reconcile_runs(runs, timeout_s=_PATIENCE_S)
         self.troubles = findings.troubles
+        self.outlooks = {run.log_id: outlook for run, outlook in findings.outlooks.items()}
         found = (
             (run.log_id, findings.statuses.get(run), old)
             for run, old in zip(runs, statuses, strict=True)

@@ -40,6 +40,10 @@ class Rows(Drawable, Protocol):
     def rows(self) -> Iterator[RunRow]:
         """Returns the rows one by one."""
 
+    @property
+    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
+        """The log and the key of each metric that is logged in files, by the metric's name."""
+
     def last(self, field: str) -> list[Any]:
         """Returns the last values of a metric; of another column its values, as `column`."""
 
@@ -95,6 +99,10 @@ class CatalogRows:
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._catalog.aliases | self._catalog.lazy_aliases
+
+    @property
+    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
+        return {name: (log, key) for name, (kind, log, key) in self._lazy.items() if kind == "metrics"}
 
     def take(self, places: Sequence[int]) -> "CatalogRows":
         positions = self._positions[np.asarray(places, dtype=np.int64)]
@@ -231,6 +239,10 @@ class PlainRows:
 
     @property
     def aliases(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
         return {}
 
     def take(self, places: Sequence[int]) -> "PlainRows":

@@ -39,3 +39,14 @@ def status_of(error: BaseException | None) -> Status:
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return Status.COMPLETE
     return Status.FAILED
+
+
+STATUS_COLORS = {
+    "SUBMITTED": "cyan",
+    "RUNNING": "blue",
+    "COMPLETE": "green",
+    "FAILED": "red",
+    "INTERRUPTED": "yellow",
+    "KILLED": "magenta",
+}
+"""The colours of a terminal that statuses are shown in."""

@@ -4,9 +4,10 @@ import contextlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -110,26 +111,32 @@ class SLURMScheduler(Scheduler):
         # The numbers of whole arrays: a thousand tasks would be a long command.
         numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
         # squeue knows ended jobs for some minutes (MinJobAge); sacct, where there is one, for ever.
-        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-o", "%i|%A|%T", "-j", numbers], job_ids)
+        fields = "%i|%A|%T|%L|%S|%Q|%r"
+        squeue = ["squeue", "-h", "-r", "-t", "all", "-o", fields, "-j", numbers]
+        lines = self._ask(squeue, job_ids)
+        self.outlooks = _outlooks(lines)
+        found = {job_id: status_of_state(line[0]) for job_id, line in lines.items()}
         if len(found) < len(set(job_ids)):
             with contextlib.suppress(SubmissionError):
                 sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State", "-j", numbers]
-                found = {**self._ask(sacct, job_ids), **found}
+                accounted = self._ask(sacct, job_ids)
+                found = {**{one: status_of_state(line[0]) for one, line in accounted.items()}, **found}
         return found
 
-    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, Status]:
+    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Returns what a command prints of each job that it knows: its state, and what follows."""
         try:
             lines = self.call(command, Path("/")).splitlines()
         except SubmissionError as error:
             if "Invalid job id" not in str(error):
                 raise
             lines = []
-        states = {}
+        printed = {}
         for line in lines:
             # A task of an array has two ids: by its array, 12_3, and its own.
-            by_array, own, state = line.strip().split("|")
-            states[by_array] = states[own] = state
-        return {job_id: status_of_state(states[job_id]) for job_id in job_ids if job_id in states}
+            by_array, own, *fields = line.strip().split("|")
+            printed[by_array] = printed[own] = fields
+        return {job_id: printed[job_id] for job_id in job_ids if job_id in printed}
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
@@ -163,6 +170,40 @@ _STATUS = {
 def status_of_state(state: str) -> Status:
     """Returns the status that a state of Slurm's means."""
     return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
+
+
+def _outlooks(lines: Mapping[str, Sequence[str]]) -> dict[str, JobOutlook]:
+    """Returns what squeue expects of jobs: of each its state, time left, start, priority and reason."""
+    waiting = {one: line for one, line in lines.items() if status_of_state(line[0]) is Status.SUBMITTED}
+
+    def priority(one: str) -> int:
+        return int(waiting[one][3]) if waiting[one][3].isdecimal() else 0
+
+    first_to_last = sorted(waiting, key=priority, reverse=True)
+    outlooks = {}
+    for place, one in enumerate(first_to_last, 1):
+        _, _, start, _, *reason = waiting[one]
+        outlooks[one] = JobOutlook(place, _seconds_until(start), reason="|".join(reason))
+    for one, line in lines.items():
+        if status_of_state(line[0]) is Status.RUNNING:
+            outlooks[one] = JobOutlook(left_s=_seconds(line[1]))
+    return outlooks
+
+
+def _seconds_until(moment: str) -> float | None:
+    try:
+        return max(0.0, (datetime.fromisoformat(moment) - datetime.now()).total_seconds())
+    except (TypeError, ValueError):  # N/A
+        return None
+
+
+def _seconds(time: str) -> float | None:
+    """Returns the seconds of ``[days-][[hours:]minutes:]seconds``; None for words such as UNLIMITED."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", time)
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return 86400 * days + 3600 * hours + 60 * minutes + seconds
 
 
 def _time_limit(directives: Sequence[str]) -> int:

@@ -186,6 +186,27 @@ class Logger:
         self._check_running("tags")
         self._own_run("add tags").add_tags(names)
 
+    def progress(self, done: float, total: float) -> None:
+        """Says how much of its work the program has done, as in ``logger.progress(step, steps)``.
+
+        ``mlxpy top`` shows it, and the reader has it as ``info.progress.done`` and
+        ``info.progress.total``. A call takes microseconds, so each batch may make one: it is written at
+        most once a second, and when all is done or the run ends. Of several processes of one run, rank
+        0's counts.
+
+        Args:
+            done: how much is done, in any unit.
+            total: of how much.
+
+        Raises:
+            MlxpyError: one of the two is no number, or a negative or infinite one.
+            RunEndedError: the run has ended.
+        """
+        run = self._own_run("say how far it is")
+        if run.ended:
+            raise RunEndedError(f"cannot say how far run {self.log_id} is: it has ended")
+        run.progress.report(done, total)
+
     def log_metrics(self, metrics_dict: Mapping[str, Any], log_name: str) -> None:
         """Appends one row to ``metrics/<log_name>.json``.
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
@@ -36,6 +37,7 @@ from ._exit import ExitWatch
 from ._held_directory import HeldDirectory
 from ._history import History
 from ._metrics import MetricsWriter
+from ._progress_writer import ProgressWriter
 from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
@@ -63,6 +65,7 @@ class Run:
         rank: the number of this process among those of the run; only 0 writes metadata.
         started: when this process started it, in seconds since 1970.
         metrics: writes the metrics files.
+        progress: writes how far the program says that it is.
         history: the metrics files as earlier attempts left them.
         stopping: how the program is asked to stop.
         logger: the user's logger of this run, once there is one.
@@ -92,6 +95,7 @@ class Run:
         metrics = metrics_of_rank(directory.metrics, rank)
         self.history = History(metrics, directory.logs, self.attempt, contested=attempt.contested)
         self.metrics = MetricsWriter(metrics, keys_of_rank(directory.state, rank), locate=self.locate)
+        self.progress = ProgressWriter(self._place_of_progress)
         self._since_ns = attempt.claim.since_ns if attempt.claim else 0
         self._process_id = os.getpid()
         self._info_stamp: Stamp | None = None  # of what this process has written
@@ -280,6 +284,10 @@ class Run:
             "this process writes to it no more"
         )
 
+    def _place_of_progress(self) -> Path | None:
+        # That of rank 0 is the run's.
+        return None if self.rank or self.superseded else self.directory.path
+
     def add_tags(self, tags: Sequence[str]) -> None:
         """Adds tags to the run's info; of several ranks 0 does so.
 
@@ -309,6 +317,7 @@ class Run:
             self.metrics.close(retries)
         except StorageError as refusal:
             print(f"mlxpy: {refusal}; its last rows are lost", file=sys.stderr)
+        self.progress.flush()  # before info.yaml, by which the reader tells whether to look again
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)

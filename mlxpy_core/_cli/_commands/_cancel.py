@@ -1,13 +1,12 @@
 """``mlxpy cancel``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option, yes_option
 from mlxpy_core._cli._asking import agreed, believed, print_left
-from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory
 
 
@@ -31,6 +30,8 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations import cancel, plan_cancellation
+    from mlxpy_core._reading import Reader
+    from mlxpy_core._reading._shared_jobs import runs_sharing_jobs
     from mlxpy_core._scheduling._submission import run_names
 
     found = need_runs(logs, runs)
@@ -41,16 +42,9 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
     if not plan.runs:
         click.echo("Nothing to cancel.")
         return
-    for name, jobs in plan.jobs.items():
-        ids = sorted(run.log_id for runs in jobs.values() for run in runs)
-        count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
-        click.echo(f"{run_names(ids).capitalize()}: {count} of {printable(name)}.")
-    for run, process_id in (*plan.processes.items(), *plan.scripts.items()):
-        click.echo(f"Run {run.log_id}: process {process_id} of this machine.")
-    if plan.waiting:
-        ids = [run.log_id for run in plan.waiting]
-        click.echo(f"{run_names(ids).capitalize()}: not started yet, on this machine.")
-    others = [other for name, jobs in plan.jobs.items() for other in _others(logs, name, jobs, chosen)]
+    for sentence in plan.sentences():
+        click.echo(sentence)
+    others = runs_sharing_jobs(Reader(logs, refresh=False), plan, chosen)
     if others:
         click.echo(f"{run_names(others).capitalize()} will end, too: they share these jobs.")
     if agreed("Cancel?", yes=yes):
@@ -58,21 +52,3 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
         print_left(done.left)
         if done.runs:
             click.echo(f"Cancelled {run_names(sorted(run.log_id for run in done.runs))}.")
-
-
-def _others(
-    logs: Path, scheduler: str, job_ids: Iterable[str], chosen: Sequence[RunDirectory]
-) -> list[int]:
-    """Finds the runs that share jobs of a scheduler with the chosen ones."""
-    from mlxpy_core._cli._search import find_runs
-
-    numbers = {run.log_id for run in chosen}
-    listed = ", ".join(f"'{job_id}'" for job_id in job_ids)
-    sharing = find_runs(
-        logs,
-        [
-            f"info.scheduler.name == '{scheduler}' & info.scheduler.scheduler_job_id in [{listed}]",
-            "& info.status in ['SUBMITTED', 'RUNNING']",
-        ],
-    )
-    return [log_id for log_id in sharing["info.log_id"] if log_id not in numbers] if len(sharing) else []

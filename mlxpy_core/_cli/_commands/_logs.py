@@ -12,9 +12,9 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, run_argument
 from mlxpy_core._cli._selection import choose_run
-from mlxpy_core._cli._terminal import TerminalText
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import open_regular
+from mlxpy_core._io._terminal_text import TerminalText
 from mlxpy_core._runs._directory import RunDirectory
 
 _ASK_S = 5.0

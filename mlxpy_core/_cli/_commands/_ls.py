@@ -89,7 +89,8 @@ def command(
         return
     from mlxpy_core._cli._sizes import size_text
     from mlxpy_core._cli._table import print_table
-    from mlxpy_core._cli._times import duration_text, time_texts
+    from mlxpy_core._cli._times import time_texts
+    from mlxpy_core._io._text import duration_text
 
     for name in filter(_BYTES.fullmatch, table):
         table[name] = list(map(size_text, table[name]))

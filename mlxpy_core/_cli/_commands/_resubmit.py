@@ -30,10 +30,8 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
       mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
-    from mlxpy_core._operations import claimed_resubmission, plan_resubmission
+    from mlxpy_core._operations import claimed_resubmission, plan_resubmission, submit_again
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
-    from mlxpy_core._scheduling._find_scheduler import find_scheduler
-    from mlxpy_core._scheduling._submission import submit_jobs
 
     end_by_signals()
     found = need_runs(logs, runs)
@@ -45,10 +43,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
     did_any = False
     with claimed_resubmission(planned, complete=complete) as mine:
         print_left(mine.left)
-        for name, jobs in mine.jobs.items():
-            for job in jobs:
-                code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
-            submit_jobs(find_scheduler(name), jobs)
+        for jobs in submit_again(mine):
             click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
             did_any = True
     failed = False

@@ -51,7 +51,8 @@ def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> N
     if as_json:
         print_json(rows)
         return
-    from mlxpy_core._cli._table import clean, print_table
+    from mlxpy_core._cli._table import print_table
+    from mlxpy_core._io._text import clean
 
     counts = Counter(clean(row["status"]) for row in rows)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))

@@ -10,7 +10,6 @@ from mlxpy_core._cli._arguments import complete_number, logs_option
 from mlxpy_core._cli._asking import print_left
 from mlxpy_core._cli._selection import choose_runs
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._runs._annotations import check_tags
 
 _OPTIONS_WITH_VALUES = ("--logs",)
 
@@ -68,17 +67,13 @@ def command(changes: Sequence[str], runs: Sequence[str], logs: Path) -> None:
     from mlxpy_core._operations._annotating import annotate, tagged
     from mlxpy_core._scheduling._submission import run_names
 
-    if not changes:
-        raise MlxpyError("no tag: +baseline adds the tag baseline, -baseline takes it away")
-    added, taken = (check_tags(change[1:] for change in changes if change[0] == sign) for sign in "+-")
-    if both := sorted({*added} & {*taken}):
-        raise MlxpyError(f"+{both[0]} and -{both[0]}: is the tag to be added or taken away?")
+    change = tagged(changes)
     chosen = choose_runs(logs, runs)
     if not chosen:
         from mlxpy_core._cli._search import no_runs
 
         raise MlxpyError(no_runs(logs, runs))
-    done = annotate(chosen, tagged(added, taken))
+    done = annotate(chosen, change)
     if done.runs:
         click.echo(f"Tagged {run_names(done.runs)}.")
     print_left(done.left)

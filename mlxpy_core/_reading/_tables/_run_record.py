@@ -22,6 +22,7 @@ from mlxpy_core._runs._annotations import read_annotations
 from mlxpy_core._runs._info_file import check_kinds, read_info_text
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
 from mlxpy_core._runs._mlxp_info import iso_of_mlxp, undated
+from mlxpy_core._runs._progress_file import read_progress
 from mlxpy_core._runs._status import ENDED, Status
 from mlxpy_core._runs._summary import Summary, lazy_names, read_summary
 
@@ -69,6 +70,8 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
         summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(run)
     # A directory that was copied or moved is the run that it is now, where it is now.
     fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
+    if progress := read_progress(run):
+        fields |= {"info.progress.done": progress.done, "info.progress.total": progress.total}
     lazy = summary.lazy
     if lazy is None:
         lazy = lazy_names(_metrics_keys(run), f"{run}/artifacts")
