@@ -124,8 +124,11 @@ class LocalLauncherNode(MlxpLauncherNode):
     """``hydra/launcher=mlxp_local``."""
 
     scheduler: str = "LocalScheduler"
-    # How many jobs run at once; -1 for one a processor.
-    n_jobs: int = 1
+    # How many jobs run at once; -1 for one a processor; null for 1, or as many as there are GPUs for.
+    n_jobs: int | None = None
+    # How many GPUs and processors each job has for itself; 0 for no bound.
+    gpus_per_job: int = 0
+    cpus_per_job: int = 0
     wait: bool = True
     poll_interval_s: float = 0.2
 

@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ._devices import DEVICES
 from ._directory import RunDirectory
 from ._end_note import read_end_note
 from ._info_file import info_path
@@ -93,6 +95,7 @@ def begin_attempt(
     launch: Launch,
     job: JobIdentity | None,
     requested: Mapping[str, int],
+    devices: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -102,6 +105,7 @@ def begin_attempt(
         launch: how this attempt was started.
         job: the scheduler's job that it is.
         requested: what the job was given of this machine, as `Scheduler.requested` returns it.
+        devices: which GPUs and processors it has for itself, as `given_devices` returns them.
     """
     now = datetime.now().astimezone()
     process = describe_living_process()
@@ -110,10 +114,11 @@ def begin_attempt(
     if scheduler:
         # One that runs by hand belongs to no job.
         scheduler = {
-            **scheduler,
+            **{key: value for key, value in scheduler.items() if key not in DEVICES},
             "scheduler_job_id": job_id,
             "array_index": array_index,
             "may_come_back": job is not None,
+            **devices,
         }
         scheduler.pop("submitter", None)
     attempt = {
@@ -123,6 +128,7 @@ def begin_attempt(
         "end": None,
         "status": Status.RUNNING.value,
         "signal": None,
+        **devices,
         **({"output_dir": launch.output_dir} if launch.output_dir else {}),
     }
     # The output directories of earlier attempts are found by this field.

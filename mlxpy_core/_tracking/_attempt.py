@@ -32,6 +32,7 @@ class Attempt:
         rerun_of: the directory of the run that this one makes again, if it was started to do so.
         begun: whether rank 0 has begun the attempt already, where this is another rank.
         requested: what the job was given of this machine.
+        devices: which GPUs and processors it has for itself.
     """
 
     directory: RunDirectory
@@ -44,6 +45,7 @@ class Attempt:
     rerun_of: str | None = None
     begun: bool = False
     requested: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
 
     def release(self) -> None:
         """Releases the claim."""
@@ -118,6 +120,7 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         contested=contested,
         claim=claim,
         requested=_requested(directory) if job else {},
+        devices=_devices(claim.info),
     )
 
 
@@ -133,6 +136,12 @@ def _requested(directory: RunDirectory) -> dict[str, int]:
     from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
 
     return requested_by_this_job(directory)
+
+
+def _devices(info: dict[str, Any]) -> dict[str, str]:
+    from mlxpy_core._scheduling._this_job import devices_of_this_job  # as above
+
+    return devices_of_this_job((info.get("scheduler") or {}).get("name"))
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:

@@ -165,7 +165,9 @@ class Run:
         directory, info = attempt.directory, attempt.info
         try:
             if not attempt.begun:
-                info = begin_attempt(info, directory, launch, attempt.job, attempt.requested)
+                info = begin_attempt(
+                    info, directory, launch, attempt.job, attempt.requested, attempt.devices
+                )
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
                     remove_temporary_files(directory)

@@ -13,7 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.mlxpy._hydra import as_written
 from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
-from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
+from mlxpy_core import (
+    SUBMITIT,
+    DeviceRequest,
+    MlxpyError,
+    ScriptOptions,
+)
 
 # Options of hydra-submitit-launcher that ask for nothing of a job, besides those that mlxpy has, too.
 _IN_THE_SCRIPT = {"name", "setup", "stderr_to_stdout", "submitit_folder", "max_num_timeout"}
@@ -71,6 +76,9 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         )
     of_submitit = options["scheduler"].startswith(SUBMITIT)
     directives = _executor_parameters(options) if of_submitit else _sbatch_directives(options)
+    directives += DeviceRequest(
+        options.get("gpus_per_job") or 0, options.get("cpus_per_job") or 0
+    ).directives()
     return ScriptOptions(
         name=options.get("name") or "",
         directives=tuple(directives),
