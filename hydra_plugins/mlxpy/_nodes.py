@@ -101,6 +101,10 @@ class MlxpLauncherNode(ScriptSettings):
     array_parallelism: int | None = None
     # How many runs share one job of the scheduler and run in it at once.
     runs_per_job: int = 1
+    # The image of the container that the program runs in, the command that starts it, and its arguments.
+    container: str = ""
+    container_command: str = "apptainer exec"
+    container_args: list[str] = field(default_factory=list)
     # Whether a job that is signalled that its time is nearly up puts itself back into the queue.
     requeue: bool = False
     # How many seconds before the end that signal comes; null: 120, or as the scheduler is set.

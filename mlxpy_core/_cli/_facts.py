@@ -29,6 +29,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "started": _started(info),
         "host": _host(info),
         "job": _job(info.get("scheduler") or {}),
+        "container": (info.get("scheduler") or {}).get("container"),
         "code": _code(info.get("version_manager") or {}),
         "used": _used(info.get("usage") or {}),
     }

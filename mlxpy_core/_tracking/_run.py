@@ -166,7 +166,13 @@ class Run:
         try:
             if not attempt.begun:
                 info = begin_attempt(
-                    info, directory, launch, attempt.job, attempt.requested, attempt.devices
+                    info,
+                    directory,
+                    launch,
+                    attempt.job,
+                    attempt.requested,
+                    attempt.devices,
+                    attempt.container,
                 )
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing

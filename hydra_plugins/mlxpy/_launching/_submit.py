@@ -357,6 +357,8 @@ def _job(
 ) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = words[0] if combination.options.env_cmd else sys.executable
+    if combination.options.container:  # an image has its own
+        interpreter = Path(words[0]).name
     command = [interpreter, *words[1:]]
     job = SweepJob(
         combination.number,
