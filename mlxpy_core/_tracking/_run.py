@@ -379,6 +379,7 @@ class Run:
         if version and version.get("requirements") is not None and self.rank == 0:
             with contextlib.suppress(OSError):  # no more files can be opened, say
                 version["requirements"] = requirements_of(version)
+                version["python"] = ".".join(map(str, sys.version_info[:3]))
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:
