@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
+    from ._scheduling._machine_share import DeviceRequest
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
     from ._scheduling._submitit import SUBMITIT
@@ -89,6 +90,7 @@ __all__ = [
     "Attempt",
     "ConfigList",
     "DefaultParser",
+    "DeviceRequest",
     "GitVM",
     "GroupedConfigList",
     "Grouping",
@@ -175,6 +177,7 @@ _LATER = {
     "Artifact": "_reading",
     "ConfigList": "_reading",
     "DefaultParser": "_reading",
+    "DeviceRequest": "_scheduling._machine_share",
     "GitVM": "_versioning._git_manager",
     "GroupedConfigList": "_reading",
     "Grouping": "_scheduling._submission",

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
     assert info["status"] == "COMPLETE"
     version = info["version_manager"]
     requirements = version.pop("requirements")
+    assert version.pop("python") == ".".join(map(str, sys.version_info[:3]))
     assert version == {
         "name": "GitVM",
         "commit_hash": commit,

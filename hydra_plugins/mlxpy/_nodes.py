@@ -101,6 +101,10 @@ class MlxpLauncherNode(ScriptSettings):
     array_parallelism: int | None = None
     # How many runs share one job of the scheduler and run in it at once.
     runs_per_job: int = 1
+    # The image of the container that the program runs in, the command that starts it, and its arguments.
+    container: str = ""
+    container_command: str = "apptainer exec"
+    container_args: list[str] = field(default_factory=list)
     # Whether a job that is signalled that its time is nearly up puts itself back into the queue.
     requeue: bool = False
     # How many seconds before the end that signal comes; null: 120, or as the scheduler is set.
@@ -124,8 +128,11 @@ class LocalLauncherNode(MlxpLauncherNode):
     """``hydra/launcher=mlxp_local``."""
 
     scheduler: str = "LocalScheduler"
-    # How many jobs run at once; -1 for one a processor.
-    n_jobs: int = 1
+    # How many jobs run at once; -1 for one a processor; null for 1, or as many as there are GPUs for.
+    n_jobs: int | None = None
+    # How many GPUs and processors each job has for itself; 0 for no bound.
+    gpus_per_job: int = 0
+    cpus_per_job: int = 0
     wait: bool = True
     poll_interval_s: float = 0.2
 

@@ -30,6 +30,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "started": _started(info),
         "host": _host(info),
         "job": _job(info.get("scheduler") or {}),
+        "container": (info.get("scheduler") or {}).get("container"),
         "code": _code(info.get("version_manager") or {}),
         "used": _used(info.get("usage") or {}),
     }
@@ -76,7 +77,13 @@ def _job(scheduler: Mapping[str, Any]) -> str | None:
         return None
     index = scheduler.get("array_index")
     job_id = clean(scheduler.get("scheduler_job_id"))
-    return f"{job_id} of {scheduler.get('name')}" + ("" if index is None else f", array index {index}")
+    devices = (
+        f", {label} {scheduler[name]}"
+        for name, label in (("gpus", "GPU"), ("cpus", "CPU"))
+        if scheduler.get(name)
+    )
+    text = f"{job_id} of {scheduler.get('name')}" + ("" if index is None else f", array index {index}")
+    return text + "".join(devices)
 
 
 def _code(version: Mapping[str, Any]) -> str | None:

@@ -23,7 +23,8 @@ from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._script import ShellLine
+from mlxpy_core._scheduling._machine_share import DeviceRequest, MachineShare, SharedMachine
+from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
 from mlxpy_core._scheduling._submission import write_script
 from mlxpy_core._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning import CodeOfRun, code_of_run
@@ -127,14 +128,25 @@ def run_here(run: RunDirectory, code: CodeOfRun, old: RunDirectory, job: Job | N
     else:
         words = _renumbered(code.command, old, run)
     variables = {**_run_variables(run, old), "PWD": code.directory}
+    environment = {**without_other_ranks(os.environ), **code.environment, **variables}
+    with SharedMachine(os.environ).share(_request(job)) as share:
+        return _run_to_its_end(words, code.directory, environment, share)
+
+
+def _run_to_its_end(
+    words: Sequence[str], directory: str, environment: Mapping[str, str], share: MachineShare
+) -> int:
     # Ctrl-C is the program's; this process waits for what it makes of it.
     earlier = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        environment = {**without_other_ranks(os.environ), **code.environment, **variables}
-        return subprocess.Popen(words, cwd=code.directory, env=environment).wait()
+        with share.starting():
+            process = subprocess.Popen(
+                words, cwd=directory, env={**environment, **share.environment}, pass_fds=share.locks
+            )
+        return process.wait()
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}"
-        raise MlxpyError(f"cannot start {shlex.join(words)} in {code.directory}: {reason}") from error
+        raise MlxpyError(f"cannot start {shlex.join(words)} in {directory}: {reason}") from error
     finally:
         signal.signal(signal.SIGINT, earlier)
 
@@ -147,8 +159,21 @@ def _run_variables(run: RunDirectory, old: RunDirectory) -> dict[str, str]:
 
 def _for_here(job: Job) -> Job:
     """Leaves out what means something to a cluster only."""
-    options = replace(job.options, directives=(), option_cmd=(), start_by=(), requeue=False, warn_s=None)
+    options = replace(
+        job.options,
+        directives=tuple(_request(job).directives()),
+        option_cmd=(),
+        start_by=(),
+        requeue=False,
+        warn_s=None,
+    )
     return replace(job, options=options)
+
+
+def _request(job: Job | None) -> DeviceRequest:
+    """Returns what a job of this machine asked for; one of a cluster says it otherwise."""
+    options = job.options if job else ScriptOptions()
+    return DeviceRequest.of_directives([*options.directives, *options.option_cmd])
 
 
 def command_of_run(info: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,10 @@ import traceback
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ._devices import DEVICES
 from ._directory import RunDirectory
 from ._end_note import read_end_note
 from ._info_file import info_path
@@ -21,6 +23,8 @@ from ._status import Status
 
 # The identity of the run that a job's script is for.
 RUN_ID_VARIABLE = "MLXPY_RUN_ID"
+# The image of the container that its program runs in.
+CONTAINER_VARIABLE = "MLXPY_CONTAINER"
 
 _REQUESTED = "requested_"
 
@@ -94,6 +98,8 @@ def begin_attempt(
     launch: Launch,
     job: JobIdentity | None,
     requested: Mapping[str, int],
+    devices: Mapping[str, str] = MappingProxyType({}),
+    container: str | None = None,
 ) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -103,18 +109,23 @@ def begin_attempt(
         launch: how this attempt was started.
         job: the scheduler's job that it is.
         requested: what the job was given of this machine, as `Scheduler.requested` returns it.
+        devices: which GPUs and processors it has for itself, as `given_devices` returns them.
+        container: the image of the container that this process runs in, if its script started one.
     """
     now = datetime.now().astimezone()
     process = describe_living_process()
     job_id, array_index = job or (None, None)
+    in_container = {"container": container} if container else {}
     scheduler = earlier.get("scheduler")
     if scheduler:
         # One that runs by hand belongs to no job.
         scheduler = {
-            **scheduler,
+            **{key: value for key, value in scheduler.items() if key not in (*DEVICES, "container")},
             "scheduler_job_id": job_id,
             "array_index": array_index,
             "may_come_back": job is not None,
+            **devices,
+            **in_container,
         }
         scheduler.pop("submitter", None)
     attempt = {
@@ -124,6 +135,8 @@ def begin_attempt(
         "end": None,
         "status": Status.RUNNING.value,
         "signal": None,
+        **devices,
+        **in_container,
         **({"output_dir": launch.output_dir} if launch.output_dir else {}),
     }
     # The output directories of earlier attempts are found by this field.

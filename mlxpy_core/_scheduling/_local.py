@@ -10,18 +10,21 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import open_in_place
 from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._devices import given_devices
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._runs._process import group_lives, note_process
 from mlxpy_core._runs._ranks import without_other_ranks
 from mlxpy_core._runs._status import Status
+
+from ._machine_share import LOOK_S, DeviceRequest, MachineShare, SharedMachine, tell_of_wait
 
 LOCAL = "LocalScheduler"
 # How often is looked whether a process group has ended, and when a user is told what goes on.
@@ -35,30 +38,51 @@ class LocalScheduler(Scheduler):
     A script starts when its turn has come and somebody waits: in `pause` and `finish`. `stop` ends what
     runs. All of it is called by one thread.
 
+    A script whose head asks for GPUs or processors has them for itself, see `SharedMachine`.
+
     Args:
-        n_jobs: how many at once; -1 for as many as this process may use processors.
+        n_jobs: how many at once; -1 for as many as this process may use processors; None for one, or for
+            as many as there are GPUs for, if they ask for some.
     """
 
     job_variable = "MLXPY_JOB_ID"
     can_requeue = False
     keeps_jobs = False
 
-    def __init__(self, n_jobs: int = 1) -> None:
-        if n_jobs == 0 or n_jobs < -1:
+    def __init__(self, n_jobs: int | None = None) -> None:
+        if n_jobs is not None and (n_jobs == 0 or n_jobs < -1):
             raise MlxpyError(f"n_jobs={n_jobs} is no number of jobs: give 1 or more, or -1")
         self._at_once = len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs
+        self._machine = SharedMachine(os.environ)
         self._states: dict[str, Status] = {}
-        self._waiting: deque[tuple[str, Path]] = deque()
+        self._waiting: deque[tuple[str, Path, DeviceRequest]] = deque()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._shares: dict[str, MachineShare] = {}
+        self._told_of_wait = False
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def output_directives(self, directory: Path, stdout: str, stderr: str) -> list[str]:
         return []  # there are none to write: whoever starts a script gives it its files
 
+    @classmethod
+    def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
+        names = {"gpus": "gpus", "cpus": "cores"}
+        return {names[k]: len(named.split(",")) for k, named in given_devices(environment).items()}
+
+    def check(self, directives: Sequence[str]) -> None:
+        """Refuses what the directives of a script ask for if this machine does not have it.
+
+        Raises:
+            MlxpyError: it does not.
+        """
+        self._machine.check(DeviceRequest.of_directives(directives))
+
     def submit(self, script: Path) -> str:
+        request = DeviceRequest.of_script(script)
+        self._machine.check(request)
         job_id = f"{os.getpid()}.{len(self._states) + 1}"
         self._states[job_id] = Status.SUBMITTED
-        self._waiting.append((job_id, script))
+        self._waiting.append((job_id, script, request))
         return job_id
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
@@ -70,7 +94,9 @@ class LocalScheduler(Scheduler):
 
     def pause(self, seconds: float) -> None:
         self._start_next()
-        if not self._running:
+        if self._waiting and self._has_room():  # what others have is missing
+            seconds = min(seconds, LOOK_S)
+        elif not self._running:
             return
         self._await_end(seconds)
         self._start_next()
@@ -85,7 +111,7 @@ class LocalScheduler(Scheduler):
 
         Another Ctrl-C meanwhile has it killed.
         """
-        for job_id, _ in self._waiting:
+        for job_id, *_ in self._waiting:
             self._states[job_id] = Status.INTERRUPTED
         self._waiting.clear()
         groups = [process.pid for process in self._running.values()]
@@ -114,18 +140,36 @@ class LocalScheduler(Scheduler):
             if process.poll() is not None:
                 self._states[job_id] = _status(process.returncode)
                 del self._running[job_id]
+                self._shares.pop(job_id).leave(process.pid)
 
     def _start_next(self) -> None:
-        while self._waiting and len(self._running) < self._at_once:
+        while self._waiting and self._has_room():
             with signals_held():
-                self._start(*self._waiting.popleft())
+                job_id, script, request = self._waiting[0]
+                if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
+                    self._states[job_id] = Status.INTERRUPTED
+                    self._waiting.popleft()
+                    continue
+                share = self._machine.take(request)
+                if share is None:
+                    if not (self._running or self._told_of_wait):
+                        tell_of_wait(request)
+                        self._told_of_wait = True
+                    return
+                self._waiting.popleft()
+                self._start(job_id, script, share)
+                if job_id not in self._shares:
+                    share.leave()
 
-    def _start(self, job_id: str, script: Path) -> None:
-        if read_status(RunDirectory(script.parent)) is Status.INTERRUPTED:  # cancelled meanwhile
-            self._states[job_id] = Status.INTERRUPTED
-            return
+    def _has_room(self) -> bool:
+        """Returns whether one more may run, as far as it is this command's affair."""
+        by_gpus = self._at_once is None and self._waiting[0][2].gpus
+        return bool(by_gpus) or len(self._running) < (self._at_once or 1)
+
+    def _start(self, job_id: str, script: Path, share: MachineShare) -> None:
         environment = {
             **without_other_ranks(os.environ),
+            **share.environment,
             self.job_variable: job_id,
             "SUBMITIT_DEBUG_JOB_ID": job_id,  # what submitit.JobEnvironment() reads
         }
@@ -135,13 +179,14 @@ class LocalScheduler(Scheduler):
                 open_in_place(script.parent / f"log.{end}", script.parent, flags)
                 for end in ("stdout", "stderr")
             )
-            with os.fdopen(stdout, "ab") as out, os.fdopen(stderr, "ab") as err:
+            with os.fdopen(stdout, "ab") as out, os.fdopen(stderr, "ab") as err, share.starting():
                 process = subprocess.Popen(
                     [script],
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
                     env=environment,
+                    pass_fds=share.locks,
                     start_new_session=True,
                 )
         except OSError:
@@ -149,6 +194,7 @@ class LocalScheduler(Scheduler):
             return
         self._states[job_id] = Status.RUNNING
         self._running[job_id] = process
+        self._shares[job_id] = share
         # A daemon: the interpreter does not wait for it at its end.
         threading.Thread(target=self._await, args=(job_id, process), daemon=True).start()
         if (script.parent / "metadata").is_dir():  # not where several runs share a job

@@ -9,12 +9,14 @@ from types import MappingProxyType
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
-from mlxpy_core._runs._info import RUN_ID_VARIABLE
+from mlxpy_core._runs._info import CONTAINER_VARIABLE, RUN_ID_VARIABLE
 from mlxpy_core._runs._info_file import info_path
 
 from ._bundle import is_still_the_run, lines_of_bundle
+from ._container import CONTAINER_COMMAND, check_starter, container_lines
 
 _WARNING_S = 120  # submitit's signal_delay_s
+_CONTINUED = " \\\n    "
 
 
 class ShellLine(str):
@@ -47,6 +49,9 @@ class ScriptOptions:
         max_requeues: how often at most; None for no bound.
         warn_s: how many seconds before the end the warning is to come; None for 120, and for no warning
             where nothing is put back.
+        container: the image of a container that the program runs in; empty: it runs in none.
+        container_command: the command that starts one.
+        container_args: more arguments of that command.
     """
 
     name: str = ""
@@ -62,6 +67,9 @@ class ScriptOptions:
     requeue: bool = False
     max_requeues: int | None = None
     warn_s: int | None = None
+    container: str = ""
+    container_command: str = CONTAINER_COMMAND
+    container_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for option in self.option_cmd:
@@ -70,6 +78,8 @@ class ScriptOptions:
         for directive in self.directives:
             if "\n" in directive:
                 raise MlxpyError(f"a directive is one line, not {directive!r}")
+        if self.container:
+            check_starter(self.container_command)
         # An argument may follow, as in "/bin/bash -l".
         if not self.shell_path.startswith("/") or re.search(r"[^\S ]", self.shell_path):
             raise MlxpyError(f"shell_path={self.shell_path!r} is no absolute path of a shell")
@@ -97,6 +107,18 @@ def job_script(
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
     change_directory = f"cd {_quoted(work_dir)} || exit 1"
     written_by_user = isinstance(command, ShellLine)
+    container: list[str] = []
+    if options.container and not written_by_user:
+        environment = {**environment, CONTAINER_VARIABLE: options.container}
+        container = container_lines(
+            options.container,
+            options.container_command,
+            options.container_args,
+            run=run,
+            work_dir=work_dir,
+            command=command,
+            environment=environment,
+        )
     # A job that comes back writes on where it was.
     redirection = f"exec >> {_quoted(run / 'log.stdout')} 2>> {_quoted(run / 'log.stderr')}"
     lines = [
@@ -110,7 +132,7 @@ def job_script(
         *scheduler.export_lines(run),
         *([] if written_by_user else [change_directory]),
         "",
-        _started_by(scheduler, options.start_by) + _wrapped(command),
+        _started_by(scheduler, options.start_by) + _CONTINUED.join([*container, _wrapped(command)]),
     ]
     after = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options, run)]
     if scheduler.asks_for_warning(_directives(scheduler, options)):
@@ -250,7 +272,7 @@ def _wrapped(command: Sequence[str]) -> str:
         return command
     quoted = list(map(shlex.quote, command))
     first = next((i for i, argument in enumerate(command) if i and "=" in argument), len(quoted))
-    return " \\\n    ".join([" ".join(quoted[:first]), *quoted[first:]])
+    return _CONTINUED.join([" ".join(quoted[:first]), *quoted[first:]])
 
 
 def _quoted(path: Path | str) -> str:

@@ -3,11 +3,13 @@
 import os
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._devices import given_devices
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import JobIdentity
 
 from ._find_scheduler import find_scheduler_class, known_schedulers
 from ._job import noted_directives
+from ._local import LOCAL
 
 
 def job_of_this_process(name: str | None, *, by_script: bool = False) -> JobIdentity | None:
@@ -45,3 +47,13 @@ def requested_by_this_job(directory: RunDirectory) -> dict[str, int]:
         if scheduler.job_of(os.environ):
             requested.update(scheduler.requested(os.environ, directives))
     return requested
+
+
+def devices_of_this_job(name: str | None) -> dict[str, str]:
+    """Returns the GPUs and processors that this process has for itself, see `given_devices`.
+
+    Args:
+        name: the name of the scheduler that the run was submitted to; None if it was not submitted.
+    """
+    # A job of a cluster that was submitted by one of this machine may have inherited its variables.
+    return given_devices(os.environ) if name in (None, LOCAL) else {}

@@ -8,7 +8,13 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._runs._directory import RunDirectory, discard_run_directory, leave_run_directory
-from mlxpy_core._runs._info import RUN_ID_VARIABLE, JobIdentity, set_killed, set_noted_end
+from mlxpy_core._runs._info import (
+    CONTAINER_VARIABLE,
+    RUN_ID_VARIABLE,
+    JobIdentity,
+    set_killed,
+    set_noted_end,
+)
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
@@ -32,6 +38,8 @@ class Attempt:
         rerun_of: the directory of the run that this one makes again, if it was started to do so.
         begun: whether rank 0 has begun the attempt already, where this is another rank.
         requested: what the job was given of this machine.
+        devices: which GPUs and processors it has for itself.
+        container: the image of the container that its script has started for it.
     """
 
     directory: RunDirectory
@@ -44,6 +52,8 @@ class Attempt:
     rerun_of: str | None = None
     begun: bool = False
     requested: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    container: str | None = None
 
     def release(self) -> None:
         """Releases the claim."""
@@ -70,14 +80,16 @@ def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto")
         StorageError: its directory cannot be made or read.
     """
     # Programs that the run starts are others.
-    run_id, rerun_of = (os.environ.pop(name, None) for name in (RUN_ID_VARIABLE, RERUN_VARIABLE))
+    told = (RUN_ID_VARIABLE, RERUN_VARIABLE, CONTAINER_VARIABLE)
+    run_id, rerun_of, container = (os.environ.pop(name, None) for name in told)
     given = given_directory(parent_log_dir, forced_log_id)
     try:
         if run_id and given and not _is_run(given, run_id):
             os.environ.pop(RUN_DIRECTORY_VARIABLE, None)
             return open_attempt(Place(_without_its_directory(given)))
         place = place_run(parent_log_dir, forced_log_id, ranks)
-        return replace(open_attempt(place, by_script=run_id is not None), rerun_of=rerun_of)
+        attempt = open_attempt(place, by_script=run_id is not None)
+        return replace(attempt, rerun_of=rerun_of, container=container)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -118,6 +130,7 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         contested=contested,
         claim=claim,
         requested=_requested(directory) if job else {},
+        devices=_devices(claim.info),
     )
 
 
@@ -133,6 +146,12 @@ def _requested(directory: RunDirectory) -> dict[str, int]:
     from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
 
     return requested_by_this_job(directory)
+
+
+def _devices(info: dict[str, Any]) -> dict[str, str]:
+    from mlxpy_core._scheduling._this_job import devices_of_this_job  # as above
+
+    return devices_of_this_job((info.get("scheduler") or {}).get("name"))
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from mlxpy_core._scheduling._visible_gpus import uuid_of_gpu
+
 # https://docs.nvidia.com/cuda/cuda-c-programming-guide/#env-vars; Slurm's are for jobs that drop it.
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
@@ -74,16 +76,8 @@ def visible_gpus(environment: Mapping[str, str], uuids: list[str]) -> list[str]:
         return list(filter(None, uuids))  # Slurm numbers those of the whole machine
     found = []
     for word in words:
-        uuid = _uuid_of(word, uuids)
+        uuid = uuid_of_gpu(word, uuids)
         if not uuid:
             break  # as CUDA: what follows is not seen
         found.append(uuid)
     return found
-
-
-def _uuid_of(word: str, uuids: list[str]) -> str | None:
-    if word.isdecimal():
-        return uuids[int(word)] if int(word) < len(uuids) else None
-    if word.startswith("MIG-"):
-        return word
-    return next((uuid for uuid in uuids if word and uuid.startswith(word)), None)

@@ -169,7 +169,15 @@ class Run:
         directory, info = attempt.directory, attempt.info
         try:
             if not attempt.begun:
-                info = begin_attempt(info, directory, launch, attempt.job, attempt.requested)
+                info = begin_attempt(
+                    info,
+                    directory,
+                    launch,
+                    attempt.job,
+                    attempt.requested,
+                    attempt.devices,
+                    attempt.container,
+                )
             if attempt.info and attempt.rank == 0:
                 if processes_of_this_run() == 1:  # others may be writing
                     remove_temporary_files(directory)
@@ -376,6 +384,7 @@ class Run:
         if version and version.get("requirements") is not None and self.rank == 0:
             with contextlib.suppress(OSError):  # no more files can be opened, say
                 version["requirements"] = requirements_of(version)
+                version["python"] = ".".join(map(str, sys.version_info[:3]))
 
     def _write_info(self, *, ended: bool = False) -> None:
         if self.rank:

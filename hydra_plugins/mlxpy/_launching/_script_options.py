@@ -1,9 +1,11 @@
 """The options of a job's script, from its config; many are those of hydra-submitit-launcher."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
@@ -13,10 +15,18 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.mlxpy._hydra import as_written, child_of
 from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
-from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
+from mlxpy_core import (
+    SUBMITIT,
+    DeviceRequest,
+    MlxpyError,
+    ScriptOptions,
+    launch_of_this_process,
+    relative_to_launch,
+)
 
 # Options of hydra-submitit-launcher that ask for nothing of a job, besides those that mlxpy has, too.
 _IN_THE_SCRIPT = {"name", "setup", "stderr_to_stdout", "submitit_folder", "max_num_timeout"}
+_IMAGES = {".sif", ".simg", ".img", ".sqfs"}
 _MANY = 10**6  # submitit has no number for any number
 _SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
@@ -77,6 +87,9 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         )
     of_submitit = options["scheduler"].startswith(SUBMITIT)
     directives = _executor_parameters(options) if of_submitit else _sbatch_directives(options)
+    directives += DeviceRequest(
+        options.get("gpus_per_job") or 0, options.get("cpus_per_job") or 0
+    ).directives()
     return ScriptOptions(
         name=options.get("name") or "",
         directives=tuple(directives),
@@ -92,7 +105,22 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         # submitit counts itself.
         max_requeues=None if options["requeue"] or of_submitit else options.get("max_num_timeout"),
         warn_s=options["signal_delay_s"],
+        container=_image(options["container"]),
+        container_command=options["container_command"],
+        container_args=tuple(options["container_args"]),
     )
+
+
+def _image(named: str) -> str:
+    """Returns an image by a path that holds wherever the script runs, or by the name that it has."""
+    if not named or ":/" in named or os.path.isabs(named):
+        return named  # docker://..., library://...; /scratch/image.sif may be on the nodes only
+    path = relative_to_launch(named, launch_of_this_process())
+    if path.exists():
+        return str(path)
+    if named.startswith((".", "~")) or Path(named).suffix in _IMAGES:
+        raise MlxpyError(f"hydra.launcher.container: there is no image {path}")
+    return named  # of a registry, or one that docker has
 
 
 def _sbatch_directives(options: Mapping[str, Any]) -> list[str]:

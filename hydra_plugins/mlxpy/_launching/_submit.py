@@ -135,6 +135,9 @@ def submit_sweep(
             _say_what_is_not_compared(sweep)
         covered = _covered(sweep, commands, waits) if options["skip_completed"] else {}
         left = [combination for combination in sweep if combination.number not in covered]
+        if isinstance(scheduler, LocalScheduler):
+            for directives in {one.options.directives for one in left}:
+                scheduler.check(directives)
         if covered:
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
@@ -354,6 +357,8 @@ def _job(
 ) -> Job:
     # Without commands that set up an environment, this very interpreter: a job may find another.
     interpreter = words[0] if combination.options.env_cmd else sys.executable
+    if combination.options.container:  # an image has its own
+        interpreter = Path(words[0]).name
     command = [interpreter, *words[1:]]
     job = SweepJob(
         combination.number,

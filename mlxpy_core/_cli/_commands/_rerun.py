@@ -26,8 +26,13 @@ from mlxpy_core._runs._status import Status
 @click.option(
     "--here", is_flag=True, help="Run it on this machine, even if the run was a cluster's job."
 )
+@click.option(
+    "--env", is_flag=True, help="Run it with the versions of Python and packages that the run had."
+)
 @trust_option
-def command(run: str, overrides: Sequence[str], logs: Path, here: bool, trust: Sequence[str]) -> None:
+def command(
+    run: str, overrides: Sequence[str], logs: Path, here: bool, env: bool, trust: Sequence[str]
+) -> None:
     """Makes a run again, as a new one: the same code, config and command.
 
     The code comes from the commit or the snapshot that the run's version manager recorded. A run that
@@ -39,9 +44,11 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool, trust: S
       mlxpy rerun 12
       mlxpy rerun 12 optimizer.lr=0.01 seed=7
       mlxpy rerun 12 --here
+      mlxpy rerun 12 --env
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._operations import reconcile, recorded_job
     from mlxpy_core._operations._rerun import code_to_rerun, job_of_rerun, run_here, write_first_metadata
+    from mlxpy_core._operations._rerun_environment import code_with_environment
     from mlxpy_core._scheduling._find_scheduler import find_scheduler
     from mlxpy_core._scheduling._local import LOCAL
     from mlxpy_core._scheduling._submission import submit_jobs
@@ -61,6 +68,8 @@ def command(run: str, overrides: Sequence[str], logs: Path, here: bool, trust: S
         )
     job = recorded_job(old, info)
     code = code_to_rerun(old, info, job, overrides)
+    if env:
+        code = code_with_environment(old, info, job, code)
     if code.caveat:
         click.echo(f"mlxpy: what may differ: {printable(code.caveat)}", err=True)
     name = (info["scheduler"] or {}).get("name", LOCAL)
