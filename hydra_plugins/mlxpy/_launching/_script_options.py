@@ -22,11 +22,16 @@ _SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
 
 class JobOptions:
-    """Makes the options of each job's script; as long as they are the same, only once."""
+    """Makes the options of each job's script; as long as they are the same, only once.
 
-    def __init__(self) -> None:
+    Args:
+        fixed: the options of a launcher that no config chooses, for all jobs.
+    """
+
+    def __init__(self, fixed: Mapping[str, Any] | None = None) -> None:
+        self._fixed = fixed is not None
         self._written: Any = None
-        self._options = ScriptOptions()
+        self._options = script_options(fixed) if fixed is not None else ScriptOptions()
 
     def of(self, config: DictConfig) -> ScriptOptions:
         """Returns the options of the script of the job with this config.
@@ -34,6 +39,8 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
+        if self._fixed:
+            return self._options
         written = as_written(config.hydra.launcher)
         written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
         if written != self._written or "${" in str(written):
