@@ -86,6 +86,15 @@ def exports(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "tests/test_exports.py", *session.posargs)
 
 
+@nox.session
+def optuna(session: nox.Session) -> None:
+    """Runs the tests of the sweeper mlxp_optuna; hydra-optuna-sweeper wants an older optuna."""
+    session.install("-e", ".[optuna]", "pytest", "pytest-xdist", "hypothesis")
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs
+    )
+
+
 @nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Runs the tests of the report in Chromium; what it needs is installed into this environment."""

@@ -53,6 +53,7 @@ from ._versioning import (
 
 if TYPE_CHECKING:
     from ._operations import reconcile, signals_break_off, wait_for_runs
+    from ._operations._annotating import annotate, tagged
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         RunRow,
     )
     from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
+    from ._runs._info_file import read_info
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
@@ -76,6 +78,12 @@ if TYPE_CHECKING:
     from ._scheduling._script import ScriptOptions
     from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
     from ._scheduling._submitit import SUBMITIT
+    from ._search._claim import StudyClaim
+    from ._search._followed_metric import MetricName, values_of
+    from ._search._pruner import RunPruner
+    from ._search._run_queue import RunQueue
+    from ._search._study import SearchStudy, constraints_of, results_of
+    from ._search._study_directory import StudyDirectory, make_study_directory
     from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
     from ._versioning._git_manager import GitVM
@@ -102,6 +110,7 @@ __all__ = [
     "Launch",
     "LocalScheduler",
     "Logger",
+    "MetricName",
     "MlxpyError",
     "Outcome",
     "ParentRun",
@@ -111,18 +120,25 @@ __all__ = [
     "Run",
     "RunDirectory",
     "RunEndedError",
+    "RunPruner",
+    "RunQueue",
     "RunRow",
     "Scheduler",
     "ScriptOptions",
+    "SearchStudy",
     "Status",
     "StorageError",
+    "StudyClaim",
+    "StudyDirectory",
     "SubmissionError",
     "UnstorableValueError",
     "Version",
     "VersionManager",
+    "annotate",
     "check_tags",
     "completed_runs",
     "config_key",
+    "constraints_of",
     "current_copy",
     "current_run",
     "different_fields",
@@ -144,6 +160,7 @@ __all__ = [
     "launch_of_this_process",
     "load_class",
     "load_yaml",
+    "make_study_directory",
     "new_run_directories",
     "next_run_directory",
     "original_place",
@@ -151,21 +168,25 @@ __all__ = [
     "plain_config_at_another_time",
     "print_plan",
     "ranks_set",
+    "read_info",
     "reconcile",
     "record_launch",
     "recorded_launch",
     "relative_to_launch",
     "restart",
+    "results_of",
     "run_names",
     "runs_from_copy",
     "set_ranks_back",
     "signals_break_off",
     "signals_held",
     "submit_jobs",
+    "tagged",
     "take_run",
     "take_run_directory",
     "take_sweep_directory",
     "tell_children",
+    "values_of",
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
@@ -184,17 +205,25 @@ _LATER = {
     "Job": "_scheduling._job",
     "JobOutlook": "_plugins._scheduler",
     "LocalScheduler": "_scheduling._local",
+    "MetricName": "_search._followed_metric",
     "Outcome": "_runs._outcome",
     "Parser": "_reading",
     "QueryError": "_reading",
     "Reader": "_reading",
+    "RunPruner": "_search._pruner",
+    "RunQueue": "_search._run_queue",
     "RunRow": "_reading",
     "SUBMITIT": "_scheduling._submitit",
     "Scheduler": "_plugins._scheduler",
     "ScriptOptions": "_scheduling._script",
+    "SearchStudy": "_search._study",
+    "StudyClaim": "_search._claim",
+    "StudyDirectory": "_search._study_directory",
     "SubmissionError": "_plugins._scheduler",
+    "annotate": "_operations._annotating",
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
+    "constraints_of": "_search._study",
     "different_fields": "_operations._completed",
     "find_scheduler": "_scheduling._find_scheduler",
     "fix_changing_values": "_runs._config",
@@ -203,13 +232,18 @@ _LATER = {
     "keep_outcome": "_runs._outcome",
     "kept_outcome": "_runs._outcome",
     "load_class": "_plugins._dotted",
+    "make_study_directory": "_search._study_directory",
     "plain_config": "_runs._config",
     "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
+    "read_info": "_runs._info_file",
     "reconcile": "_operations",
+    "results_of": "_search._study",
     "run_names": "_scheduling._submission",
     "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
+    "tagged": "_operations._annotating",
+    "values_of": "_search._followed_metric",
     "wait_for_runs": "_operations",
     "writes_to_own_directory": "_tracking._rerun_output",
 }

@@ -63,8 +63,10 @@ def test_groups_and_configs(source: MlxpyConfigSource, path: str, group: bool, c
     [
         ("", None, ["hydra"]),
         ("", ObjectType.CONFIG, []),
-        ("hydra", None, ["callbacks", "launcher"]),
-        ("hydra", ObjectType.GROUP, ["callbacks", "launcher"]),
+        ("hydra", None, ["callbacks", "launcher", "sweeper"]),
+        ("hydra", ObjectType.GROUP, ["callbacks", "launcher", "sweeper"]),
+        ("hydra/sweeper", ObjectType.CONFIG, ["mlxp_optuna"]),
+        ("hydra/sweeper", ObjectType.GROUP, ["pruner", "sampler"]),
         ("hydra/callbacks", None, ["mlxp_git", "mlxp_logger"]),
         ("hydra/callbacks", ObjectType.CONFIG, ["mlxp_git", "mlxp_logger"]),
         ("hydra/callbacks", ObjectType.GROUP, []),

@@ -75,6 +75,7 @@ FLOORS = (
     ("_scheduling", "_versioning"),
     ("_tracking",),
     ("_operations",),
+    ("_search",),
     ("_reading",),
     ("_report", "_top"),
     ("_cli",),
@@ -284,4 +285,4 @@ def test_hydras_scan_imports_nothing_of_the_folders() -> None:
         "print(*[name for name in sys.modules if name.startswith('hydra_plugins.mlxpy.')])"
     )
     loaded = {name.removeprefix("hydra_plugins.mlxpy.") for name in output_of(program).split()}
-    assert loaded == {"_composing", "_launching", "config_source", "launcher"}
+    assert loaded == {"_composing", "_launching", "_searching", "config_source", "launcher", "sweeper"}

@@ -26,6 +26,9 @@ class MlxpyConfigSource(ConfigSource):
 
     CALLBACKS = "hydra/callbacks"
     LAUNCHERS = "hydra/launcher"
+    SWEEPERS = "hydra/sweeper"
+    SAMPLERS = "hydra/sweeper/sampler"
+    PRUNERS = "hydra/sweeper/pruner"
     _configs: ClassVar[dict[str, str]] = {
         "hydra/callbacks/mlxp_git": "_nodes.MlxpGitNode",
         "hydra/callbacks/mlxp_logger": "_nodes.MlxpLoggerNode",
@@ -33,6 +36,21 @@ class MlxpyConfigSource(ConfigSource):
         "hydra/launcher/mlxp_oar": "_nodes.OarLauncherNode",
         "hydra/launcher/mlxp_slurm": "_submitit_nodes.SlurmLauncherNode",
         "hydra/launcher/mlxp_submitit": "_submitit_nodes.SubmititLauncherNode",
+        "hydra/sweeper/mlxp_optuna": "_sweeper_nodes.OptunaSweeperNode",
+        "hydra/sweeper/pruner/asha": "_sweeper_nodes.AshaNode",
+        "hydra/sweeper/pruner/hyperband": "_sweeper_nodes.HyperbandNode",
+        "hydra/sweeper/pruner/median": "_sweeper_nodes.MedianNode",
+        "hydra/sweeper/pruner/none": "_sweeper_nodes.NoPrunerNode",
+        "hydra/sweeper/pruner/percentile": "_sweeper_nodes.PercentileNode",
+        "hydra/sweeper/sampler/cmaes": "_sweeper_nodes.CmaEsNode",
+        "hydra/sweeper/sampler/gp": "_sweeper_nodes.GpNode",
+        "hydra/sweeper/sampler/grid": "_sweeper_nodes.GridNode",
+        "hydra/sweeper/sampler/motpe": "_sweeper_nodes.TpeNode",
+        "hydra/sweeper/sampler/nsgaii": "_sweeper_nodes.NsgaIINode",
+        "hydra/sweeper/sampler/nsgaiii": "_sweeper_nodes.NsgaIIINode",
+        "hydra/sweeper/sampler/random": "_sweeper_nodes.RandomNode",
+        "hydra/sweeper/sampler/sobol": "_sweeper_nodes.SobolNode",
+        "hydra/sweeper/sampler/tpe": "_sweeper_nodes.TpeNode",
     }
     # Launchers that have no options of their own. Those of plugins are not listed here.
     _schedulers: ClassVar[dict[str, str]] = {
@@ -41,7 +59,11 @@ class MlxpyConfigSource(ConfigSource):
         "hydra/launcher/mlxp_pbs": "PBSScheduler",
         "hydra/launcher/mlxp_sge": "SGEScheduler",
     }
-    _groups = ("", "hydra", CALLBACKS, LAUNCHERS)
+    # Samplers that hydra-optuna-sweeper has, too.
+    _of_both = frozenset(
+        f"hydra/sweeper/sampler/{name}" for name in ("cmaes", "grid", "motpe", "nsgaii", "random", "tpe")
+    )
+    _groups = ("", "hydra", CALLBACKS, LAUNCHERS, SWEEPERS, SAMPLERS, PRUNERS)
 
     @staticmethod
     def scheme() -> str:
@@ -55,6 +77,8 @@ class MlxpyConfigSource(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         name = _without_suffix(config_path)
+        if name in self._of_both and _has_other_samplers():
+            return False
         return name in self._configs or self._scheduler_of(name) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -113,6 +137,14 @@ def _plugin_names() -> frozenset[str]:
     from importlib.metadata import entry_points
 
     return frozenset(entry_point.name for entry_point in entry_points(group="mlxpy"))
+
+
+@functools.cache
+def _has_other_samplers() -> bool:
+    """Returns whether hydra-optuna-sweeper is there, which has Hydra check nodes of these names."""
+    from importlib.util import find_spec
+
+    return find_spec("hydra_plugins.hydra_optuna_sweeper") is not None
 
 
 @functools.cache

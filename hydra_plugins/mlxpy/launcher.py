@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 class MlxpLauncher(Launcher):
     """Submits each job of a sweep to a scheduler's queue and returns.
 
-    The options are those of `_nodes.MlxpLauncherNode`.
+    Attributes:
+        options: those of `_nodes.MlxpLauncherNode`.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = options
+        self.options = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -35,7 +36,7 @@ class MlxpLauncher(Launcher):
         self._context = hydra_context
         self._task_function = task_function
         self._config = config
-        place_sweep(config, self._options)
+        place_sweep(config, self.options)
         compose_once(hydra_context.config_loader, config)
 
     def launch(
@@ -48,6 +49,6 @@ class MlxpLauncher(Launcher):
             index = job.index_in(job_overrides, initial_job_idx)
             overrides = list(job_overrides[index])
             return run_own_job(
-                self._context, self._config, self._options, self._task_function, job, overrides
+                self._context, self._config, self.options, self._task_function, job, overrides
             )
-        return submit_sweep(self._context, self._config, self._options, job_overrides, initial_job_idx)
+        return submit_sweep(self._context, self._config, self.options, job_overrides, initial_job_idx)

@@ -36,40 +36,69 @@ def wait_for_runs(
         poll_interval_s: how many seconds lie between two questions to the scheduler.
         on_end: called for each run with its final status, as it ends.
     """
-    waiting = _Waiting(scheduler, job_ids)
-    interval = poll_interval_s
-    next_query = time.monotonic() + interval
+    watch = RunWatch(scheduler, poll_interval_s)
+    watch.add(job_ids)
     while True:
-        ended = waiting.ended_by_their_files()
-        if time.monotonic() >= next_query and waiting.left:
-            died, changed = waiting.ask()
-            ended.update(died)
-            # Doubled only between questions that found nothing new.
-            interval = poll_interval_s if changed else min(2 * interval, _SLOWEST * poll_interval_s)
-            next_query = time.monotonic() + interval
-        for directory, status in ended.items():
+        for directory, status in watch.look().items():
             on_end(directory, status)
-        if not waiting.left:
+        if not watch.left:
             return
-        scheduler.pause(min(_LOOK_S, poll_interval_s))
+        scheduler.pause(watch.pause_s)
 
 
-class _Waiting:
-    """What is known of the runs that have not ended."""
+class RunWatch:
+    """What is known of runs that have been submitted and have not ended; others may be added.
 
-    def __init__(self, scheduler: Scheduler, job_ids: Mapping[RunDirectory, str]) -> None:
+    Args:
+        scheduler: where the runs are submitted.
+        poll_interval_s: how many seconds lie between two questions to the scheduler.
+
+    Attributes:
+        left: the id of the job of each run that has not ended.
+        pause_s: how many seconds may pass until the next look.
+    """
+
+    def __init__(self, scheduler: Scheduler, poll_interval_s: float) -> None:
         self._scheduler = scheduler
-        self.left = dict(job_ids)
+        self.left: dict[RunDirectory, str] = {}
+        self.pause_s = min(_LOOK_S, poll_interval_s)
+        self._poll_interval_s = self._interval_s = poll_interval_s
+        self._next_query = 0.0
         self._stamps: dict[RunDirectory, Stamp] = {}
         self._states: dict[str, Status] = {}
         # How many questions in a row found a run's job ended or unknown, and its last known state.
         self._gone: dict[RunDirectory, int] = {}
         self._last_states: dict[RunDirectory, Status] = {}
         self._known: set[RunDirectory] = set()  # of whose job the scheduler has told
-        self._start = time.monotonic()
+        self._since: dict[RunDirectory, float] = {}
         self._silent = False
 
-    def ended_by_their_files(self) -> dict[RunDirectory, Status]:
+    def add(self, job_ids: Mapping[RunDirectory, str]) -> None:
+        """Adds runs that have been submitted.
+
+        Args:
+            job_ids: the id of each run's job.
+        """
+        now = time.monotonic()
+        if not self.left:
+            self._interval_s = self._poll_interval_s
+            self._next_query = now + self._interval_s
+        self._since.update(dict.fromkeys(job_ids, now))
+        self.left.update(job_ids)
+
+    def look(self) -> dict[RunDirectory, Status]:
+        """Returns the final status of each run that has ended since the last look."""
+        ended = self._ended_by_their_files()
+        if self.left and time.monotonic() >= self._next_query:
+            died, changed = self._ask()
+            ended.update(died)
+            # Doubled only between questions that found nothing new.
+            longest = _SLOWEST * self._poll_interval_s
+            self._interval_s = self._poll_interval_s if changed else min(2 * self._interval_s, longest)
+            self._next_query = time.monotonic() + self._interval_s
+        return ended
+
+    def _ended_by_their_files(self) -> dict[RunDirectory, Status]:
         ended: dict[RunDirectory, Status] = {}
         for directory in list(self.left):
             try:
@@ -85,7 +114,7 @@ class _Waiting:
                     del self.left[directory]
         return ended
 
-    def ask(self) -> tuple[dict[RunDirectory, Status], bool]:
+    def _ask(self) -> tuple[dict[RunDirectory, Status], bool]:
         """Asks the scheduler; returns the runs that are over, and whether anything has changed."""
         try:
             states = self._scheduler.states(sorted(set(self.left.values())))
@@ -118,5 +147,5 @@ class _Waiting:
         return ended, changed
 
     def _is_not_known_yet(self, directory: RunDirectory) -> bool:
-        waited = time.monotonic() - self._start
+        waited = time.monotonic() - self._since[directory]
         return directory not in self._known and waited < self._scheduler.accounting_delay_s

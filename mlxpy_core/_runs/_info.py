@@ -74,6 +74,7 @@ def submitted_info(
         "signal": None,
         "exception": None,
         **tags_field(earlier or {}, launch.tags),
+        **_study_fields(earlier or {}, launch),
         "scheduler": {
             "name": scheduler,
             "cluster": cluster,
@@ -159,6 +160,7 @@ def begin_attempt(
         "signal": None,
         "exception": None,
         **tags_field(earlier, launch.tags),
+        **_study_fields(earlier, launch),
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
         "usage": {f"{_REQUESTED}{name}": value for name, value in requested.items()} or None,
@@ -183,6 +185,13 @@ def tags_field(info: Mapping[str, Any], tags: Iterable[str]) -> dict[str, list[s
     earlier = [tag for tag in info.get("tags") or () if isinstance(tag, str)]
     all_tags = list(dict.fromkeys([*earlier, *tags]))
     return {"tags": all_tags} if all_tags else {}
+
+
+def _study_fields(earlier: Mapping[str, Any], launch: Launch) -> dict[str, Any]:
+    """Returns the fields that say of which study's trial a run is one; a job knows them by its info."""
+    if launch.study:
+        return {"study": launch.study, "trial": {"number": launch.trial}}
+    return {name: earlier[name] for name in ("study", "trial") if name in earlier}
 
 
 def set_status(

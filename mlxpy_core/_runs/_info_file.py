@@ -43,12 +43,13 @@ _KINDS: dict[str, type] = {
     "submitter": dict,
     "usage": dict,
     "tags": list,
+    "trial": dict,
     "version_manager": dict,
 }
 _PLAIN = frozenset(
     (
         *("cmd", "current_file_path", "executable", "hostname", "log_dir", "log_id", "process_id"),
-        *("run_id", "signal", "user", "work_dir"),
+        *("run_id", "signal", "study", "user", "work_dir"),
         *(f"{event}_{part}" for event in ("submit", "start", "end") for part in ("date", "time")),
     )
 )

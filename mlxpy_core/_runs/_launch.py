@@ -25,6 +25,8 @@ class Launch:
         app_metrics: which files the reader takes for metrics that the app wrote by itself, see `Reader`;
             None for those of its choice.
         tags: those that the run is given.
+        study: the name of the study of which the run is a trial; empty: of none.
+        trial: the trial's number.
     """
 
     cmd: str
@@ -38,6 +40,8 @@ class Launch:
     output_dir: str = ""
     app_metrics: list[str] | None = None
     tags: list[str] = field(default_factory=list)
+    study: str = ""
+    trial: int | None = None
 
 
 def relative_to_launch(path: str | Path, launch: Launch) -> Path:

@@ -157,6 +157,16 @@ class Logger:
         """
         return self._own_run("ask whether to stop").stopping.should_stop
 
+    @property
+    def should_prune(self) -> bool:
+        """Whether the search that the run belongs to gives it up: ``if logger.should_prune: break``.
+
+        A run that ends then is COMPLETE, and its info says ``pruned``. In a run of no search it is
+        always False. Asking is cheap: a file is looked for, at most twice a second. Of several processes
+        of one run each sees it at a moment of its own: have one ask and tell the others.
+        """
+        return self._own_run("ask whether to prune").pruning.should_prune
+
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Registers a function to be called when a signal announces the end of the job.
 

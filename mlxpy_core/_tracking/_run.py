@@ -27,6 +27,7 @@ from mlxpy_core._runs._info_file import (
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._metrics_files import keys_of_rank, metrics_of_rank
 from mlxpy_core._runs._parent_run import stop_telling_children
+from mlxpy_core._runs._prune_request import is_pruning_requested
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
@@ -38,6 +39,7 @@ from ._held_directory import HeldDirectory
 from ._history import History
 from ._metrics import MetricsWriter
 from ._progress_writer import ProgressWriter
+from ._pruning import Pruning
 from ._signals import SignalWatch
 from ._stopping import Stopping
 from ._streams import StreamCopies
@@ -68,6 +70,7 @@ class Run:
         progress: writes how far the program says that it is.
         history: the metrics files as earlier attempts left them.
         stopping: how the program is asked to stop.
+        pruning: how it is told that a search gives the run up.
         logger: the user's logger of this run, once there is one.
     """
 
@@ -102,6 +105,7 @@ class Run:
         self._end_note = EndNote()
         self._noted = False
         self.stopping = Stopping(self._try_status)
+        self.pruning = Pruning(lambda: is_pruning_requested(self.directory))
         self._signals = SignalWatch(self.stopping, in_job=attempt.job is not None)
         self._exit = ExitWatch(self.end, listen=standalone)
         self._streams: StreamCopies | None = None
@@ -329,6 +333,8 @@ class Run:
         signal = self.stopping.signal_that_ended(error)
         status = Status.INTERRUPTED if signal else status_of(error)
         set_status(self.info, status, error, signal)
+        if self.pruning.heard and status is Status.COMPLETE:
+            self.info["pruned"] = True
         set_usage(self.info, self._usage.usage())
         self._list_requirements()
         self._ending = True

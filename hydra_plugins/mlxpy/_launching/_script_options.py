@@ -32,12 +32,17 @@ _SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
 
 class JobOptions:
-    """Makes the options of each job's script; as long as they are the same, only once."""
+    """Makes the options of each job's script; as long as they are the same, only once.
 
-    def __init__(self) -> None:
+    Args:
+        fixed: the options of a launcher that no config chooses, for all jobs.
+    """
+
+    def __init__(self, fixed: Mapping[str, Any] | None = None) -> None:
+        self._fixed = fixed is not None
         self._node: Any = None
         self._written: Any = None
-        self._options = ScriptOptions()
+        self._options = script_options(fixed) if fixed is not None else ScriptOptions()
 
     def of(self, config: DictConfig) -> ScriptOptions:
         """Returns the options of the script of the job with this config.
@@ -45,6 +50,8 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
+        if self._fixed:
+            return self._options
         node = child_of(child_of(config, "hydra"), "launcher")
         if node is self._node:  # configs of a sweep may have it together
             return self._options

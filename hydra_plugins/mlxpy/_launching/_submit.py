@@ -76,7 +76,7 @@ from ._script_options import JobOptions
 
 
 @dataclass(frozen=True)
-class _Combination:
+class Combination:
     """One job of the sweep, before it has a run directory."""
 
     number: int
@@ -111,9 +111,9 @@ def submit_sweep(
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    with _errors_end_the_program():
-        _check_options(config.hydra)
-        scheduler = _make_scheduler(options)
+    with errors_end_the_program():
+        check_options(config.hydra)
+        scheduler = make_scheduler(options)
         waits = options["wait"] or isinstance(scheduler, LocalScheduler)
         _check_sweeper(config, options, waits)
         grouping = Grouping(
@@ -121,13 +121,13 @@ def submit_sweep(
         )
         by_launch = options["settings_overrides"] is not None
         typed = are_typed(config, by_launch=by_launch)
-        _check_arguments(config, typed)
+        check_arguments(config, typed)
         commands = job_commands(
             context.config_loader, config, options, launch_of_this_process(), waits=waits
         )
         script = JobOptions()
         sweep = [
-            _combination(context, config, commands, script, *job, compares=options["skip_completed"])
+            combination_of(context, config, commands, script, *job, compares=options["skip_completed"])
             for job in enumerate(job_overrides, first_job)
         ]
         gc.enable()
@@ -142,12 +142,12 @@ def submit_sweep(
             earlier = run_names(sorted({directory.log_id for directory in covered.values()}))
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         if options["dry_run"]:
-            jobs = _make_jobs(left, commands, config, options, _free_directories(commands), typed=typed)
+            jobs = _make_jobs(left, commands, config, options, free_directories(commands), typed=typed)
             print_plan(scheduler, jobs, grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
-        _make_sweep_directory(config.hydra.sweep.dir)
+        make_sweep_directory(config.hydra.sweep.dir)
         jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
         with signals_break_off(scheduler, jobs_left):
             with new_run_directories(commands.parent_log_dir) as new_directory:
@@ -175,7 +175,7 @@ def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
         config: the sweep's config.
         options: the launcher's options.
     """
-    with _errors_end_the_program():
+    with errors_end_the_program():
         # A rerun of a sweep's job leaves alone what the sweep wrote.
         if options["dry_run"] or RERUN_VARIABLE in os.environ:
             set_sweep_directory(config, passing_sweep_directory())
@@ -188,7 +188,7 @@ def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
             set_sweep_directory(config, new_sweep_directory(parent))
 
 
-def _make_sweep_directory(path: str) -> None:
+def make_sweep_directory(path: str) -> None:
     """Makes the directory that sweepers write to."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def _make_sweep_directory(path: str) -> None:
 
 
 @contextmanager
-def _errors_end_the_program() -> Iterator[None]:
+def errors_end_the_program() -> Iterator[None]:
     try:
         end_by_signals()
         yield
@@ -214,7 +214,7 @@ def _end(message: str, exit_code: int) -> NoReturn:
     raise SystemExit(exit_code) from None
 
 
-def _check_options(hydra: DictConfig) -> None:
+def check_options(hydra: DictConfig) -> None:
     """Rejects options that the command added: Hydra advises so where one is misspelt."""
     node = OmegaConf.get_type(hydra.launcher)
     if not is_dataclass(node):
@@ -228,7 +228,7 @@ def _check_options(hydra: DictConfig) -> None:
             raise MlxpyError(f"hydra.launcher.{name} is no option of {choice}: {hint}")
 
 
-def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
+def make_scheduler(options: Mapping[str, Any]) -> Scheduler:
     if options["poll_interval_s"] <= 0:
         raise MlxpyError(
             f"poll_interval_s={options['poll_interval_s']} is no time: give seconds above 0"
@@ -247,7 +247,7 @@ def _check_sweeper(config: DictConfig, options: Mapping[str, Any], waits: bool) 
         )
 
 
-def _combination(
+def combination_of(
     context: HydraContext,
     config: DictConfig,
     commands: JobCommands,
@@ -256,13 +256,13 @@ def _combination(
     overrides: Sequence[str],
     *,
     compares: bool,
-) -> _Combination:
+) -> Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
     job = job_config.hydra.job
     with open_dict(job):  # of the whole config it would take long
         job.id = job.num = number
     with as_current_config(job_config):
-        combination = _Combination(
+        combination = Combination(
             number,
             overrides=typed_overrides(job_config),
             overrides_for_hydra=overrides_for_hydra(job_config),
@@ -295,7 +295,7 @@ def _make_another_run(hydra: DictConfig) -> None:
             callback.forced_log_id, callback.parent_log_dir = -2, "/another"
 
 
-def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
+def _say_what_is_not_compared(sweep: Sequence[Combination]) -> None:
     fields = sorted(frozenset[str]().union(*(one.of_the_run for one in sweep)))
     if fields:
         names = ", ".join(name.removeprefix("config.") for name in fields)
@@ -303,7 +303,7 @@ def _say_what_is_not_compared(sweep: Sequence[_Combination]) -> None:
 
 
 def _covered(
-    sweep: Sequence[_Combination], commands: JobCommands, waits: bool
+    sweep: Sequence[Combination], commands: JobCommands, waits: bool
 ) -> dict[int, RunDirectory]:
     """Finds the runs that did the same before; if results are wanted, those that have theirs."""
     parent = commands.parent_log_dir
@@ -317,14 +317,48 @@ def _covered(
     return found
 
 
-def _free_directories(commands: JobCommands) -> Iterator[RunDirectory]:
+def free_directories(commands: JobCommands) -> Iterator[RunDirectory]:
     """Yields the directories that new runs would have."""
     for log_id in itertools.count(next_run_directory(commands.parent_log_dir).log_id):
         yield RunDirectory(commands.parent_log_dir / str(log_id))
 
 
+@dataclass(frozen=True)
+class JobWords:
+    """The words of the command of all jobs of a sweep, before the overrides of each.
+
+    Attributes:
+        words: the command as it was typed, without the overrides.
+        program: what `main_program` returns.
+        typed: whether the arguments were typed in the command.
+    """
+
+    words: Sequence[str]
+    program: tuple[str, str]
+    typed: bool
+
+    @classmethod
+    def of(
+        cls,
+        config: DictConfig,
+        options: Mapping[str, Any],
+        commands: JobCommands,
+        *,
+        typed: bool,
+    ) -> "JobWords":
+        """Returns those of a sweep, whose config files are copied if they are to be frozen."""
+        config_options: list[str] = []
+        if options["freeze_config"] and typed:
+            config_options = frozen_config_options(
+                config, commands.parent_log_dir, copy=not options["dry_run"]
+            )
+        by_launch = options["settings_overrides"] is not None
+        words = program_arguments(config_options, by_launch=by_launch) if typed else sys.orig_argv
+        return cls(words, main_program(), typed)
+
+
 def _make_jobs(
-    sweep: Sequence[_Combination],
+    sweep: Sequence[Combination],
     commands: JobCommands,
     config: DictConfig,
     options: Mapping[str, Any],
@@ -332,41 +366,28 @@ def _make_jobs(
     *,
     typed: bool,
 ) -> list[Job]:
-    config_options: list[str] = []
-    if options["freeze_config"] and sweep and typed:
-        config_options = frozen_config_options(
-            config, commands.parent_log_dir, copy=not options["dry_run"]
-        )
-    by_launch = options["settings_overrides"] is not None
-    words = program_arguments(config_options, by_launch=by_launch) if typed else sys.orig_argv
-    program = main_program()
-    return [
-        _job(combination, commands, words, program, next(directories), typed=typed)
-        for combination in sweep
-    ]
+    if not sweep:
+        return []
+    words = JobWords.of(config, options, commands, typed=typed)
+    return [job_of(combination, commands, words, next(directories)) for combination in sweep]
 
 
-def _job(
-    combination: _Combination,
-    commands: JobCommands,
-    words: Sequence[str],
-    program: tuple[str, str],
-    directory: RunDirectory,
-    *,
-    typed: bool,
+def job_of(
+    combination: Combination, commands: JobCommands, words: JobWords, directory: RunDirectory
 ) -> Job:
+    """Makes the job of a combination that becomes the run in a directory."""
     # Without commands that set up an environment, this very interpreter: a job may find another.
-    interpreter = words[0] if combination.options.env_cmd else sys.executable
+    interpreter = words.words[0] if combination.options.env_cmd else sys.executable
     if combination.options.container:  # an image has its own
-        interpreter = Path(words[0]).name
-    command = [interpreter, *words[1:]]
+        interpreter = Path(words.words[0]).name
+    command = [interpreter, *words.words[1:]]
     job = SweepJob(
         combination.number,
-        None if typed else combination.overrides_for_hydra,
+        None if words.typed else combination.overrides_for_hydra,
         commands.keeps_return_value,
     )
-    environment = {**job_environment(), **job.environment(program)}
-    if typed:
+    environment = {**job_environment(), **job.environment(words.program)}
+    if words.typed:
         own = commands.run_overrides(directory, combination.number, combination.output)
         command += [*commands.hydra_overrides, *combination.overrides, *own]
     else:
@@ -381,7 +402,7 @@ def _job(
     )
 
 
-def _check_arguments(config: DictConfig, typed: bool) -> None:
+def check_arguments(config: DictConfig, typed: bool) -> None:
     """Refuses what the jobs of a program whose arguments are set in its code could not find again."""
     global _sweeps
     _sweeps += 1
@@ -428,9 +449,9 @@ def run_own_job(
 
 
 def _results(
-    sweep: Sequence[_Combination],
+    sweep: Sequence[Combination],
     covered: Mapping[int, RunDirectory],
-    submitted: Sequence[_Combination],
+    submitted: Sequence[Combination],
     jobs: Sequence[Job],
 ) -> dict[int, JobReturn]:
     """Makes the results of all jobs of a sweep, by their numbers."""
@@ -439,7 +460,7 @@ def _results(
     return {one.number: _result(one, directories[one.number]) for one in sweep}
 
 
-def _result(combination: _Combination, directory: RunDirectory) -> JobReturn:
+def _result(combination: Combination, directory: RunDirectory) -> JobReturn:
     """Makes the result of a job as it stands before the job has run, or of a run that did the same."""
     result = JobReturn(
         overrides=list(combination.overrides_for_hydra),

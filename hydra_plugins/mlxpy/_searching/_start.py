@@ -1,0 +1,89 @@
+"""What must hold before a search starts; optuna may be missing, or too old."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.mlxpy._composing._sweep_configs import LAUNCHER
+from hydra_plugins.mlxpy._hydra import BASIC_LAUNCHER
+from hydra_plugins.mlxpy._launching._submit import errors_end_the_program
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy.launcher import MlxpLauncher
+from mlxpy_core import MlxpyError
+
+_OLDEST = 4
+
+
+def prepare_search(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    options: Mapping[str, Any],
+) -> Callable[[Sequence[str]], None]:
+    """Makes the launcher and returns the function that searches, of the command's overrides.
+
+    An error ends the program with its message.
+    """
+    with errors_end_the_program():
+        _check_optuna()
+        launcher = _launcher(context, task_function, config)
+
+    def search(arguments: Sequence[str]) -> None:
+        from ._search import run_search
+
+        with errors_end_the_program():
+            chosen = config.hydra.launcher._target_ == LAUNCHER
+            run_search(context, config, launcher.options, options, arguments, chosen=chosen)
+
+    return search
+
+
+def _check_optuna() -> None:
+    try:
+        found = version("optuna")
+    except PackageNotFoundError:
+        raise MlxpyError("hydra/sweeper=mlxp_optuna needs optuna: pip install 'mlxpy[optuna]'") from None
+    if int(found.partition(".")[0]) >= _OLDEST:
+        return
+    reason = ""
+    try:
+        version("hydra-optuna-sweeper")
+        reason = ", which hydra-optuna-sweeper wants: pip uninstall hydra-optuna-sweeper, then"
+    except PackageNotFoundError:
+        reason = ":"
+    raise MlxpyError(
+        f"hydra/sweeper=mlxp_optuna needs optuna {_OLDEST} or newer, and here is {found}{reason} "
+        "pip install 'mlxpy[optuna]'"
+    )
+
+
+def _launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> MlxpLauncher:
+    target = config.hydra.launcher._target_
+    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    if target == BASIC_LAUNCHER and callback.get("settings"):
+        raise MlxpyError(
+            "a program by mlxpy.launch searches by its scheduler: add +mlxpy.use_scheduler=True and, "
+            "for this machine, +mlxpy.scheduler.name=LocalScheduler"
+        )
+    if target == BASIC_LAUNCHER:  # nobody has chosen one
+        local = OmegaConf.to_container(OmegaConf.structured(LocalLauncherNode))
+        assert isinstance(local, dict)
+        local.pop("_target_")
+        launcher = MlxpLauncher(**{str(name): value for name, value in local.items()})
+        launcher.setup(hydra_context=context, task_function=task_function, config=config)
+        return launcher
+    if target != LAUNCHER:
+        choice = config.hydra.runtime.choices["hydra/launcher"]
+        raise MlxpyError(
+            f"hydra/sweeper=mlxp_optuna submits by mlxpy's launchers, and not by {choice}: choose "
+            "hydra/launcher=mlxp_local, mlxp_slurm, mlxp_oar or another mlxp_*"
+        )
+    made = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task_function, config=config
+    )
+    assert isinstance(made, MlxpLauncher)
+    return made

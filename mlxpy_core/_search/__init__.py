@@ -1,0 +1,1 @@
+"""Studies: searches for the best parameters whose trials are runs."""

@@ -1,0 +1,78 @@
+"""Where a study lies among the runs, and its journal."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._owners import foreign_owner, owner_name
+from mlxpy_core._runs._directory import make_results_directory
+from mlxpy_core._runs._metrics_files import cut_torn_line
+
+_STUDIES = ".studies"  # hidden, as all that is no run
+_NAME = re.compile(r"\w[\w.+-]*")
+
+
+@dataclass(frozen=True)
+class StudyDirectory:
+    """The directory of a study, ``<parent_log_dir>/.studies/<name>``.
+
+    Attributes:
+        path: where it is, absolute.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        """The journal of optuna; optuna-dashboard opens it."""
+        return self.path / "journal.log"
+
+    def cut_torn_line(self) -> None:
+        """Cuts off what a killed process has left of a line of the journal: optuna would refuse it.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        try:
+            descriptor = os.open(self.journal, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"cannot open {self.journal}", error) from error
+        try:
+            cut_torn_line(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_study_directory(parent_log_dir: Path, name: str) -> StudyDirectory:
+    """Makes the directory of a study; one that exists is taken as it is.
+
+    Raises:
+        MlxpyError: the name cannot be a directory's, or the study is another user's.
+        StorageError: it cannot be made.
+    """
+    if not _NAME.fullmatch(name):
+        raise MlxpyError(
+            f"study={name} is no name for a study: give letters, digits and - _ . + without spaces"
+        )
+    path = parent_log_dir / _STUDIES / name
+    try:
+        make_results_directory(parent_log_dir)
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the directory of the study {path}", error) from error
+    owner = foreign_owner(path, path / "journal.log")
+    if owner is not None:
+        raise MlxpyError(
+            f"the study {name} in {parent_log_dir} is {owner_name(owner)}'s: give yours another name by "
+            "hydra.sweeper.study=NAME"
+        )
+    return StudyDirectory(path)

@@ -1,0 +1,451 @@
+"""``hydra/sweeper=mlxp_optuna``: a search that keeps the queue full, prunes, and survives its process."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, Project, need_cluster, wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+optuna = pytest.importorskip("optuna", minversion="4", reason="there is no optuna 4")
+
+from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402  # after the skip
+from omegaconf import OmegaConf  # noqa: E402
+from optuna.storages.journal import JournalFileBackend  # noqa: E402
+
+from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space  # noqa: E402
+from mlxpy_core import MlxpyError, load_yaml  # noqa: E402
+
+SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
+LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
+X = "x=interval(0.0,4.0)"
+# So many times the process of a search is killed; many more before a release.
+KILLS = int(os.environ.get("MLXPY_TEST_KILLS", "4"))
+CLUSTER_KILLS = int(os.environ.get("MLXPY_TEST_CLUSTER_KILLS", "1"))
+
+APP = """
+import os, pathlib, signal, time
+import hydra, mlxpy
+
+def wait_for(name):
+    end = time.monotonic() + 90
+    while not pathlib.Path(hydra.utils.to_absolute_path(name)).exists():
+        assert time.monotonic() < end, name
+        time.sleep(0.02)
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    logger = mlxpy.get_logger()
+    trial = cfg.num
+    if cfg.how == "slow" and trial == 0:
+        wait_for("ended-3")
+    if cfg.how == "fail" and trial in (0, 1):
+        raise ValueError("as asked")
+    if cfg.how == "die" and trial == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.how == "wait":
+        pathlib.Path(f"started-{trial}").touch()
+        wait_for("go")
+    if cfg.how == "prune":
+        loss = 1 if trial else 0  # the first one is what others are compared with
+        for step in range(1, 9):
+            logger.log_metrics({"loss": loss, "step": step}, "val")
+            if trial:
+                wait_for_prune(logger)
+            if logger.should_prune:
+                break
+        return loss
+    logger.log_metrics({"loss": 9.0}, "val")
+    logger.log_metrics({"loss": (cfg.x - 2) ** 2, "size": cfg.x, "over": cfg.x - 3}, "val")
+    pathlib.Path(f"ended-{trial}").touch()
+    if cfg.how == "none":
+        return None
+    if cfg.how == "text":
+        return "no number"
+    if cfg.how == "two":
+        return (cfg.x - 2) ** 2, -cfg.x
+    return (cfg.x - 2) ** 2
+
+def wait_for_prune(logger):
+    end = time.monotonic() + 90
+    while not logger.should_prune:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def app(project: Project) -> Project:
+    project.write("main.py", APP)
+    project.write("conf/config.yaml", "{x: 1.0, how: return, num: '${hydra:job.num}', db: a}\n")
+    return project
+
+
+def study_of(app: Project, name: str = "s") -> Any:
+    """Opens a study as optuna-dashboard does."""
+    journal = JournalFileBackend(str(app.path / f"logs/.studies/{name}/journal.log"))
+    return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(journal))
+
+
+def states(app: Project) -> list[str]:
+    return [trial.state.name for trial in study_of(app).trials]
+
+
+def trial_numbers(app: Project) -> list[int]:
+    return [app.info(log_id)["trial"]["number"] for log_id in app.run_ids()]
+
+
+def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
+    done = app.run("main.py", *SEARCH, X, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1")
+    lines = done.stdout.splitlines()
+    assert lines[0] == ("Trials run here one after another; hydra/launcher=mlxp_local runs 2 at once.")
+    assert [line.split()[1] for line in lines[1:7]] == ["0:", "0:", "1:", "1:", "2:", "2:"]
+    assert done.stderr == ""
+    study = study_of(app)
+    assert [trial.value for trial in study.trials] == [(t.params["x"] - 2) ** 2 for t in study.trials]
+    best = study.best_trial
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    results = load_yaml((sweep / "optimization_results.yaml").read_text())
+    assert results["best_params"] == best.params
+    assert results["best_value"] == best.value
+    assert app.info(1)["study"] == "s"
+    assert trial_numbers(app) == [0, 1, 2]
+    listed, _ = app.mlxpy("ls", "'best-of-s' in info.tags", "-c", "info.trial.number", "--json")
+    assert f'"info.trial.number": {best.number}' in listed
+
+
+def test_a_slow_trial_holds_no_other_back(app: Project) -> None:
+    app.run("main.py", *LOCAL, X, "how=slow", "hydra.sweeper.n_trials=4")
+    assert states(app) == ["COMPLETE"] * 4
+    assert app.statuses() == ["COMPLETE"] * 4
+
+
+def test_pruning_by_asha(app: Project) -> None:
+    pruner = ["hydra/sweeper/pruner=asha", "hydra.sweeper.pruner.reduction_factor=2"]
+    values = ["hydra/sweeper/sampler=grid", "x=0,1,2"]
+    options = ["how=prune", "hydra.sweeper.metric=val.loss", "hydra.sweeper.n_jobs=1"]
+    done = app.run("main.py", *LOCAL, *values, *pruner, *options)
+    study = study_of(app)
+    assert sorted(trial.params["x"] for trial in study.trials) == [0, 1, 2]
+    assert states(app) == ["COMPLETE", "PRUNED", "PRUNED"]
+    for trial in study.trials:
+        info = app.info(trial.user_attrs["run"])
+        assert info["status"] == "COMPLETE"
+        assert info.get("pruned", False) == (trial.state.name == "PRUNED")
+    assert "pruned" in done.stdout
+
+
+def test_a_metric_that_no_run_logs_is_said_once(app: Project) -> None:
+    pruner = ["hydra/sweeper/pruner=asha", "hydra.sweeper.metric=val.los", "hydra.sweeper.n_trials=2"]
+    pruner += ["hydra.sweeper.n_jobs=1"]
+    done = app.run("main.py", *LOCAL, X, *pruner)
+    assert done.stderr == "mlxpy: run 1 logged no val.los: runs are not pruned by it\n"
+    assert states(app) == ["COMPLETE"] * 2
+
+
+def test_a_run_of_no_search_is_not_pruned(app: Project) -> None:
+    app.run("main.py", "hydra/callbacks=mlxp_logger", "how=prune")
+    assert "pruned" not in app.info()
+
+
+def kill_as_the_journal_grows(app: Project, command: Sequence[str], more: int) -> None:
+    """Starts a search and kills it when its journal has grown by so many bytes, if it does not end."""
+    journal = app.path / "logs/.studies/s/journal.log"
+    before = size_of(journal)
+    with app.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and size_of(journal) < before + more:
+            time.sleep(0.0005)
+        process.kill()
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def check_that_none_was_asked_twice(app: Project, n_trials: int) -> None:
+    study = study_of(app)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * n_trials
+    assert len({trial.params["x"] for trial in study.trials}) == n_trials
+    assert len({trial.user_attrs["run"] for trial in study.trials}) == n_trials
+    for trial in study.trials:
+        info, config = (app.yaml(trial.user_attrs["run"], name) for name in ("info", "config"))
+        assert info["trial"]["number"] == trial.number
+        assert info["status"] == "COMPLETE"
+        assert config["x"] == trial.params["x"]
+        assert trial.value == (config["x"] - 2) ** 2
+    # Others were taken by a process that was killed before they were runs.
+    runs = [one for one in app.run_ids() if app.file(one, "metadata/info.yaml").exists()]
+    assert len(runs) == n_trials
+
+
+def test_a_search_that_is_killed_again_and_again(app: Project) -> None:
+    n_trials = KILLS + 4
+    command = [
+        "main.py",
+        *LOCAL,
+        X,
+        f"hydra.sweeper.n_trials={n_trials}",
+        "hydra.sweeper.sampler.seed=1",
+    ]
+    chance = random.Random(KILLS)
+    for _ in range(KILLS):
+        kill_as_the_journal_grows(app, command, more=chance.randrange(1, 1500))
+    app.run(*command)
+    check_that_none_was_asked_twice(app, n_trials)
+
+
+@pytest.mark.parametrize("cluster_name", ["slurm", "oar"])
+def test_a_search_on_a_cluster_that_is_killed(app: Project, cluster_name: str) -> None:
+    need_cluster(cluster_name)
+    n_trials = CLUSTER_KILLS + 2
+    launcher = [f"hydra/launcher=mlxp_{cluster_name}", "hydra.launcher.poll_interval_s=1"]
+    command = ["main.py", *SEARCH, *launcher, X, f"hydra.sweeper.n_trials={n_trials}"]
+    chance = random.Random(CLUSTER_KILLS)
+    for _ in range(CLUSTER_KILLS):
+        kill_as_the_journal_grows(app, command, more=chance.randrange(1, 1500))
+    app.run(*command)
+    check_that_none_was_asked_twice(app, n_trials)
+
+
+def test_the_second_of_two_searches_of_one_study_is_refused(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=wait", "hydra.sweeper.n_trials=1"]
+    with app.start(*command) as first:
+        wait_until((app.path / "started-0").exists)
+        second = app.run(*command, exit_code=1)
+        (app.path / "go").touch()
+        first.communicate(timeout=90)
+    assert second.stderr.startswith(f"mlxpy: the study s is under way in process {first.pid} on ")
+    assert second.stderr.count("\n") == 1
+    assert states(app) == ["COMPLETE"]
+
+
+def test_ctrl_c_stops_the_runs_and_the_same_command_goes_on_with_them(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=wait", "hydra.sweeper.n_trials=2"]
+    with app.start(*command) as process:
+        wait_until(lambda: all((app.path / f"started-{number}").exists() for number in (0, 1)))
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "the same command with hydra.sweeper.study=s goes on with the study" in stderr
+    assert "Traceback" not in stderr
+    assert app.statuses() == ["INTERRUPTED"] * 2
+    (app.path / "go").touch()
+    done = app.run(*command)
+    assert "Goes on with study s: 2 of its trials have not ended.\n" in done.stdout
+    assert app.run_ids() == [1, 2]
+    assert states(app) == ["COMPLETE"] * 2
+
+
+def test_runs_that_fail_and_their_retries(app: Project) -> None:
+    done = app.run(
+        "main.py", *LOCAL, X, "how=fail", "hydra.sweeper.n_trials=3", "hydra.sweeper.retry_failed=1"
+    )
+    trials = study_of(app).trials
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE"] * 3 + ["FAIL"] * 2
+    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    retried = [trial for trial in trials if "retry_of" in trial.user_attrs]
+    assert {trial.user_attrs["status"] for trial in failed} == {"FAILED"}
+    assert sorted(t.params["x"] for t in failed) == sorted(t.params["x"] for t in retried)
+    assert "Trial 0: failed: its run ended as FAILED (run 1)" in done.stdout
+
+
+def test_a_run_that_dies_is_a_failed_trial(app: Project) -> None:
+    app.run(
+        "main.py", *LOCAL, X, "how=die", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1"
+    )
+    first, second = study_of(app).trials
+    assert (first.state.name, first.user_attrs["status"]) == ("FAIL", "KILLED")
+    assert second.state.name == "COMPLETE"
+
+
+def test_a_search_whose_trials_all_fail_stops(app: Project) -> None:
+    done = app.run("main.py", *LOCAL, X, "how=text", "hydra.sweeper.n_trials=30", exit_code=1)
+    assert "trials have failed, the last is run " in done.stderr
+    assert "the task returned 'no number', not a number" in done.stdout
+    assert 5 <= len(states(app)) < 10
+
+
+def test_the_value_of_a_metric_counts_where_the_task_returns_none(app: Project) -> None:
+    metric = ["how=none", "hydra.sweeper.metric=val.loss", "hydra.sweeper.n_trials=2"]
+    app.run("main.py", *LOCAL, X, *metric)
+    assert all(trial.value == (trial.params["x"] - 2) ** 2 for trial in study_of(app).trials)
+
+
+def test_several_objectives(app: Project) -> None:
+    directions = ["hydra.sweeper.direction=[minimize,maximize]", "hydra/sweeper/sampler=nsgaii"]
+    app.run("main.py", *LOCAL, X, "how=two", *directions, "hydra.sweeper.n_trials=3")
+    study = study_of(app)
+    assert all(len(trial.values) == 2 for trial in study.trials)
+    [sweep] = app.path.glob("logs/.sweeps/*")
+    solutions = load_yaml((sweep / "optimization_results.yaml").read_text())["solutions"]
+    assert [one["values"] for one in solutions] == [trial.values for trial in study.best_trials]
+
+
+def test_constraints(app: Project) -> None:
+    values = ["hydra/sweeper/sampler=tpe", "hydra.sweeper.constraints=[val.over]"]
+    app.run("main.py", *LOCAL, X, *values, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0")
+    for trial in study_of(app).trials:
+        assert trial.system_attrs["constraints"] == [trial.params["x"] - 3]
+
+
+def test_the_space_may_stand_in_the_config_and_in_a_function(app: Project) -> None:
+    app.write("space.py", "def more(cfg, trial):\n    trial.suggest_categorical('db', ['a b', 'c'])\n")
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [_self_, {override hydra/sweeper: mlxp_optuna}, {override hydra/launcher: mlxp_local}]
+        hydra:
+          sweeper:
+            params: {x: "interval(0.0,4.0)"}
+            custom_search_space: space.more
+            n_trials: 3
+            study: s
+        x: 1.0
+        how: return
+        num: ${hydra:job.num}
+        db: a
+        """,
+    )
+    app.run("main.py", "-m", env={"PYTHONPATH": str(app.path)})
+    trials = study_of(app).trials
+    assert {app.yaml(trial.user_attrs["run"], "config")["db"] for trial in trials} <= {"a b", "c"}
+    assert [app.yaml(t.user_attrs["run"], "config")["x"] for t in trials] == [
+        t.params["x"] for t in trials
+    ]
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol", "cmaes", "gp", "motpe", "nsgaiii"])
+def test_samplers(app: Project, sampler: str) -> None:
+    needed = {"cmaes": ["cmaes"], "sobol": ["scipy"], "gp": ["scipy", "torch"]}
+    for package in needed.get(sampler, []):
+        pytest.importorskip(package)
+    arguments = [X, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
+    done = app.run(
+        "main.py", *SEARCH, "hydra/launcher=mlxp_local", *arguments, "hydra.launcher.dry_run=true"
+    )
+    assert "Dry run: 2 jobs" in done.stdout
+    assert not (app.path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["hydra/sweeper/sampler=tpee", X], "Could not find 'hydra/sweeper/sampler/tpee'"),
+        (["+hydra.sweeper.directon=maximize", X], "hydra.sweeper.directon is no option of mlxp_optuna: did you mean direction?"),
+        (["hydra.sweeper.direction=up", X], "hydra.sweeper.direction=up is none: give minimize or maximize"),
+        (["hydra.sweeper.n_trials=0", X], "hydra.sweeper.n_trials=0 is too few: give 1 or more"),
+        (["hydra.sweeper.metric=loss", X], "hydra.sweeper.metric=loss names no metric"),
+        (["hydra/sweeper/pruner=asha", X], "a pruner needs the metric that runs are compared by"),
+        (["hydra.sweeper.sampler._target_=optuna.samplers.No", X], "hydra.sweeper.sampler._target_=optuna.samplers.No is no class here"),
+        (["x=interval(4,1)"], "x=interval(4,1) cannot be searched"),
+        (["x=interval(4"], "no viable alternative at input 'interval(4'"),
+        (["x=1"], "there is nothing to search"),
+        (["hydra/sweeper/sampler=grid", X], "a grid needs values of x that can be counted"),
+        (["hydra.sweeper.constraints=[val.over]", "hydra/sweeper/sampler=random", X], "RandomSampler knows no constraints"),
+        (["hydra.sweeper.storage=sqlite:///a.db", X], "hydra.sweeper.storage is not for mlxp_optuna"),
+        (["hydra.sweeper.study=a/b", X], "study=a/b is no name for a study"),
+        (["hydra/launcher=joblib", X], "submits by mlxpy's launchers, and not by joblib"),
+        (["hydra.launcher.skip_completed=true", X], "skip_completed leaves out jobs of a sweep"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_sentence(app: Project, arguments: list[str], words: str) -> None:
+    launcher = [] if any("launcher=" in one for one in arguments) else ["hydra/launcher=mlxp_local"]
+    if "hydra/launcher=joblib" in arguments:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    done = app.run("main.py", *SEARCH, *launcher, *arguments, exit_code=1)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert app.run_ids() == []
+
+
+def test_other_directions_or_choices_than_the_study_has(app: Project) -> None:
+    app.run("main.py", *LOCAL, "x=1.0,2.0", "hydra.sweeper.n_trials=1")
+    done = app.run("main.py", *LOCAL, "x=1.0,2.0", "hydra.sweeper.direction=maximize", exit_code=1)
+    assert "the study s has direction=minimize, not maximize: give another name" in done.stderr
+    done = app.run("main.py", *LOCAL, "x=1.0,3.0", "hydra.sweeper.n_trials=2", exit_code=1)
+    assert "the study s cannot go on with this search space" in done.stderr
+
+
+def test_an_optuna_that_is_too_old(app: Project, tmp_path: Path) -> None:
+    (tmp_path / "old/optuna-2.10.1.dist-info").mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: optuna\nVersion: 2.10.1\n"
+    (tmp_path / "old/optuna-2.10.1.dist-info/METADATA").write_text(metadata)
+    done = app.run("main.py", *LOCAL, X, exit_code=1, env={"PYTHONPATH": str(tmp_path / "old")})
+    assert done.stderr.startswith(
+        "mlxpy: hydra/sweeper=mlxp_optuna needs optuna 4 or newer, and here is 2.10.1"
+    )
+
+
+def distribution(text: str) -> Any:
+    [override] = OverridesParser.create().parse_overrides([text])
+    return distribution_of(override)
+
+
+FLOATS = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False).map(lambda value: round(value, 6))
+
+
+@given(low=st.integers(-1000, 1000), width=st.integers(0, 1000), step=st.integers(1, 20))
+@settings(max_examples=50, deadline=None)
+def test_integers_are_what_hydra_optuna_sweeper_makes_of_them(low: int, width: int, step: int) -> None:
+    high = low + width
+    integers = optuna.distributions.IntDistribution
+    assert distribution(f"x=int(interval({low},{high}))") == integers(low, high)
+    assert distribution(f"x=range({low},{high + 1},{step})") == integers(
+        low, low + (width + 1) // step * step, step=step
+    )
+    [override] = OverridesParser.create().parse_overrides([f"x=range({low},{high + 1},{step})"])
+    assert grid_of(override) == list(range(low, high + 1, step))
+    if low > 0:
+        assert distribution(f"x=int(tag(log,interval({low},{high})))") == integers(low, high, log=True)
+
+
+@given(low=FLOATS, width=FLOATS.map(abs))
+@settings(max_examples=50, deadline=None)
+def test_floats_are_what_hydra_optuna_sweeper_makes_of_them(low: float, width: float) -> None:
+    high = low + width
+    floats = optuna.distributions.FloatDistribution
+    assert distribution(f"x=interval({low},{high})") == floats(low, high)
+    if low > 0:
+        assert distribution(f"x=tag(log,interval({low},{high}))") == floats(low, high, log=True)
+
+
+WORDS = st.text("abcxyz", min_size=1, max_size=5).filter(lambda word: word not in ("true", "null"))
+
+
+@given(values=st.lists(st.integers(-9, 9) | WORDS, min_size=2, max_size=5, unique=True))
+@settings(max_examples=50, deadline=None)
+def test_choices_are_what_hydra_optuna_sweeper_makes_of_them(values: list[Any]) -> None:
+    choices = optuna.distributions.CategoricalDistribution(values)
+    listed = ",".join(map(str, values))
+    assert distribution(f"x={listed}") == choices
+    assert distribution(f"x=choice({listed})") == choices
+
+
+def test_the_command_comes_after_the_params() -> None:
+    config = OmegaConf.create({})
+    space = search_space(config, ["x=3"], {"x": "interval(0,1)", "y": "1,2"}, None)
+    assert space.fixed == {"x": "x=3"}
+    assert list(space.distributions) == ["y"]
+    with pytest.raises(MlxpyError, match="nothing to search"):
+        search_space(config, ["x=3"], {"x": "interval(0,1)"}, None)
+
+
+def test_optuna_is_not_imported_when_hydra_looks_for_plugins() -> None:
+    program = (
+        "import sys; from hydra.core.plugins import Plugins; Plugins.instance()\n"
+        "assert 'hydra_plugins.mlxpy.sweeper' in sys.modules; print('optuna' in sys.modules)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
