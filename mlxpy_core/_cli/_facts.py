@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlxpy_core._reading._run_times import start_and_duration
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._sizes import size_text
 from ._table import clean, colored_status
-from ._times import duration_text, start_and_duration, time_texts
+from ._times import duration_text, time_texts
 
 _LABEL = 11  # characters
 _TRACEBACK = 8  # lines
