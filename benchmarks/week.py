@@ -158,7 +158,7 @@ class Use:
         self._reader.refresh()  # reconciles what was left in the queue
         (self._logs / ".configs" / os.environ[DAY_VARIABLE]).mkdir(parents=True)
         empty = [run for run in _runs(self._logs) if not any(run.iterdir())]
-        for path in (*empty, *self._logs.glob(".configs/*"), *self._logs.glob(".mlxpy/together/*")):
+        for path in (*empty, *self._logs.glob(".configs/*"), *self._logs.glob(".mlxpy/together/**/*")):
             os.utime(path, (yesterday, yesterday))
         found = find_leftovers(self._logs)
         assert found.empty == sorted(empty)
