@@ -1,10 +1,11 @@
-// What the session `report` of noxfile.py checks: mlxpy_core/_report/report.js, which runs in browsers.
-const browser = ["document", "getComputedStyle", "matchMedia", "atob", "Blob", "URL", "setTimeout", "clearTimeout"];
+// What the session `report` of noxfile.py checks: the programs that run in browsers.
+const browser = ["document", "getComputedStyle", "matchMedia", "atob", "Blob", "URL", "setTimeout", "clearTimeout", "window",
+  "IntersectionObserver"];
 const markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "srcdoc"];
 
 export default [
   {
-    files: ["mlxpy_core/_report/*.js"],
+    files: ["mlxpy_core/*/*.js"],
     linterOptions: { reportUnusedDisableDirectives: "error" },
     languageOptions: {
       ecmaVersion: 2023,

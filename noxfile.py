@@ -25,7 +25,7 @@ FRAMEWORKS = ("lightning", "pytorch-lightning", "transformers", "accelerate", "k
 """What the modules of their names log from; not in the extra ``test``, since they are large."""
 
 ESLINT = "eslint@10.15.0"
-"""Checks the report's own program, by eslint.config.mjs, where there is npm."""
+"""Checks the programs that run in browsers, by eslint.config.mjs, where there is npm."""
 
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
@@ -97,11 +97,13 @@ def optuna(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
-    """Runs the tests of the report in Chromium; what it needs is installed into this environment."""
-    run_module(session, "pip", "install", "-q", "-e", ".[report]", "playwright")
+    """Runs the tests of pages in Chromium, and of notebooks; what they need is installed here."""
+    needed = ("playwright", "nbclient", "ipykernel")
+    run_module(session, "pip", "install", "-q", "-e", ".[report]", *needed)
     if shutil.which("npx"):
-        session.run("npx", "--yes", ESLINT, "mlxpy_core/_report", external=True)
-    run_module(session, "pytest", "-q", "tests/test_report.py", *session.posargs)
+        session.run("npx", "--yes", ESLINT, "mlxpy_core", external=True)
+    files = [f"tests/test_{name}.py" for name in ("report", "report_page", "notebook", "row_times")]
+    run_module(session, "pytest", "-q", *files, *session.posargs)
 
 
 @nox.session

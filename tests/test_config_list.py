@@ -569,7 +569,7 @@ class TestDisplay:
         tables.feed(page)
         assert tables.open == []
         assert tables.rows[:4] == [tables.rows[0]] * 4
-        assert tables.rows[0] < 12  # the columns that are the same are folded away
+        assert tables.rows[0] < 15  # the columns that are the same are folded away
         assert "config.x" in tables.text
         assert "<i>0" in tables.text
         assert "LAZYLOADING" in tables.text

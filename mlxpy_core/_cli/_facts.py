@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlxpy_core._io._text import clean, duration_text
+from mlxpy_core._reading._run_times import start_and_duration
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._sizes import size_text
 from ._table import colored_status
-from ._times import start_and_duration, time_texts
+from ._times import time_texts
 
 _LABEL = 11  # characters
 _TRACEBACK = 8  # lines

@@ -1,26 +1,7 @@
-"""Times of a run: when it started, how long it took."""
+"""Times of a run as people read them: when it started, how long it took."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from typing import Any
-
-from mlxpy_core._reading._moments import moment
-from mlxpy_core._runs._status import Status
-
-
-def start_and_duration(info: Mapping[str, Any]) -> tuple[datetime | None, float | None]:
-    """Returns when a run started and how many seconds it took, up to now if it is running.
-
-    Args:
-        info: the status, dates and times of the run; both answers are None where these do not tell.
-    """
-    start = moment(info.get("start_date"), info.get("start_time"))
-    if start is None:
-        return None, None
-    end = moment(info.get("end_date"), info.get("end_time"))
-    if end is None and info.get("status") == Status.RUNNING.value:
-        end = datetime.now(timezone.utc)
-    return start, (end - start).total_seconds() if end else None
+from collections.abc import Sequence
+from datetime import datetime
 
 
 def time_texts(moments: Sequence[datetime | None]) -> list[str | None]:

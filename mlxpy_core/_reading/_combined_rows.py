@@ -75,6 +75,9 @@ class ExtendedRows:
     def series(self, field: str) -> list[Series] | None:
         return None if field in self._new else self._rows.series(field)
 
+    def log_of(self, field: str) -> str | None:
+        return None if field in self._new else self._rows.log_of(field)
+
     def varies(self, field: str) -> bool:
         return _varies(self.column(field)) if field in self._new else self._rows.varies(field)
 
@@ -152,6 +155,9 @@ class StackedRows:
         return self._in_order(
             [one or [none] * len(part) for one, part in zip(found, self._parts, strict=True)]
         )
+
+    def log_of(self, field: str) -> str | None:
+        return next(filter(None, (part.log_of(field) for part in self._parts)), None)
 
     def varies(self, field: str) -> bool:
         return field not in self.lazy_fields and _varies(self.column(field))

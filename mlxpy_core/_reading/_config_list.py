@@ -14,8 +14,9 @@ from mlxpy_core._reading._tables._columns import MISSING
 
 from ._combined_rows import ExtendedRows, stacked
 from ._data_frames import data_frame
-from ._display import render_html, render_text
+from ._display import render_text
 from ._drawable import LAZY_CELL
+from ._html_tables import render_html
 from ._maps import Map, aggregations, apply_maps, condition, rows_of
 from ._moments import MOMENTS, microseconds
 from ._rows import PlainRows, Rows, identity, missing_as_none, need_fields
@@ -264,7 +265,31 @@ class ConfigList:
         """Makes an Arrow table with a row for each run; a metric is a column of lists."""
         return pa.table({field: self._rows.arrow(field) for field in self._rows.fields})
 
-    def plot(self, x: str | None, y: str, hue: str | None = None, ax: "Axes | None" = None) -> "Axes":
+    @overload
+    def plot(
+        self,
+        x: str | None,
+        y: str,
+        hue: str | None = None,
+        ax: "Axes | None" = None,
+        *,
+        backend: Literal["matplotlib"] | None = None,
+    ) -> "Axes": ...
+
+    @overload
+    def plot(
+        self, x: str | None, y: str, hue: str | None = None, *, backend: Literal["plotly"]
+    ) -> Any: ...
+
+    def plot(
+        self,
+        x: str | None,
+        y: str,
+        hue: str | None = None,
+        ax: "Axes | None" = None,
+        *,
+        backend: Literal["plotly", "matplotlib"] | None = None,
+    ) -> "Axes | Any":
         """Plots one column over another: a line for the runs that differ only in their seed.
 
         A line is the mean of those runs, the band around it one standard deviation.
@@ -274,17 +299,22 @@ class ConfigList:
                 info: then `y` is taken at its last value.
             y: a metric, or a number of config or info.
             hue: the column that colours tell apart; otherwise the settings do.
-            ax: where to plot; a new figure if not given.
+            ax: matplotlib's axes to plot on; a new figure if not given.
+            backend: what draws: ``plotly`` or ``matplotlib``. By default plotly in a notebook, if it is
+                installed and no `ax` is given, and matplotlib elsewhere.
 
         Returns:
-            The axes, to be adorned or saved (``ax.figure.savefig``).
+            The axes, to be adorned or saved (``ax.figure.savefig``); of plotly a figure.
 
         Raises:
-            MlxpyError: there is no such column, it holds no numbers, or matplotlib is not installed.
+            MlxpyError: there is no such column, it holds no numbers, or what draws is not installed.
         """
-        from ._plotting import plot
+        from ._plot_lines import plot_lines
+        from ._plotting import choose_backend, draw_by_matplotlib, draw_by_plotly
 
-        return plot(self._rows, x, y, hue, self.diff(), ax)
+        chosen = choose_backend(backend, ax)
+        lines = plot_lines(self._rows, x, y, hue, self.diff())
+        return draw_by_plotly(lines) if chosen == "plotly" else draw_by_matplotlib(lines, ax)
 
     def _columns(self, names: tuple[str, ...]) -> list[list[Any]]:
         return [missing_as_none(self._rows.column(name)) for name in need_fields(names, self._rows)]

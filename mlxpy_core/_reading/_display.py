@@ -1,9 +1,8 @@
-"""Results as people see them: a table in a terminal, and one in a notebook that bears 200 columns."""
+"""Results as people see them in a terminal: a table as wide as it is."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from mlxpy_core._io._text import as_unicode
@@ -17,16 +16,6 @@ _SHOWN = 60  # rows
 _FLOAT = 12  # characters; a number that is cut would be another one
 _GAP = "..."
 
-_STYLE = """<style>
-.mlxpy {overflow: auto; max-height: 32em; border: 1px solid #8884}
-.mlxpy table {border-collapse: separate; border-spacing: 0; margin: 0}
-.mlxpy th, .mlxpy td {padding: .2em .6em; text-align: right; white-space: nowrap}
-.mlxpy th {position: sticky; top: 0; background: Canvas; border-bottom: 1px solid #8888}
-.mlxpy td:first-child, .mlxpy th:first-child {position: sticky; left: 0; background: Canvas}
-.mlxpy th:first-child {z-index: 1}
-.mlxpy-same td:first-child {text-align: left; font-weight: bold}
-</style>"""
-
 
 def render_text(rows: Drawable, noun: str = "runs") -> str:
     """Draws as many columns as the terminal is wide; of many rows the first and the last.
@@ -37,11 +26,11 @@ def render_text(rows: Drawable, noun: str = "runs") -> str:
         rows: what to draw.
         noun: what the rows are.
     """
-    places = _shown_places(len(rows))
+    places = ends_of(len(rows), _SHOWN)
     shown = rows.take(places)
     fields, lazy = rows.fields, rows.lazy_fields
     cells = {
-        field: [LAZY_CELL] * len(places) if field in lazy else _texts(shown.column(field))
+        field: [LAZY_CELL] * len(places) if field in lazy else texts(shown.column(field))
         for field in fields
     }
     layout = _layout(rows, cells, shutil.get_terminal_size().columns)
@@ -71,52 +60,8 @@ def render_text(rows: Drawable, noun: str = "runs") -> str:
     return "\n".join([border, *lines[:1], border, *lines[1:], border, count]) if drawn else count
 
 
-def render_html(rows: Drawable, varying: Sequence[str], noun: str = "runs") -> str:
-    """Draws a table that scrolls; columns that are the same for all runs are folded away below it.
-
-    Args:
-        rows: what to draw.
-        varying: the fields of the config that differ.
-        noun: what the rows are.
-    """
-    places = _shown_places(len(rows))
-    shown = rows.take(places)
-    lazy = rows.lazy_fields
-    columns = {field: shown.column(field) for field in rows.fields if field not in lazy}
-    same = [field for field in columns if len(rows) > 1 and _is_same(field, columns[field], varying)]
-    cells = {field: shortened_cells(_texts(values), WIDEST) for field, values in columns.items()}
-    cells.update(dict.fromkeys(lazy, [LAZY_CELL] * len(places)))
-    fields = [field for field in rows.fields if field not in same]
-    head = "".join(f"<th>{escape(field)}</th>" for field in fields)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cells[field][index])}</td>" for field in fields) + "</tr>"
-        for index in range(len(places))
-    )
-    table = (
-        f'<div class="mlxpy"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
-    more = f", {len(places)} shown" if len(places) < len(rows) else ""
-    count = f"<p>{len(rows)} {noun}, {len(rows.fields)} columns{more}</p>"
-    return _STYLE + table + count + _folded({field: cells[field][0] for field in same}, noun)
-
-
-def _folded(cells: Mapping[str, str], noun: str) -> str:
-    if not cells:
-        return ""
-    lines = "".join(
-        f"<tr><td>{escape(field)}</td><td>{escape(cell)}</td></tr>" for field, cell in cells.items()
-    )
-    summary = f"<summary>{len(cells)} columns are the same in all {noun}</summary>"
-    return f'<details>{summary}<div class="mlxpy mlxpy-same"><table>{lines}</table></div></details>'
-
-
-def _is_same(field: str, values: Sequence[Any], varying: Sequence[str]) -> bool:
-    if field in ("info.log_id", "info.status") or field in varying:
-        return False
-    return all(type(value) is type(values[0]) and value == values[0] for value in values)
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
+def texts(values: Sequence[Any]) -> list[str]:
+    """Returns values as a table shows them, each in one line that steers no terminal."""
     return ["" if value is MISSING else _text(value) for value in values]
 
 
@@ -132,10 +77,11 @@ def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
-def _shown_places(count: int) -> list[int]:
-    if count <= _SHOWN:
+def ends_of(count: int, most: int) -> list[int]:
+    """Returns the places of rows that are shown: all, or of more than `most` the first and the last."""
+    if count <= most:
         return list(range(count))
-    half = _SHOWN // 2
+    half = most // 2
     return [*range(half), *range(count - half, count)]
 
 

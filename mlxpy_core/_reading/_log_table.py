@@ -16,7 +16,8 @@ from mlxpy_core._reading._tables._warnings import warn_of_damaged_lines
 from mlxpy_core._runs._metrics_files import files_of_all_ranks
 
 from ._data_frames import data_frame, nullable
-from ._display import render_html, render_text
+from ._display import render_text
+from ._html_tables import render_html
 
 if TYPE_CHECKING:
     import pandas

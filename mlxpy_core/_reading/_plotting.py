@@ -1,149 +1,142 @@
-"""Lines over the runs that differ only in their seed: the mean, and a band of one standard deviation."""
+"""Plots of results, drawn by plotly or by matplotlib."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from html import escape
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mlxpy_core._errors import MlxpyError
-from mlxpy_core._reading._tables._columns import MISSING
-from mlxpy_core._reading._tables._metric_columns import Series
+from mlxpy_core._io._text import as_unicode, printable
 
-from ._rows import Rows, need_fields
-from ._shown_columns import is_seed
+from ._plot_lines import Line, Lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-"""x and y of one run, each of shape (n,)."""
+Backend = Literal["plotly", "matplotlib"]
+
+_NEEDS = "plot needs {0}: pip install 'mlxpy[{1}]'"
+_PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 
 
-def plot(
-    rows: Rows, x: str | None, y: str, hue: str | None, varying: Sequence[str], ax: "Axes | None"
-) -> "Axes":
-    """Draws what `ConfigList.plot` promises; `varying` names the config's fields that differ."""
-    y, *others = need_fields([field for field in (y, x, hue) if field is not None], rows)
-    x, hue = (others.pop(0) if field is not None else None for field in (x, hue))
-    settings = [field for field in varying if not is_seed(field) and field not in (x, hue)]
-    groups = _groups(rows, settings, hue)
-    points = _points(rows, x, y)
+def choose_backend(backend: str | None, ax: "Axes | None") -> Backend:
+    """Returns what draws a plot.
+
+    Args:
+        backend: what was asked for; None for plotly in a notebook, if it is installed, and matplotlib
+            elsewhere: scripts adorn and save what it returns.
+        ax: where to draw, if that was said; such are matplotlib's.
+
+    Raises:
+        MlxpyError: something else was asked for.
+    """
+    if backend == "plotly" and ax is None:
+        return "plotly"
+    if backend == "matplotlib":
+        return "matplotlib"
+    if backend is not None:
+        known = "'plotly' or 'matplotlib'"
+        wrong = f"backend={backend!r}: give {known}"
+        raise MlxpyError(wrong if ax is None else f"backend={backend!r} draws on no axes: leave out ax")
+    return "plotly" if ax is None and _in_notebook() and find_spec("plotly") else "matplotlib"
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
+
+
+def draw_by_matplotlib(lines: Lines, ax: "Axes | None") -> "Axes":
+    """Draws on axes, new ones if none are given.
+
+    Raises:
+        MlxpyError: matplotlib is not installed.
+    """
     ax = ax or _new_axes()
-    colors: dict[str, Any] = {}
-    for (hue_label, setting_label), places in groups.items():
-        runs = [points[place] for place in places if len(points[place][0])]
-        if not runs:
-            continue
-        label = hue_label if hue else setting_label
-        xs, mean, deviation = _mean_and_deviation(runs)
-        known = label in colors
-        (line,) = ax.plot(
-            xs,
-            mean,
-            marker="o" if len(xs) == 1 else None,
-            color=colors.get(label),
-            label=None if known or not label else label,
+    colours: dict[str, Any] = {}
+    for line in lines.lines:
+        known = line.label in colours
+        (drawn,) = ax.plot(
+            line.x,
+            line.mean,
+            marker="o" if len(line.x) == 1 else None,
+            color=colours.get(line.label),
+            label=None if known or not line.label else _without_formulas(line.label),
         )
-        colors[label] = line.get_color()
-        if len(runs) > 1:
-            band = (mean - deviation, mean + deviation)
-            ax.fill_between(xs, *band, color=line.get_color(), alpha=0.2, linewidth=0)
-    ax.set_xlabel(x or "row")
-    ax.set_ylabel(y)
-    if any(colors):
-        ax.legend(title=hue)
+        colours[line.label] = drawn.get_color()
+        if line.deviation is not None:
+            band = (line.mean - line.deviation, line.mean + line.deviation)
+            ax.fill_between(line.x, *band, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    ax.set_xlabel(_without_formulas(lines.x))
+    ax.set_ylabel(_without_formulas(lines.y))
+    if any(colours):
+        ax.legend(title=lines.hue and _without_formulas(lines.hue))
     return ax
+
+
+def _without_formulas(text: str) -> str:
+    return printable(as_unicode(text)).replace("$", r"\$")
 
 
 def _new_axes() -> "Axes":
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise MlxpyError("plot needs matplotlib: pip install 'mlxpy[plot]'") from error
+        raise MlxpyError(_NEEDS.format("matplotlib", "plot")) from error
     return pyplot.subplots()[1]
 
 
-def _groups(rows: Rows, settings: Sequence[str], hue: str | None) -> dict[tuple[str, str], list[int]]:
-    """Gathers the places of runs that differ only in seed, by hue and by their other settings."""
-    columns = [rows.column(field) for field in settings]
-    hues = rows.column(hue) if hue else [""] * len(rows)
-    groups: dict[tuple[str, str], list[int]] = {}
-    for place in range(len(rows)):
-        parts = [
-            f"{field.split('.', 1)[-1]}={column[place]}"
-            for field, column in zip(settings, columns, strict=True)
-            if column[place] is not MISSING
-        ]
-        groups.setdefault((str(hues[place]), ", ".join(parts)), []).append(place)
-    return groups
+def draw_by_plotly(lines: Lines) -> Any:
+    """Returns a figure.
 
-
-def _points(rows: Rows, x: str | None, y: str) -> list[Points]:
-    y_series = rows.series(y)
-    x_series = rows.series(x) if x else None
-    if y_series is not None and (x is None or x_series is not None):
-        return [
-            _paired(x_series[place] if x_series else None, series, x, y)
-            for place, series in enumerate(y_series)
-        ]
-    return list(map(_single, _last_values(rows, x), _last_values(rows, y)))
-
-
-def _paired(x_series: Series | None, y_series: Series, x: str | None, y: str) -> Points:
-    """Returns the values that were logged in the same rows."""
-    ys = _numbers(y_series.values, y)
-    y_rows = np.arange(len(ys)) if y_series.rows is None else y_series.rows
-    if x_series is None:
-        return y_rows.astype(float), ys
-    xs = _numbers(x_series.values, x)
-    x_rows = np.arange(len(xs)) if x_series.rows is None else x_series.rows
-    _, x_places, y_places = np.intersect1d(x_rows, y_rows, assume_unique=True, return_indices=True)
-    return xs[x_places], ys[y_places]
-
-
-def _last_values(rows: Rows, field: str | None) -> list[float]:
-    assert field is not None
-    series = rows.series(field)
-    values = (
-        [None if value is MISSING else value for value in rows.column(field)]
-        if series is None
-        else [one.values[-1] if len(one.values) else None for one in series]
-    )
-    return list(_numbers(values, field).tolist())
-
-
-def _single(x: float, y: float) -> Points:
-    points = np.array([[x], [y]])
-    return (np.zeros(0), np.zeros(0)) if np.isnan(points).any() else (points[0], points[1])
-
-
-def _numbers(values: Any, field: str | None) -> npt.NDArray[np.float64]:
+    Raises:
+        MlxpyError: plotly is not installed.
+    """
     try:
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise MlxpyError(
-            f"column {field!r} holds values that are no numbers, so it has no plot"
-        ) from None
+        from plotly.graph_objects import Figure
+    except ImportError as error:
+        raise MlxpyError(_NEEDS.format("plotly", "report")) from error
+    figure = Figure()
+    colours: dict[str, str] = {}
+    for line in lines.lines:
+        known = line.label in colours
+        colour = colours.setdefault(line.label, _PALETTE[len(colours) % len(_PALETTE)])
+        group = {"legendgroup": line.label, "name": plain(line.label)}
+        if line.deviation is not None:
+            figure.add_scatter(**group, **_band(line, line.deviation, colour))
+        figure.add_scatter(
+            x=line.x,
+            y=line.mean,
+            mode="markers" if len(line.x) == 1 else "lines",
+            line={"color": colour},
+            marker={"color": colour},
+            showlegend=not known and bool(line.label),
+            **group,
+        )
+    figure.update_layout(
+        xaxis_title_text=plain(lines.x),
+        yaxis_title_text=plain(lines.y),
+        legend_title_text=plain(lines.hue or ""),
+    )
+    return figure
 
 
-def _mean_and_deviation(
-    runs: Sequence[Points],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Gives x, and mean and standard deviation of y over the runs; rows of equal x are averaged."""
-    xs, places = np.unique(np.concatenate([x for x, _ in runs]), return_inverse=True)
-    table = np.full((len(runs), len(xs)), np.nan)
-    start = 0
-    for index, (x, y) in enumerate(runs):
-        here = places[start : start + len(x)]
-        start += len(x)
-        sums, counts = np.zeros(len(xs)), np.zeros(len(xs))
-        np.add.at(sums, here, y)
-        np.add.at(counts, here, 1)
-        seen = counts > 0
-        table[index, seen] = sums[seen] / counts[seen]
-    counts = (~np.isnan(table)).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nansum(table, axis=0) / counts
-        deviation = np.sqrt(np.nansum((table - mean) ** 2, axis=0) / counts)
-    return xs, mean, deviation
+def _band(line: Line, deviation: Any, colour: str) -> dict[str, Any]:
+    low, high = line.mean - deviation, line.mean + deviation
+    return {
+        "x": np.concatenate([line.x, line.x[::-1]]),
+        "y": np.concatenate([high, low[::-1]]),
+        "fill": "toself",
+        "fillcolor": f"{colour}33",
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def plain(text: str) -> str:
+    """Returns a text that plotly, which knows some markup and formulas, shows as it is."""
+    return escape(printable(as_unicode(text)), quote=False).replace("$", "&#36;")

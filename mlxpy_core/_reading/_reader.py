@@ -23,6 +23,7 @@ from mlxpy_core._runs._directory import RunDirectory
 
 from ._config_list import ConfigList
 from ._drawable import LAZY_CELL
+from ._html_tables import count_statuses, render_directory, shown
 from ._rows import CatalogRows
 
 if TYPE_CHECKING:
@@ -88,7 +89,15 @@ class Reader:
         return len(self._catalog)
 
     def __repr__(self) -> str:
-        return f"Reader({self.src_dir!r}): {len(self)} runs"
+        statuses = ", ".join(f"{count} {shown(name)}" for name, count in self._statuses().items())
+        columns = ", ".join(f"{len(names)} of {kind}" for kind, names in self._columns_by_kind().items())
+        held = [f"{len(self)} runs", *([f"({statuses})"] if statuses else [])]
+        return f"Reader({self.src_dir!r}): {' '.join(held)}" + (
+            f", columns: {columns}" if columns else ""
+        )
+
+    def _repr_html_(self) -> str:
+        return render_directory(self.src_dir, self._statuses(), self._columns_by_kind())
 
     def refresh(self) -> None:
         """Looks for runs that are new, changed or gone."""
@@ -199,6 +208,21 @@ class Reader:
     @cached_property
     def _lazy_fields(self) -> set[str]:
         return CatalogRows(self._catalog, self._metrics, np.arange(len(self))).lazy_fields
+
+    def _statuses(self) -> dict[str, int]:
+        return count_statuses(self._catalog.values("info.status", np.arange(len(self))))
+
+    def _columns_by_kind(self) -> dict[str, list[str]]:
+        """Names the columns of config, info, metrics and artifacts, where there are any."""
+        fields = CatalogRows(self._catalog, self._metrics, np.arange(len(self))).fields
+        kinds: dict[str, list[str]] = {"config": [], "info": [], "metrics": [], "artifacts": []}
+        for field in fields:
+            if field in self._lazy_fields:
+                kind = "artifacts" if field.startswith("artifact.") else "metrics"
+            else:
+                kind = "config" if field.startswith("config.") else "info"
+            kinds[kind].append(field)
+        return {kind: names for kind, names in kinds.items() if names}
 
     def _types(self) -> dict[str, str]:
         return {

@@ -50,6 +50,9 @@ class Rows(Drawable, Protocol):
     def series(self, field: str) -> list[Series] | None:
         """Returns a metric of each row; None for a field that is no metric."""
 
+    def log_of(self, field: str) -> str | None:
+        """Returns the log that a metric is of; None for what is no metric of a run."""
+
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
         """Returns a column for an Arrow table."""
 
@@ -151,6 +154,10 @@ class CatalogRows:
         places = self._catalog.places_with(kind, log, key, self._positions)
         found = self._metrics.series(log, key, self._positions[places])
         return self._spread(found, places, Series(np.zeros(0)))
+
+    def log_of(self, field: str) -> str | None:
+        kind, log, _ = self._lazy.get(field, ("", "", ""))
+        return log if kind == "metrics" else None
 
     def varies(self, field: str) -> bool:
         return field not in self._lazy and self._catalog.varies(field, self._positions)
@@ -266,6 +273,9 @@ class PlainRows:
         if len(values) < len(self) or any(value.ndim != 1 for value in values):
             return None
         return [Series(value) for value in values]
+
+    def log_of(self, field: str) -> str | None:  # no metric is of a log
+        return None
 
     def varies(self, field: str) -> bool:
         return len(set(map(identity, self.column(field)))) > 1

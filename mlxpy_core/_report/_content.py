@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,7 @@ import numpy as np
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
 from mlxpy_core._reading import ConfigList
-from mlxpy_core._reading._moments import moment
+from mlxpy_core._reading._run_times import StartAndDuration, run_times
 from mlxpy_core._reading._shown_columns import (
     differing_info,
     differing_settings,
@@ -20,18 +20,17 @@ from mlxpy_core._reading._shown_columns import (
     is_seed,
     metrics_by_importance,
 )
-from mlxpy_core._runs._status import Status
 
 from ._curves import metric_curves
 from ._failures import failed_runs
 from ._images import MOST_BYTES, thumbnails
 from ._influence import FEWEST, importances, influence
 from ._texts import cell, clean
+from ._times import LogTimes
 
 _SHOWN_METRICS = 4  # columns of the table at first
 _MOST_METRICS = 200  # columns of the table
 _DIGITS = 6  # of a last value
-_TIMES = ("start_date", "start_time", "end_date", "end_time")
 
 
 def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence[str]) -> dict[str, Any]:
@@ -55,7 +54,8 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
     last = {name: found.last(name) for name in [*first, *metrics][:_MOST_METRICS]}
     results = [name for name in last if name in first or not is_counter(name)]
     shown = {*telling, *results[:_SHOWN_METRICS]}
-    fields = [_start(found), _duration(found), *_said(found)]
+    times = run_times(found)
+    fields = [*_start_and_duration(times), *_said(found)]
     for name in (*telling, *last, *info, *incidental):
         values = [_rounded(value) for value in last[name]] if name in last else found[name]
         fields.append({"name": clean(name), "values": list(map(cell, values)), "shown": name in shown,
@@ -72,7 +72,7 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
         },
         "fields": fields,
         "same": _same_settings(found, {*telling, *incidental}),
-        "curves": _with_clean_names(metric_curves(rows)),
+        "curves": _with_clean_names(metric_curves(rows, LogTimes(rows, directories, times))),
         "influence": _influence_by_metric(
             found, [name for name in telling if not is_seed(name)], last, first
         ),
@@ -95,46 +95,22 @@ def _link(directory: Path, target: Path) -> str:
     return f"./{quote(os.fsencode(relative))}/"
 
 
-def _times(found: ConfigList) -> list[tuple[datetime | None, datetime | None]]:
-    known = set(found.keys())
-    columns = [
-        found[f"info.{name}"] if f"info.{name}" in known else [None] * len(found) for name in _TIMES
-    ]
+def _start_and_duration(times: Sequence[StartAndDuration]) -> list[dict[str, Any]]:
     return [
-        (moment(start_date, start), moment(end_date, end))
-        for start_date, start, end_date, end in zip(*columns, strict=True)
+        _other("start", [f"{start:%Y-%m-%d %H:%M:%S}" if start else None for start, _ in times]),
+        _other("duration (s)", [took if took is None else round(took, 1) for _, took in times]),
     ]
 
 
-def _start(found: ConfigList) -> dict[str, Any]:
-    texts = [f"{start:%Y-%m-%d %H:%M:%S}" if start else None for start, _ in _times(found)]
-    return {"name": "start", "values": texts, "shown": True, "kind": "other", "seed": False}
-
-
-def _duration(found: ConfigList) -> dict[str, Any]:
-    now = datetime.now(timezone.utc)
-    seconds = []
-    for status, (start, end) in zip(found["info.status"], _times(found), strict=True):
-        if end is None and status == Status.RUNNING.value:
-            end = now
-        seconds.append(round((end - start).total_seconds(), 1) if start and end else None)
-    return {"name": "duration (s)", "values": seconds, "shown": True, "kind": "other", "seed": False}
+def _other(name: str, values: list[Any]) -> dict[str, Any]:
+    return {"name": name, "values": values, "shown": True, "kind": "other", "seed": False}
 
 
 def _said(found: ConfigList) -> list[dict[str, Any]]:
     """Returns the tags and the notes, where a run has any."""
     known = set(found.keys())
     columns = {name: found[f"info.{name}"] for name in ("tags", "note") if f"info.{name}" in known}
-    return [
-        {
-            "name": name,
-            "values": list(map(_said_text, values)),
-            "shown": True,
-            "kind": "other",
-            "seed": False,
-        }
-        for name, values in columns.items()
-    ]
+    return [_other(name, list(map(_said_text, values))) for name, values in columns.items()]
 
 
 def _said_text(value: Any) -> Any:
@@ -153,8 +129,17 @@ def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, An
 
 
 def _with_clean_names(curves: dict[str, Any]) -> dict[str, Any]:
-    metrics = [{**one, "name": clean(one["name"])} for one in curves["metrics"]]
-    return {**curves, "metrics": metrics, "omitted": list(map(clean, curves["omitted"]))}
+    logs = list(curves["times"])
+    metrics = [
+        {
+            "name": clean(one["name"]),
+            "curves": one["curves"],
+            "times": logs.index(one["log"]) if one["log"] in logs else -1,
+        }
+        for one in curves["metrics"]
+    ]
+    omitted = list(map(clean, curves["omitted"]))
+    return {**curves, "metrics": metrics, "times": list(curves["times"].values()), "omitted": omitted}
 
 
 def _influence_by_metric(

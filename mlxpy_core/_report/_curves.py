@@ -17,6 +17,8 @@ from mlxpy_core._reading._rows import Rows
 from mlxpy_core._reading._shown_columns import metrics_by_importance
 from mlxpy_core._reading._tables._metric_columns import Series
 
+from ._times import LogTimes
+
 _POINTS = 512  # of a curve; a plot is hardly 1,000 pixels wide
 _BYTES = 9 * 2**20  # of all curves together
 _MOST = 100_000  # curves
@@ -26,11 +28,16 @@ _NOISE = 1e-6  # of a value
 Floats = npt.NDArray[np.float64]
 
 
-def metric_curves(rows: Rows) -> dict[str, Any]:
+def metric_curves(rows: Rows, log_times: LogTimes) -> dict[str, Any]:
     """Returns the numeric metrics of runs as the page takes them.
 
+    Args:
+        rows: the runs.
+        log_times: when their rows were logged.
+
     Returns:
-        ``metrics``: name and a curve for each run (see `_Packed.curve`); ``blobs``: numbers in base64;
+        ``metrics``: name, log, and a curve for each run (see `_Packed.curve`); ``times``: by log, for
+        each run the curve of time over row, where that is known; ``blobs``: numbers in base64;
         ``step``: the widest that was taken; ``omitted``: names of metrics for which there was no room.
     """
     names = metrics_by_importance(rows)
@@ -43,6 +50,7 @@ def metric_curves(rows: Rows) -> dict[str, Any]:
         metrics = _packed_metrics(rows, names[:room], packed)
     return {
         "metrics": metrics,
+        "times": _packed_times(log_times, metrics, packed),
         "blobs": packed.blobs,
         "step": packed.widest,
         "omitted": names[room:],
@@ -55,10 +63,21 @@ def _packed_metrics(rows: Rows, names: Sequence[str], packed: "_Packed") -> list
         found = rows.series(name) or []
         curves = [packed.curve(series) for series in found]
         if any(curves):
-            metrics.append({"name": name, "curves": curves})
+            metrics.append({"name": name, "log": rows.log_of(name), "curves": curves})
         if packed.size > _BYTES:
             break
     return metrics
+
+
+def _packed_times(
+    log_times: LogTimes, metrics: Sequence[dict[str, Any]], packed: "_Packed"
+) -> dict[str, list[list[Any] | None]]:
+    found = {}
+    for log in dict.fromkeys(one["log"] for one in metrics if one["log"]):
+        times = log_times.of_log(log)
+        if any(times):
+            found[log] = [None if series is None else packed.curve(series) for series in times]
+    return found
 
 
 class _Packed:

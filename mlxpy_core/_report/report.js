@@ -15,11 +15,15 @@ escaped where plotly would take them for markup (plain). */
   };
   const isDark = () => document.documentElement.classList.contains("dark");
   const MOST_LINES = 100;
+  const READABLE_LINES = 24;
   const MOST_PLACES = 512; // where a mean is computed, if the runs were not logged at the same
   const MOST_AXES = 9;
   const SHADES = 24;
+  const IDLE_MS = 500;
   const PLOT = { responsive: true, displaylogo: false };
-  let selected = runs.ids.map((_, run) => run); // what the table's search leaves
+  let searched = runs.ids.map((_, run) => run); // what the table's search leaves
+  let selected = searched; // and what of it lies within the limits of the axes
+  const limits = new Map(); // the least and the greatest value that is shown, by the field
 
   // Elements.
 
@@ -97,6 +101,8 @@ escaped where plotly would take them for markup (plain). */
       className: numeric ? "number" : "" } };
   }
 
+  let table = null;
+
   async function drawTable() {
     const jQuery = await importTable();
     const { order } = jQuery.fn.dataTable.ext.type;
@@ -109,7 +115,7 @@ escaped where plotly would take them for markup (plain). */
       ...fields.map((field) => column(field.name, field.values, text, field.shown)),
     ];
     byId("runs").tHead.rows[0].append(...columns.map(({ title }) => element("th", title, { scope: "col" })));
-    const table = jQuery("#runs").DataTable({
+    table = jQuery("#runs").DataTable({
       data: selected.map((run) => [run]),
       columns: columns.map(({ definition }) => ({ ...definition, render: (_, kind, row) =>
         definition.render(_, kind, row) })),
@@ -126,15 +132,24 @@ escaped where plotly would take them for markup (plain). */
       return element("label", null, {}, [box, ` ${title}`]);
     }));
     let waiting = 0;
-    table.on("search.dt", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(() => {
-        const left = table.rows({ search: "applied", order: "index" }).data().toArray().map((row) => row[0]);
-        if (left.length === selected.length && left.every((run, place) => run === selected[place])) return;
-        selected = left;
-        drawPlots();
-      }, 150);
+    let passed = []; // DataTables asks this of what its search leaves
+    jQuery.fn.dataTable.ext.search.push((_, __, ___, [run]) => {
+      passed.push(run);
+      return isWithinLimits(run);
     });
+    table.on("search.dt", () => {
+      const [before, chosen] = [searched, selected];
+      searched = passed.sort((a, b) => a - b);
+      selected = searched.filter(isWithinLimits);
+      passed = [];
+      if (areEqual(before, searched) && areEqual(chosen, selected)) return;
+      clearTimeout(waiting);
+      waiting = setTimeout(drawPlots, 150);
+    });
+  }
+
+  function areEqual(some, others) {
+    return some.length === others.length && some.every((run, place) => run === others[place]);
   }
 
   function drawSame() {
@@ -163,17 +178,17 @@ escaped where plotly would take them for markup (plain). */
   }
 
   /* The values of a run that were kept, with their rows; `between` are the least and greatest of each step. */
-  function curve(metric, run) {
-    const packed = curves.metrics[metric].curves[run];
+  function unpacked(packed, withExtremes = false) {
     if (!packed) return null;
     const [count, step, kept, rows, extremes, within, wide] = packed;
     const type = wide ? Float64Array : Float32Array;
-    const y = blob(kept, type);
-    const x = rows < 0
-      ? Array.from(y, (_, place) => Math.min(place * step, count - 1))
-      : Array.from(blob(rows, Int32Array));
+    const y = Array.from(blob(kept, type));
+    const x = rows < 0 ? y.slice() : Array.from(blob(rows, Int32Array));
+    if (rows < 0) {
+      for (let place = 0; place < x.length; place += 1) x[place] = Math.min(place * step, count - 1);
+    }
     const between = { x: [], y: [] };
-    if (extremes >= 0) {
+    if (withExtremes && extremes >= 0) {
       const offsets = blob(within, Uint8Array);
       blob(extremes, type).forEach((value, place) => {
         const stretch = Math.floor(place / 2);
@@ -183,7 +198,7 @@ escaped where plotly would take them for markup (plain). */
         between.y.push(value);
       });
     }
-    return { x, y: Array.from(y), between };
+    return { x, y, between };
   }
 
   /* Where x lies between the values that are known; outside of them nothing does. */
@@ -201,6 +216,29 @@ escaped where plotly would take them for markup (plain). */
     return known.y[low] + share * (known.y[high] - known.y[low]);
   }
 
+  function timesOf(metric, run) {
+    return curves.times[curves.metrics[metric].times]?.[run];
+  }
+
+  /* When a row was logged; those after the last whose time was noted came soon, see RowTimes. */
+  function moment({ x, y }, row) {
+    const last = x.length - 1;
+    if (row <= x[last]) return interpolated({ x, y }, row);
+    const pace = last ? (y[last] - y[last - 1]) / (x[last] - x[last - 1]) : 0;
+    return y[last] + pace * (row - x[last]);
+  }
+
+  let unitOfTime = null;
+
+  function unit() {
+    if (unitOfTime) return unitOfTime;
+    const ends = curves.times.flat().map((packed) => unpacked(packed)?.y.at(-1) ?? 0);
+    const longest = ends.reduce((most, end) => Math.max(most, end), 0);
+    unitOfTime = longest > 7200 ? { name: "h", seconds: 3600 } : longest > 300 ? { name: "min", seconds: 60 }
+      : { name: "s", seconds: 1 };
+    return unitOfTime;
+  }
+
   function smoothed(values, weight) {
     if (!weight) return values;
     let sum = 0;
@@ -214,22 +252,29 @@ escaped where plotly would take them for markup (plain). */
   }
 
   /* One run's points, ordered by x; those of equal x are averaged. */
-  function points(y, x, run, smoothing) {
-    const ys = curve(y, run);
+  function points(y, x, run, smoothing, withExtremes) {
+    const ys = unpacked(curves.metrics[y].curves[run], withExtremes && !smoothing);
     if (!ys) return null;
     ys.y = smoothed(ys.y, smoothing);
-    if (smoothing) ys.between = { x: [], y: [] };
     if (x !== "row") {
-      const xs = curve(Number(x), run);
+      const xs = unpacked(x === "time" ? timesOf(y, run) : curves.metrics[Number(x)].curves[run]);
       if (!xs) return null;
-      const across = (row) => interpolated(xs, row);
+      const across = x === "time" ? (row) => moment(xs, row) / unit().seconds : (row) => interpolated(xs, row);
       ys.x = ys.x.map(across);
       ys.between.x = ys.between.x.map(across);
     }
     return { ...ordered(ys.x, ys.y), between: ys.between };
   }
 
+  function isOrdered(x, y) {
+    for (let place = 0; place < x.length; place += 1) {
+      if (!Number.isFinite(x[place]) || Number.isNaN(y[place]) || x[place] <= x[place - 1]) return false;
+    }
+    return true;
+  }
+
   function ordered(x, y) {
+    if (isOrdered(x, y)) return { x, y };
     const places = x.map((_, place) => place).filter((place) => Number.isFinite(x[place]) &&
       !Number.isNaN(y[place]));
     places.sort((a, b) => x[a] - x[b]);
@@ -359,7 +404,10 @@ escaped where plotly would take them for markup (plain). */
     const traces = [];
     let lines = 0;
     for (const group of all) {
-      const found = group.runs.map((run) => points(y, x, run, smoothing)).filter((one) => one?.x.length);
+      const drawnRuns = group.runs.filter((run) => curves.metrics[y].curves[run]);
+      const withExtremes = band === "range" || drawnRuns.length === 1; // means and deviations have none
+      const found = drawnRuns.map((run) => points(y, x, run, smoothing, withExtremes))
+        .filter((one) => one?.x.length);
       if (!found.length) continue;
       lines += 1;
       if (lines > MOST_LINES) continue;
@@ -378,7 +426,11 @@ escaped where plotly would take them for markup (plain). */
         hoverinfo: "x+y+name+text" });
       named.add(name);
     }
-    const [nameY, nameX] = [curves.metrics[y].name, x === "row" ? "row" : curves.metrics[Number(x)].name];
+    const nameX = x === "row" ? "row" : x === "time" ? `time since the start (${unit().name})`
+      : curves.metrics[Number(x)].name;
+    const nameY = curves.metrics[y].name;
+    const untimed = x === "time"
+      ? selected.filter((run) => curves.metrics[y].curves[run] && !timesOf(y, run)).length : 0;
     Plotly.react("curves-plot", traces, layout({
       xaxis: { title: { text: plain(nameX) }, type: logX ? "log" : "linear" },
       yaxis: { title: { text: plain(nameY) }, type: logY ? "log" : "linear" },
@@ -388,6 +440,8 @@ escaped where plotly would take them for markup (plain). */
     byId("curves-note").textContent = [
       `${counted(selected.length, "run")}, ${counted(Math.min(lines, MOST_LINES), "line")}.`,
       lines > MOST_LINES ? `${lines - MOST_LINES} more lines are not drawn: search the table for fewer runs.` : "",
+      untimed ? `${counted(untimed, "run")} without times of ${untimed === 1 ? "its" : "their"} rows ` +
+        `${untimed === 1 ? "is" : "are"} left out.` : "",
       curves.step > 1 ? `Thinned to what a screen can show: of long curves, values up to ${curves.step} rows apart ` +
         "were kept, and the least and the greatest between." : "",
       curves.omitted.length ? `There was no room for the curves of ${counted(curves.omitted.length, "more metric")}.` : "",
@@ -399,11 +453,11 @@ escaped where plotly would take them for markup (plain). */
   /* An axis of the parallel coordinates: where each run is, from 0 to 1, and marks. */
   function parallelAxis(field, places) {
     const values = places.map((run) => field.values[run]);
-    const distinct = [...new Set(values)].sort(compare(1));
+    const distinct = [...new Set(values)].sort(inOrder);
     if (!distinct.every((value) => typeof value === "number")) {
       const at = (value) => (distinct.indexOf(value) + 0.5) / distinct.length;
       const every = Math.ceil(distinct.length / 12);
-      return { at: values.map(at), marks: distinct.filter((_, place) => place % every === 0)
+      return { distinct, at: values.map(at), marks: distinct.filter((_, place) => place % every === 0)
         .map((value) => [at(value), shown(value).slice(0, 20)]) };
     }
     const [first, last] = [distinct[0], distinct[distinct.length - 1]];
@@ -411,7 +465,7 @@ escaped where plotly would take them for markup (plain). */
     const at = (value) => (first === last ? 0.5 : (scale(value) - scale(first)) / (scale(last) - scale(first)));
     const even = [0, 0.25, 0.5, 0.75, 1].map((share) => (scale === Math.log
       ? first * (last / first) ** share : first + share * (last - first)));
-    return { at: values.map(at), marks: (distinct.length <= 12 && areApart(distinct.map(at)) ? distinct : even)
+    return { distinct, at: values.map(at), marks: (distinct.length <= 12 && areApart(distinct.map(at)) ? distinct : even)
       .map((value) => [at(value), String(Number(value.toPrecision(3)))]) };
   }
 
@@ -419,14 +473,20 @@ escaped where plotly would take them for markup (plain). */
     return marks.every((mark, place) => !place || mark - marks[place - 1] > 0.05);
   }
 
-  let brushed = null; // the runs that boxes over the axes have left
+  /* Values in the order in which they stand on an axis. */
+  const inOrder = (a, b) => compare(1)(a ?? "", b ?? "");
+
+  function isWithinLimits(run) {
+    return [...limits].every(([{ values }, [least, greatest]]) =>
+      inOrder(values[run], least) >= 0 && inOrder(values[run], greatest) <= 0);
+  }
 
   /* Lines in the colours of the metric, several to a trace: a trace for each run is slow. */
   function parallelTraces(places, axes) {
     const last = axes[axes.length - 1].at;
     const bins = new Map();
     places.forEach((run, index) => {
-      const bin = brushed && !brushed.has(run) ? -1 : Math.min(SHADES - 1, Math.floor(last[index] * SHADES));
+      const bin = !isWithinLimits(run) ? -1 : Math.min(SHADES - 1, Math.floor(last[index] * SHADES));
       if (!bins.has(bin)) bins.set(bin, []);
       bins.get(bin).push(index);
     });
@@ -451,20 +511,60 @@ escaped where plotly would take them for markup (plain). */
 
   let drawn = { places: [], axes: [] };
 
-  /* The runs whose lines pass through a box on every axis that it covers. */
-  function runsInside({ x, y }) {
+  /* Limits the axes that a box covers to the values in it. */
+  function limitToBox({ x, y }) {
     const within = (value, [from, to]) => value >= Math.min(from, to) && value <= Math.max(from, to);
-    const covered = drawn.axes.filter((_, place) => within(place, x));
-    return drawn.places.filter((_, index) => covered.every((one) => within(one.at[index], y)));
+    drawn.axes.filter((_, place) => within(place, x)).forEach(({ field, at }) => {
+      const inside = drawn.places.filter((run, index) => within(at[index], y) && isWithinLimits(run))
+        .map((run) => field.values[run]).sort(inOrder);
+      if (inside.length) limits.set(field, [inside[0], inside[inside.length - 1]]);
+    });
+    filter();
+  }
+
+  /* Has the table, and by that the plots, show the runs within the limits. */
+  function filter() {
+    table.draw();
+  }
+
+  /* Two sliders for each axis: what boxes do, by the keyboard. */
+  function drawLimits() {
+    byId("limits-of-axes").replaceChildren(...drawn.axes.map(({ field, distinct }) => {
+      const [least, greatest] = limits.get(field) ?? [distinct[0], distinct[distinct.length - 1]];
+      const places = [distinct.findIndex((value) => inOrder(value, least) >= 0),
+        distinct.findLastIndex((value) => inOrder(value, greatest) <= 0)];
+      const said = element("output", "");
+      const sliders = places.map((place, end) => element("input", null, { type: "range", min: 0,
+        max: distinct.length - 1, value: place, ariaLabel: `${shortName(field.name)} ${end ? "to" : "from"}` }));
+      const chosen = () => sliders.map((slider) => distinct[Number(slider.value)]);
+      const say = () => {
+        said.textContent = chosen().map(shown).join(" to ");
+        sliders.forEach((slider) => slider.setAttribute("aria-valuetext", shown(distinct[Number(slider.value)])));
+      };
+      sliders.forEach((slider, end) => slider.addEventListener("input", () => {
+        const other = sliders[1 - end];
+        if (end ? Number(slider.value) < Number(other.value) : Number(slider.value) > Number(other.value)) {
+          other.value = slider.value;
+        }
+        say();
+        limits.set(field, chosen());
+        filter();
+      }));
+      say();
+      return element("div", null, { role: "group", ariaLabel: shortName(field.name) },
+        [element("span", shortName(field.name)), ...sliders, said]);
+    }));
   }
 
   function drawParallel() {
     const metric = fields.find((field) => field.kind === "metric" && field.name === byId("result").value);
-    const places = selected.filter((run) => typeof metric?.values[run] === "number");
+    const places = searched.filter((run) => typeof metric?.values[run] === "number");
     const used = settings.slice(0, MOST_AXES);
     const note = byId("parallel-note");
     const plot = byId("parallel-plot");
     plot.hidden = places.length < 2 || !used.length;
+    byId("limits").hidden = plot.hidden;
+    byId("all-runs").hidden = !limits.size;
     if (plot.hidden) {
       note.textContent = "It takes two runs with different settings and a last value of this metric.";
       return;
@@ -485,9 +585,12 @@ escaped where plotly would take them for markup (plain). */
         range: [-0.1, axes.length - 0.9] },
       yaxis: { visible: false, range: [-0.05, 1.05], fixedrange: true },
     }), { ...PLOT, displayModeBar: false });
-    const left = selected.length - places.length;
+    if (!byId("limits-of-axes").contains(document.activeElement)) drawLimits();
+    const left = searched.length - places.length;
     note.textContent = [
-      "Drag a box over an axis to choose runs, and another to narrow the choice; a double click takes it back.",
+      "Drag a box over an axis to choose runs for the table and the curves, too, and another to narrow the choice; " +
+        "a double click takes it back.",
+      limits.size ? `${counted(selected.length, "run")} of ${searched.length} chosen.` : "",
       left ? `${counted(left, "run")} without a number there ${left === 1 ? "is" : "are"} left out.` : "",
       settings.length > used.length ? `The first ${used.length} of ${settings.length} settings that differ.` : "",
     ].filter(Boolean).join(" ");
@@ -500,39 +603,42 @@ escaped where plotly would take them for markup (plain). */
 
   function watchBoxes() {
     const plot = byId("parallel-plot");
+    byId("all-runs").addEventListener("click", removeLimits);
     if (!plot.on) return; // nothing was drawn
     plot.on("plotly_selected", (event) => {
       if (!event?.range) return;
-      brushed = new Set(runsInside(event.range).filter((run) => !brushed || brushed.has(run)));
       Plotly.relayout(plot, { selections: [] });
-      drawParallel();
+      limitToBox(event.range);
     });
-    plot.on("plotly_deselect", () => {
-      brushed = null;
-      drawParallel();
-    });
+    plot.on("plotly_deselect", removeLimits);
+  }
+
+  function removeLimits() {
+    limits.clear();
+    drawLimits();
+    filter();
   }
 
   function drawInfluence() {
     const name = byId("result").value;
     const found = content.influence[name] ?? { settings: [], runs: 0 };
     const computed = found.settings.some((one) => typeof one.importance === "number");
-    const table = byId("influence");
+    const list = byId("influence");
     const bar = (share) => {
       const made = element("span", null, { className: "bar" });
       made.style.width = `${Math.round(Math.abs(share) * 100)}px`;
       return made;
     };
     byId("influence-metric").textContent = name;
-    table.tHead.rows[0].replaceChildren(...["setting", "rank correlation", ...(computed ? ["importance"] : [])]
+    list.tHead.rows[0].replaceChildren(...["setting", "rank correlation", ...(computed ? ["importance"] : [])]
       .map((title) => element("th", title, { scope: "col" })));
-    table.tBodies[0].replaceChildren(...found.settings.map((one) => element("tr", null, {}, [
+    list.tBodies[0].replaceChildren(...found.settings.map((one) => element("tr", null, {}, [
       element("th", shortName(one.name), { scope: "row" }),
       element("td", null, {}, [bar(one.correlation),
         one.ordered ? ` ${one.correlation > 0 ? "+" : ""}${one.correlation}` : ` ${one.correlation} (texts)`]),
       ...(computed ? [element("td", null, {}, [bar(one.importance), ` ${one.importance}`])] : []),
     ])));
-    table.hidden = !found.settings.length;
+    list.hidden = !found.settings.length;
     byId("influence-note").textContent = [
       found.settings.length ? `Over ${counted(found.runs, "run")} of this report, seeds left out: Spearman's rank ` +
         "correlation with the last value; for texts, how much of its ranks they explain (no sign)."
@@ -566,13 +672,13 @@ escaped where plotly would take them for markup (plain). */
   }
 
   function drawImages() {
-    const { shown: images, count, limit, library } = content.images;
+    const { shown: images, count, limit: most, library } = content.images;
     const place = byId("images");
     place.hidden = !count;
     place.querySelector(".note").textContent = !library
       ? `${counted(count, "image")} in the runs; thumbnails need Pillow: pip install 'mlxpy[image]'.`
       : `${counted(images.length, "image")}${images.length < count ? ` of ${count}` : ""}, the newest runs' first; ` +
-        `thumbnails have ${Math.round(limit / 2 ** 20)} MB together at most.`;
+        `thumbnails have ${Math.round(most / 2 ** 20)} MB together at most.`;
     place.querySelector(".gallery").append(...images.map((image) => element("figure", null, {}, [
       element("img", null, { src: image.source, alt: image.name, loading: "lazy" }),
       element("figcaption", null, {}, [runLink(image.run), ` ${image.name}`]),
@@ -596,19 +702,34 @@ escaped where plotly would take them for markup (plain). */
     const results = Object.keys(content.influence).map((name) => [name, name]);
     const first = Math.max(0, curves.metrics.findIndex((metric) => metric.name === results[0]?.[0]));
     fill(byId("y"), metrics, String(first));
-    fill(byId("x"), [["row", "row"], ...metrics], "row");
+    fill(byId("x"), [["row", "row"], ...(curves.times.length ? [["time", "time"]] : []), ...metrics], "row");
     const hue = settings.findIndex((field) => !field.seed);
     fill(byId("colour"), [["", "none"], ...settings.map((field, place) => [String(place), shortName(field.name)])],
       hue < 0 ? "" : String(hue));
     fill(byId("result"), results, results[0]?.[0] ?? "");
+    // Many settings are a tangle: the page begins with a line for each colour then.
+    byId("line").value = groups("setting", settings[hue]).length > READABLE_LINES && hue >= 0 ? "colour" : "setting";
     byId("curves").hidden = !metrics.length;
     byId("parallel").hidden = !results.length;
     for (const id of ["y", "x", "colour", "line", "band", "smoothing", "log-x", "log-y"]) {
       byId(id).addEventListener("input", drawCurves);
     }
     byId("result").addEventListener("input", () => {
+      if (limits.delete(drawn.axes.at(-1)?.field)) filter(); // nobody sees the limits of what is no axis any more
       drawParallel();
       drawInfluence();
+    });
+  }
+
+  /* What is further down comes after what one sees: when it is scrolled to, or nothing else is to be done. */
+  function seenOrIdle(place) {
+    return new Promise((done) => {
+      new IntersectionObserver(([entry], observer) => {
+        if (!entry.isIntersecting) return;
+        observer.disconnect();
+        done();
+      }).observe(place);
+      setTimeout(done, IDLE_MS);
     });
   }
 
@@ -633,8 +754,7 @@ escaped where plotly would take them for markup (plain). */
     if (curves.metrics.length) drawCurves();
     drawInfluence();
     document.documentElement.dataset.ready = "above";
-    // What is further down comes after the first that one sees.
-    await new Promise((done) => { setTimeout(done); });
+    await seenOrIdle(byId("parallel"));
     drawParallel();
     watchBoxes();
     document.documentElement.dataset.ready = "all";

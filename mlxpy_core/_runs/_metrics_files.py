@@ -161,6 +161,12 @@ def keys_of_all_ranks(metrics: Path, state: Path) -> dict[str, set[str]]:
     }
 
 
+def keys_files(metrics: Path, state: Path) -> Iterator[tuple[str, Path]]:
+    """Yields, for each process of a run, how the names of its logs begin, and the file of their keys."""
+    for place in _places(metrics, state):
+        yield place.prefix, place.keys
+
+
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
     """Reads which keys each log holds, from the list or, where it is lost, from the rows."""
     try:
@@ -191,6 +197,15 @@ def whole_lines(path: Path, logs: Path) -> Iterator[bytes]:
     with os.fdopen(open_regular(path, logs), "rb") as file:
         while (line := file.readline(_LONGEST_ROW)).endswith(b"\n"):
             yield line
+
+
+def count_lines(descriptor: int) -> int:
+    """Counts the lines of a file."""
+    count = position = 0
+    while part := os.pread(descriptor, 2**20, position):
+        count += part.count(b"\n")
+        position += len(part)
+    return count
 
 
 def cut_torn_line(descriptor: int) -> None:

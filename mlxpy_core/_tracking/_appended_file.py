@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._retries import OUTAGE_S, Retries, can_pass
-from mlxpy_core._runs._metrics_files import cut_torn_line
+from mlxpy_core._runs._metrics_files import count_lines, cut_torn_line
 
 
 class AppendedFile:
@@ -47,6 +47,14 @@ class AppendedFile:
             raise
         self._end = self._start + sum(map(len, self._lines))
         self._descriptor = descriptor
+
+    def count_lines(self) -> int:
+        """Counts the lines of the file, which is open.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return count_lines(self._descriptor) if self._end else 0
 
     def append(self, line: bytes) -> None:
         """Appends a line whole; waits where the file system is away.

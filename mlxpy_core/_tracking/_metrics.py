@@ -19,8 +19,10 @@ from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._metrics_files import _SUFFIX, listed_keys
 from mlxpy_core._runs._names import check_name, check_unlinked
+from mlxpy_core._runs._row_times import times_file
 
 from ._appended_file import AppendedFile
+from ._row_times import RowTimes
 
 # The reader's columns ``config.*``, ``info.*`` and the like would clash with a log of the same name.
 RESERVED_LOG_NAMES = frozenset({"artifact", "config", "info", "mlxpy"})
@@ -34,11 +36,13 @@ _LOOK_S = 1.0
 
 
 class _Log:
-    """One open metrics file and the keys that its rows are known to hold."""
+    """One open metrics file, the keys that its rows are known to hold, and how many these are."""
 
-    def __init__(self, file: AppendedFile, keys: set[str]) -> None:
+    def __init__(self, file: AppendedFile, keys: set[str], rows: int) -> None:
         self.file = file
         self.keys = keys
+        self.rows = rows
+        self.next_note = 0.0  # when a row's time is to be noted, by time.monotonic
 
 
 class MetricsWriter:
@@ -68,6 +72,8 @@ class MetricsWriter:
         self._keys_file = keys_file
         self._keys = listed_keys(directory, keys_file)
         self._logs: dict[str, _Log] = {}
+        self._rows_of_closed: dict[str, int] = {}
+        self._times = RowTimes(self._open_times)
         self._closed = False
         self.released = True
         # Reentrant: a signal handler may log while the main thread is logging.
@@ -91,7 +97,8 @@ class MetricsWriter:
 
     def _write(self, row: dict[str, Any], log_name: str) -> None:
         log = self._logs.get(log_name)
-        if log is None or time.monotonic() > self._next_look or not log.keys.issuperset(row):
+        now = time.monotonic()
+        if log is None or now > self._next_look or not log.keys.issuperset(row):
             self._look()
             log = self._logs.get(log_name) or self._open(log_name)
         # Keys that were seen before are strings, and listed in the keys file.
@@ -106,6 +113,9 @@ class MetricsWriter:
         if not log.keys.issuperset(columns):
             self._list_keys(log, columns, log_name)
         log.file.append((json.dumps(row) + "\n").encode())
+        log.rows += 1
+        if now > log.next_note:
+            log.next_note = self._times.note(log_name, log.rows - 1, now)
 
     def move_to(self, directory: Path, keys_file: Path) -> None:
         """Writes to another directory from now on; files that are open there are opened again."""
@@ -113,6 +123,7 @@ class MetricsWriter:
             self._directory, self._keys_file = directory, keys_file
             for log in self._logs.values():
                 log.file.detach()
+            self._times.detach()
 
     def release(self, retries: Retries | None = None) -> None:
         """Closes the files; the next row opens its file again.
@@ -127,12 +138,14 @@ class MetricsWriter:
         refusals = []
         with self.lock:
             self.released = True
+            self._rows_of_closed.clear()  # who has them closed may take rows away
             while self._logs:
                 log_name, log = self._logs.popitem()
                 try:
                     log.file.close(retries)
                 except OSError as error:
                     refusals.append(_refusal(error, log_name))
+            self._times.close(retries)
         if refusals:
             raise refusals[0]
 
@@ -151,6 +164,7 @@ class MetricsWriter:
         Retries(OUTAGE_S, announce=True)(self._locate)
         for log in self._logs.values():
             log.file.look()
+        self._times.look()
         self._next_look = time.monotonic() + _LOOK_S
 
     def _open(self, log_name: str) -> _Log:
@@ -170,16 +184,23 @@ class MetricsWriter:
         if len(self._logs) >= _OPEN_FILES:
             oldest = next(iter(self._logs))
             self._logs[oldest].file.close(Retries(OUTAGE_S, announce=True))
-            del self._logs[oldest]
+            self._rows_of_closed[oldest] = self._logs.pop(oldest).rows
 
         def open_file() -> int:
             return open_in_place(self._path(log_name), self._run.parent, os.O_RDWR | os.O_APPEND)
 
         file = AppendedFile(open_file, _refused(log_name))
         Retries(OUTAGE_S, announce=True)(file.open)
-        log = _Log(file, self._keys.setdefault(log_name, set()))
+        rows = self._rows_of_closed.pop(log_name, None)
+        rows = file.count_lines() if rows is None else rows
+        log = _Log(file, self._keys.setdefault(log_name, set()), rows)
         self._logs[log_name] = log
         return log
+
+    def _open_times(self) -> int:
+        self._locate()
+        path = times_file(self._keys_file)
+        return open_in_place(path, self._run.parent, os.O_RDWR | os.O_APPEND)
 
     def _path(self, log_name: str) -> Path:
         self._locate()

@@ -17,7 +17,6 @@ from mlxpy_core._io._flatten import find_field, no_field
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
-_TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {"id": "info.log_id", "status": "info.status", "tags": "info.tags", "note": "info.note"}
 _SAID = ("tags", "note")  # shown where a run has any
 _SORTED_BY = {"start": "info.start_time"}
@@ -152,12 +151,9 @@ def _field(name: str, found: "ConfigList") -> str | None:
 
 @functools.cache  # two columns show them
 def _times(found: "ConfigList") -> list[tuple[datetime | None, float | None]]:
-    from mlxpy_core._cli._times import start_and_duration
+    from mlxpy_core._reading._run_times import run_times
 
-    known = found.keys()  # a directory of queued runs has no times yet
-    fields = {name: f"info.{name}" for name in _TIMES if f"info.{name}" in known}
-    rows = zip(*(found[field] for field in fields.values()), strict=True)
-    return [start_and_duration(dict(zip(fields, row, strict=True))) for row in rows]
+    return run_times(found)
 
 
 def _one_value(value: Any) -> Any:

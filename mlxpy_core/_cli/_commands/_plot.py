@@ -47,7 +47,7 @@ def command(
     found = need_runs(logs, runs, archived=archived)
     if output:
         os.environ["MPLBACKEND"] = "agg"  # it needs no display
-    found.plot(x, y, hue)
+    found.plot(x, y, hue, backend="matplotlib")
     from matplotlib import pyplot
 
     if output:
