@@ -45,7 +45,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 BECOME_NOBODY = """
 import importlib, os, pkgutil, tempfile, mlxpy, mlxpy_core
 for module in pkgutil.walk_packages(mlxpy_core.__path__, "mlxpy_core."):
-    importlib.import_module(module.name)
+    if not module.name.startswith("mlxpy_core._top"):  # which needs textual
+        importlib.import_module(module.name)
 mlxpy_core._reading._tables._log_source._SETTLES_S = 0  # see ended_long_ago
 with tempfile.TemporaryDirectory() as scratch:
     with mlxpy.Logger(scratch) as logger:

@@ -541,7 +541,7 @@ def test_a_slurm_sweep_in_tmux(app: Project, tmux: Tmux) -> None:
             "lr=0.1,0.2,0.3",
             "seconds=600",
         ]
-        app.run("main.py", "-m", "hydra.launcher.option_cmd=[--time=20:00]", *overrides)
+        app.run("main.py", "-m", 'hydra.launcher.option_cmd=["--time=20:00"]', *overrides)
         tmux.start(app, MLXPY, "top")
         try:
             tmux.shows("3 runs", "RUNNING", " left")
