@@ -1,8 +1,8 @@
 """What a user imports from ``mlxpy``, and what that costs."""
 
 import builtins
-import contextlib
 import configparser
+import contextlib
 import inspect
 import re
 import subprocess
