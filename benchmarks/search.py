@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,7 @@ def _round() -> Round:
 def _span(info: dict[str, Any]) -> tuple[float, float]:
     """Returns when a trial's process started and when its run ended, in seconds since the epoch."""
     attempt = info["attempts"][0]
-    boot = next(
-        float(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if "btime" in line
-    )
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return boot + attempt["process_start"] / 100, datetime.fromisoformat(attempt["end"]).timestamp()
 
 
