@@ -33,6 +33,35 @@ settings.load_profile("untimed")
 REPOSITORY = Path(__file__).parent.parent
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    whole = "each repetition in full, and each case on every scheduler"
+    parser.addoption("--long", action="store_true", help=whole)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        left_out = {
+            item
+            for item in items
+            if any(map(functools.partial(applies, item), item.iter_markers("long")))
+        }
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def applies(item: pytest.Item, marker: pytest.Mark) -> bool:
+    """Returns whether a marker means this test: it may name parameters, such as a cluster."""
+    parameters = getattr(item, "callspec", None)
+    return not marker.args or any(value in marker.args for value in parameters.params.values())
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Chooses how often something is repeated: so often, or with ``--long`` so often."""
+    return lambda short, whole: whole if request.config.getoption("--long") else short
+
+
 # Ignored under nohup and in the background, also by the programs that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
