@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import APP, CONFIG, Project
 
 import mlxpy
+
+pytestmark = pytest.mark.warm
 
 
 def test_a_directory_whose_name_is_not_utf_8(tmp_path: Path) -> None:
