@@ -33,6 +33,7 @@ DIST = Path("dist")
 nox.needs_version = ">=2024.3.2"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv, where it is installed, is several times as fast
 
 
 @nox.session(venv_backend="none")
@@ -133,9 +134,13 @@ def smoke(session: nox.Session, version: str, hydra: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         session.run(python, "-m", "venv", f"{place}/environment")
         installed = f"{place}/environment/bin/python"
-        session.run(installed, "-m", "pip", "install", "-q", str(wheel), *tools)
+        uv = shutil.which("uv")
+        pip = (
+            [uv, "pip", "install", "--python", installed] if uv else [installed, "-m", "pip", "install"]
+        )
+        session.run(*pip, "-q", str(wheel), *tools)
         # Afterwards: mlxpy asks for a final version, and this may be another.
-        session.run(installed, "-m", "pip", "install", "-q", f"hydra-core=={hydra}")
+        session.run(*pip, "-q", f"hydra-core=={hydra}")
         copy_tracked_files(Path(place, "clone"))
         for package in PACKAGES:  # what is tested is the wheel
             shutil.rmtree(Path(place, "clone", package))

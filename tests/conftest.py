@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from hypothesis import settings
 
 from mlxpy_core import load_yaml
@@ -32,6 +33,52 @@ settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
 MLXPY = str(Path(sys.executable).with_name("mlxpy"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    whole = "each repetition in full, each case on every scheduler, and every program started cold"
+    parser.addoption("--long", action="store_true", help=whole)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        left_out = {
+            item
+            for item in items
+            if any(map(functools.partial(applies, item), item.iter_markers("long")))
+        }
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def applies(item: pytest.Item, marker: pytest.Mark) -> bool:
+    """Returns whether a marker means this test: it may name parameters, such as a cluster."""
+    parameters = getattr(item, "callspec", None)
+    return not marker.args or any(value in marker.args for value in parameters.params.values())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    warm.Warm.allowed = item.get_closest_marker("warm") is not None and not item.config.getoption(
+        "--long"
+    )
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Takes back what a run in this process tells of itself to the programs that it starts."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Chooses how often something is repeated: so often, or with ``--long`` so often."""
+    return lambda short, whole: whole if request.config.getoption("--long") else short
+
 
 # Ignored under nohup and in the background, also by the programs that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -87,11 +134,18 @@ class Project:
                 path.chmod(path.stat().st_mode | 0o055)
 
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
-        """Starts ``python arguments...`` here; its output is text."""
+        """Starts ``python arguments...`` here; its output is text.
+
+        Where a test is marked `warm`, a script may be forked from a process that has imported Hydra.
+        """
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
-        directory = options.pop("cwd", self.path)
-        return subprocess.Popen([sys.executable, *arguments], cwd=directory, env=environment, **options)
+        options.setdefault("cwd", self.path)
+        command = [sys.executable, *arguments]
+        program = (
+            warm.start("app", command, environment, options) if arguments[0].endswith(".py") else None
+        )
+        return program or subprocess.Popen(command, env=environment, **options)
 
     def run(self, *arguments: str, exit_code: int | None = 0, **options: Any) -> Any:
         """Runs ``python arguments...`` here to its end and checks its exit code."""
@@ -102,18 +156,14 @@ class Project:
 
     def mlxpy(self, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:
         """Runs the command ``mlxpy`` here, without a terminal: standard output and error."""
-        options = {"cwd": self.path, **options}
-        options["env"] = {**os.environ, **options.pop("env", {})}
-        done = subprocess.run(
-            [MLXPY, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            **options,
-        )
-        assert done.returncode == exit_code, done.stdout + done.stderr
-        return done.stdout, done.stderr
+        options = {"cwd": self.path, "stdin": subprocess.DEVNULL, "text": True, **options}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**os.environ, **options.pop("env", {})}
+        program = warm.start("command", [sys.executable, MLXPY, *words], environment, options)
+        with program or subprocess.Popen([MLXPY, *words], env=environment, **options) as process:
+            stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == exit_code, stdout + stderr
+        return stdout, stderr
 
     def run_ids(self, logs: str = "logs") -> list[int]:
         return sorted(int(path.name) for path in (self.path / logs).glob("[0-9]*"))

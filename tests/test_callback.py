@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Project, tree_of
 
+pytestmark = pytest.mark.warm
+
 CALLBACK = "hydra/callbacks=mlxp_logger"
 
 APP = """

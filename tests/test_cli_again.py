@@ -24,6 +24,8 @@ from mlxpy_core._operations import (
 )
 from mlxpy_core._runs._info_file import claim_operation
 
+pytestmark = pytest.mark.warm
+
 LOGGER = "hydra/callbacks=mlxp_logger"
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 # Stops where it is told to, once: as if it had been killed there.
@@ -128,6 +130,7 @@ def test_runs_of_a_local_launcher_go_on(app: GitProject) -> None:
     assert app.statuses() == ["COMPLETE"] * 2
 
 
+@pytest.mark.long("oar")
 def test_jobs_go_on(app: GitProject, cluster: Cluster) -> None:
     app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "start=1,2", "stop=5")
     app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "start=3", "stop=4", "how=wait")
@@ -170,6 +173,7 @@ def test_only_what_has_ended_is_submitted(app: GitProject) -> None:
     assert app.statuses()[2] == "FAILED"
 
 
+@pytest.mark.long("oar")
 def test_what_waits_is_not_submitted_again_and_keeps_its_copy(app: GitProject, cluster: Cluster) -> None:
     held = "-h" if cluster.launcher == "mlxp_sge" else "--hold"
     hold = [f"hydra/launcher={cluster.launcher}", f'hydra.launcher.option_cmd=["{held}"]']
@@ -184,6 +188,7 @@ def test_what_waits_is_not_submitted_again_and_keeps_its_copy(app: GitProject, c
     wait_until(lambda: found_out(app) == ["INTERRUPTED"])
 
 
+@pytest.mark.long("oar")
 def test_a_scheduler_that_refuses_changes_nothing(app: GitProject, cluster: Cluster) -> None:
     app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "stop=5")
     wait_until(lambda: found_out(app) == ["KILLED"])
@@ -205,6 +210,7 @@ def test_a_scheduler_that_refuses_changes_nothing(app: GitProject, cluster: Clus
     assert history(app, 1) == undisturbed(1)
 
 
+@pytest.mark.long("oar")
 def test_a_submission_that_was_broken_off(app: GitProject, cluster: Cluster, tmp_path: Path) -> None:
     # Its client dies with the process that submits, before the queue has the job.
     client = {"mlxp_slurm": "sbatch", "mlxp_oar": "oarsub", "mlxp_sge": "qsub"}[cluster.launcher]

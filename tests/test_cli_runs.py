@@ -16,6 +16,8 @@ from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._operations import _reconciling, reconcile
 
+pytestmark = pytest.mark.warm
+
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
 
@@ -129,6 +131,7 @@ def test_a_run_of_another_host_may_live(app: Project) -> None:
     assert found_out(app) == ["KILLED"]
 
 
+@pytest.mark.long("oar")
 def test_a_cluster_that_cannot_be_asked(app: Project, cluster: Cluster, tmp_path: Path) -> None:
     hold(app, cluster)
     nowhere = {"PATH": str(tmp_path)}
@@ -167,6 +170,7 @@ def test_queued_and_running_jobs_are_cancelled(app: Project, cluster: Cluster) -
     )
 
 
+@pytest.mark.long("oar")
 def test_runs_that_share_a_job_are_named(app: Project, cluster: Cluster) -> None:
     queue(app, cluster, "lr=1,2,3", "hydra.launcher.runs_per_job=2")
     wait_until(lambda: app.statuses()[:2] == ["RUNNING"] * 2)
@@ -271,6 +275,7 @@ def test_a_final_status_between_two_looks(app: Project, monkeypatch: pytest.Monk
     assert app.statuses() == ["INTERRUPTED"]
 
 
+@pytest.mark.long("oar")
 def test_jobs_killed_on_their_node(app: Project, cluster: Cluster) -> None:
     queue(app, cluster, "fail=kill", "seconds=0")
     wait_until(lambda: found_out(app) == ["KILLED"])

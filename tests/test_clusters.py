@@ -38,11 +38,11 @@ def logged(project: Project, log_id: int, name: str = "train") -> Any:
 
 
 WORST = [
-    "text='a b'",
-    "text='$HOME `id` ;&|'",
-    "text='it\\'s \"q\"'",
-    "text='é\\\\n'",
-    "text='*?[x] # !'",
+    "'a b'",
+    "'$HOME `id` ;&|'",
+    "'it\\'s \"q\"'",
+    "'é\\\\n'",
+    "'*?[x] # !'",
 ]
 
 
@@ -78,8 +78,9 @@ def test_words_that_a_shell_would_take_apart(app: Project, cluster: Cluster) -> 
     )
     shutil.copytree(app.path / "conf", spaced.path / "conf")
     shutil.copy(app.path / "main.py", spaced.path)
-    for override in WORST:
-        spaced.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", override)
+    alone, *others = WORST
+    spaced.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", f"text={alone}")
+    spaced.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", f"text={','.join(others)}")
     wait_until(lambda: ended(spaced))
     texts = [logged(spaced, log_id)["text"] for log_id in spaced.run_ids()]
     assert texts == ["a b", "$HOME `id` ;&|", 'it\'s "q"', "é\\\\n", "*?[x] # !"]
@@ -92,6 +93,7 @@ def test_oar_is_spared_directories_that_it_cannot_enter(app: Project) -> None:
     assert "it's" in done.stderr
 
 
+@pytest.mark.long("oar")
 def test_a_job_that_fails(app: Project, cluster: Cluster) -> None:
     app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "fail=true")
     wait_until(lambda: ended(app, "FAILED"))
@@ -99,6 +101,7 @@ def test_a_job_that_fails(app: Project, cluster: Cluster) -> None:
     wait_until(lambda: "as asked" in app.file(1, "log.stderr").read_text())
 
 
+@pytest.mark.long("oar")
 def test_one_submission_each(app: Project, cluster: Cluster) -> None:
     app.run(
         "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2", "hydra.launcher.array=false"
@@ -108,6 +111,7 @@ def test_one_submission_each(app: Project, cluster: Cluster) -> None:
     assert app.file(2, "log.stdout").read_text() == "lr is 2\n"
 
 
+@pytest.mark.long("oar")
 def test_the_script_runs_by_hand(app: Project, cluster: Cluster) -> None:
     app.run("main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=3")
     wait_until(lambda: ended(app))
@@ -133,6 +137,7 @@ def test_what_the_scheduler_refuses(app: Project, cluster: Cluster) -> None:
         assert re.search(cluster.words, message)
 
 
+@pytest.mark.long("oar")
 def test_what_went_before_a_refusal_is_told(project: Project, cluster: Cluster) -> None:
     class Choosy(cluster.scheduler):
         max_array_size = 2
@@ -284,6 +289,7 @@ def make_jobs(project: Project, count: int) -> list[Job]:
     return jobs
 
 
+@pytest.mark.long("oar")
 def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) -> None:
     class Small(cluster.scheduler):
         max_array_size = 3
@@ -295,6 +301,7 @@ def test_more_jobs_than_an_array_may_have(project: Project, cluster: Cluster) ->
     assert [path.read_text() for path in outputs] == [f"{number}\n" for number in range(1, 9)]
 
 
+@pytest.mark.long("oar")
 def test_the_tutorials_commands(project: Project, cluster: Cluster) -> None:
     shutil.copytree(REPOSITORY / "examples" / "tutorial", project.path, dirs_exist_ok=True)
     name = f"+mlxpy.scheduler.name={cluster.name}"
@@ -322,6 +329,7 @@ def test_the_tutorials_commands(project: Project, cluster: Cluster) -> None:
     assert "Completed training" in project.file(5, "log.stdout").read_text()
 
 
+@pytest.mark.long("oar")
 def test_the_tutorials_command_with_the_version_manager(
     repository: GitProject, cluster: Cluster
 ) -> None:
@@ -456,6 +464,7 @@ def test_grid_engine_tells_what_became_of_jobs(project: Project) -> None:
     subprocess.run(scheduler.cancel_command([array]), check=True, capture_output=True)
 
 
+@pytest.mark.long("oar")
 def test_modules_other_configs_and_commands_around(app: Project, cluster: Cluster) -> None:
     app.write("pkg/__init__.py", "")
     shutil.copy(app.path / "main.py", app.path / "pkg" / "prog.py")

@@ -13,6 +13,8 @@ from conftest import REPOSITORY, Project
 
 from mlxpy import Logger
 
+pytestmark = pytest.mark.warm
+
 pytest.importorskip("numpy")
 
 

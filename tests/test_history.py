@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -218,11 +219,12 @@ def test_a_checkpoint_that_does_not_pickle_leaves_the_old_one(in_directory: Path
     assert logger.load_checkpoint() == "good"
 
 
-def test_a_run_killed_at_30_random_moments_has_the_history_of_an_undisturbed_one(
-    project: Project,
+def test_a_run_killed_at_random_moments_has_the_history_of_an_undisturbed_one(
+    project: Project, times: Callable[[int, int], int]
 ) -> None:
     moments = random.Random(0)
-    steps, kills = 3000, 30
+    kills = times(6, 30)
+    steps = 100 * kills
     project.write("train.py", TRAINING)
     project.run("train.py", "1", str(steps), "0")
     for kill in range(kills + 1):
@@ -253,7 +255,9 @@ def test_a_run_killed_at_30_random_moments_has_the_history_of_an_undisturbed_one
     assert not list(project.file(2, ".").rglob(".mlxpy-tmp-*"))
 
 
-def test_every_row_that_was_logged_survives_a_kill(project: Project) -> None:
+def test_every_row_that_was_logged_survives_a_kill(
+    project: Project, times: Callable[[int, int], int]
+) -> None:
     project.write(
         "log.py",
         """
@@ -269,7 +273,7 @@ def test_every_row_that_was_logged_survives_a_kill(project: Project) -> None:
         """,
     )
     moments = random.Random(0)
-    for log_id in range(1, 16):
+    for log_id in range(1, times(4, 15) + 1):
         process = project.start("log.py")
         assert process.stdout is not None
         told = [int(process.stdout.readline())]

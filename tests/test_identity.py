@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ class TestWaitingJobs:
         }[cluster.launcher]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    @pytest.mark.parametrize("sweep", ["one", "one,two"])
+    @pytest.mark.parametrize("sweep", [pytest.param("one", marks=pytest.mark.long), "one,two"])
     def test_one_whose_number_is_taken_leaves_the_other_alone(
         self, app: Project, cluster: Cluster, sweep: str
     ) -> None:
@@ -224,9 +225,11 @@ EIGHT = """
 """
 
 
-def test_of_eight_processes_that_start_one_run_exactly_one_does(project: Project) -> None:
+def test_of_eight_processes_that_start_one_run_exactly_one_does(
+    project: Project, times: Callable[[int, int], int]
+) -> None:
     project.write("eight.py", EIGHT)
-    for number in range(1, 21):
+    for number in range(1, times(4, 20) + 1):
         pipes = {"stdin": subprocess.PIPE}
         processes = [project.start("eight.py", "-", str(number), **pipes) for _ in range(8)]
         for process in processes:

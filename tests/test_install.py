@@ -21,7 +21,14 @@ main()
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-e"]], ids=["install", "editable"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="install"),
+        # The tests themselves run from such an installation.
+        pytest.param(["-e"], id="editable", marks=pytest.mark.long),
+    ],
+)
 def test_a_fresh_environment(tmp_path: Path, options: list[str]) -> None:
     source, environment = tmp_path / "source", tmp_path / "environment"
     tracked = (

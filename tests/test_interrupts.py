@@ -1,6 +1,6 @@
 """Ctrl-C at any moment of a sweep: one sentence, and nothing left that is not what it says.
 
-`MLXPY_MOMENTS=20 MLXPY_JOBS=1000 pytest tests/test_interrupts.py -s` prints the figures of
+`MLXPY_MOMENTS=20 MLXPY_JOBS=1000 pytest --long tests/test_interrupts.py -s` prints the figures of
 docs/reliability.md.
 """
 
@@ -22,7 +22,7 @@ from conftest import CLUSTERS, REPOSITORY, Project, need_cluster
 
 from mlxpy_core import Reader, Scheduler, Status, load_yaml
 
-MOMENTS = int(os.environ.get("MLXPY_MOMENTS", "2"))
+MOMENTS = int(os.environ.get("MLXPY_MOMENTS", "4"))
 JOBS = int(os.environ.get("MLXPY_JOBS", "150"))
 APP = """
     import time
@@ -234,7 +234,10 @@ def test_ctrl_c_in_a_finalizer_ends_the_program(project: Project, handled: str) 
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("turn", range(MOMENTS))
+TURNS = [0, *(pytest.param(turn, marks=pytest.mark.long) for turn in range(1, MOMENTS))]
+
+
+@pytest.mark.parametrize("turn", TURNS)
 def test_ctrl_c_at_any_moment_of_a_sweep(sweep: Sweep, turn: int) -> None:
     moment = random.Random(f"{sweep.arguments} {turn}").uniform(0, 1.5)
     with sweep.start("logs") as process:

@@ -11,6 +11,8 @@ from mlxpy import ConfigDict
 from mlxpy._config_dict import convert_dict
 from mlxpy_core import load_yaml
 
+pytestmark = pytest.mark.warm
+
 MAIN = """
     import mlxpy as expy
 

@@ -20,6 +20,8 @@ from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode
 from mlxpy_core import Reader, Status
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
+pytestmark = pytest.mark.warm
+
 SLURM = ["-m", "hydra/launcher=mlxp_slurm"]
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
 
@@ -195,6 +197,7 @@ def test_a_job_whose_time_is_up_goes_on_so_many_times(app: Project) -> None:
 # What is done with the jobs.
 
 
+@pytest.mark.long("oar")
 def test_a_dry_run_makes_nothing(app: Project, cluster: Cluster) -> None:
     before = sorted(app.path.rglob("*"))
     done = app.run(
@@ -313,6 +316,7 @@ def test_a_sweeper_gets_the_results_of_what_is_left_out(app: Project) -> None:
     assert len(app.run_ids()) == 5
 
 
+@pytest.mark.long("oar")
 def test_several_runs_share_a_job(app: Project, cluster: Cluster) -> None:
     app.run(
         "main.py",
@@ -341,6 +345,7 @@ def test_runs_of_several_tasks_share_a_job(app: Project) -> None:
     assert max(start[0] for start in starts) < min(end[0] for end in ends)
 
 
+@pytest.mark.long("oar")
 def test_runs_of_one_job_run_at_once(app: Project, cluster: Cluster) -> None:
     app.run(
         "main.py", "-m", f"hydra/launcher={cluster.launcher}", "fail=false,true", "seconds=5",

@@ -341,6 +341,7 @@ def test_the_words_of_a_line_come_out_unchanged(
 RESOURCES = {"#SBATCH": "--time=5", "#$": "-l h_rt=0:5:0", "#OAR": "-l core=1,walltime=0:05:00"}
 
 
+@pytest.mark.long("oar")
 def test_a_real_cluster(jobs: Project, cluster: Cluster) -> None:
     directive = cluster.scheduler.directive
     job = f"{PYTHON} main.py 'a b' \"$A\""

@@ -51,7 +51,7 @@ def main(cfg):
 
 main()
 """
-RUNS, ROUNDS, STEPS = 8, 4, 120
+STEPS = 120
 SIGNAL_BATCH = ["scancel", "--signal=USR2", "--batch"]
 
 
@@ -113,33 +113,34 @@ def mlxpy(*words: str, cwd: Path) -> str:
 
 
 @pytest.mark.parametrize("name", list(BLOWS))
-def test_30_blows_leave_one_history(project: Project, name: str) -> None:
+def test_blows_leave_one_history(project: Project, name: str, times: Callable[[int, int], int]) -> None:
     need_cluster(name)
+    count, rounds = times(4, 8), times(2, 4)
     chance = random.Random(name)
     project.write("main.py", TRAINING)
-    seeds = ",".join(str(seed) for seed in range(1, RUNS // 2 + 1))
+    seeds = ",".join(str(seed) for seed in range(1, count // 2 + 1))
     settings = [
         f"+steps={STEPS}",
         f"+seed={seeds}",
         "+listens=true,false",
         "hydra.launcher.requeue=true",
     ]
-    blown = [f"+blows={ROUNDS}", "+pause=0.03"]
+    blown = [f"+blows={rounds}", "+pause=0.03"]
     project.run("main.py", "-m", f"hydra/launcher=mlxp_{name}", *blown, *settings)
-    runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in range(1, RUNS + 1)]
-    left = dict.fromkeys(runs, ROUNDS)
+    runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in range(1, count + 1)]
+    left = dict.fromkeys(runs, rounds)
     blows = 0
     again: list[RunDirectory] = []
     # A submission to OAR takes seconds, and each of its runs is submitted five times.
     ask, end = 0.0, time.monotonic() + 600
     while any(left.values()):
         assert time.monotonic() < end, left
-        for run in [run for run, rounds in left.items() if rounds]:
+        for run in [run for run, more in left.items() if more]:
             info = info_of(run)
-            attempt = ROUNDS - left[run] + 1
+            attempt = rounds - left[run] + 1
             if info["status"] != "RUNNING" or len(info["attempts"]) != attempt:
                 continue
-            if rows(run) < chance.randrange(STEPS * attempt // (ROUNDS + 2)):
+            if rows(run) < chance.randrange(STEPS * attempt // (rounds + 2)):
                 continue
             blow = chance.choice(BLOWS[name])
             blow.strike(info)
@@ -153,18 +154,18 @@ def test_30_blows_leave_one_history(project: Project, name: str) -> None:
                 again = []
             ask = time.monotonic() + 1
         time.sleep(0.02)  # for a moment at random; the processor is for the runs
-    assert blows == RUNS * ROUNDS
+    assert blows == count * rounds
     if again:
         wait_until(lambda: settled(again))
         mlxpy("resubmit", *(str(run.log_id) for run in again), cwd=project.path)
-    wait_until(lambda: project.statuses() == ["COMPLETE"] * RUNS, 300, shown=project.statuses)
+    wait_until(lambda: project.statuses() == ["COMPLETE"] * count, 300, shown=project.statuses)
     undisturbed = Project(project.path / "undisturbed")
     undisturbed.write("main.py", TRAINING)
     undisturbed.run(
         "main.py", "-m", "hydra/callbacks=mlxp_logger", "+blows=0", "+pause=0", *settings[:3]
     )
     for run in runs:
-        assert len(info_of(run)["attempts"]) == ROUNDS + 1
+        assert len(info_of(run)["attempts"]) == rounds + 1
         for log in ("train", "eval"):
             expected = undisturbed.file(run.log_id, f"metrics/{log}.json").read_bytes()
             assert (run.metrics / f"{log}.json").read_bytes() == expected

@@ -12,6 +12,8 @@ import pexpect
 import pytest
 from conftest import MLXPY, Cluster, GitProject, Project, ended, need_cluster, tree_of, wait_until
 
+pytestmark = pytest.mark.warm
+
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 RULE = "def step(x, noise, lr):\n    return x - lr * (x - noise) * {factor}\n"
 MAIN = """
@@ -115,6 +117,7 @@ def test_runs_from_dirty_trees_come_out_the_same(app: GitProject) -> None:
     assert app.state() == before
 
 
+@pytest.mark.long("oar")
 def test_queued_runs_come_out_the_same(app: GitProject, cluster: Cluster) -> None:
     app.write("rule.py", RULE.format(factor=2))
     app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "seed=1,2,3")
@@ -286,6 +289,7 @@ def test_a_launched_program(app: GitProject) -> None:
     assert app.yaml(new, "mlxpy")["logger"]["log_streams_to_file"] is True
 
 
+@pytest.mark.long("oar")
 def test_a_launched_program_in_a_queue(app: GitProject, cluster: Cluster) -> None:
     app.write("main.py", LAUNCHED)
     queue = ["+mlxpy.use_scheduler=True", f"+mlxpy.scheduler.name={cluster.name}"]
@@ -311,6 +315,7 @@ def test_the_line_of_a_shell_script(app: GitProject) -> None:
     assert app.yaml(new, "config") == {**app.yaml(1, "config"), "start": 5}
 
 
+@pytest.mark.long("oar")
 def test_what_sets_a_job_up_sets_it_up_again(app: GitProject, cluster: Cluster) -> None:
     app.write("main.py", MAIN.replace("    x =", '    assert os.environ["SET"] == "up"\n    x =', 1))
     options = ["env_cmd='export SET=up'", "cleanup_cmd='touch cleaned'"]

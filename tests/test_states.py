@@ -196,7 +196,26 @@ TABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", TABLE, ids=str)
+# What another case or another test shows, too, on this scheduler or of all of them.
+IN_FULL_ONLY = {
+    "slurm-it returns",
+    "slurm-sys.exit(3)",
+    "slurm-Ctrl-C",
+    "slurm-its node is closed",
+    "oar-it returns",
+    "oar-sys.exit(3)",
+    "oar-Ctrl-C",
+    "oar-SIGTERM",
+    "oar-it is preempted",
+    "oar-no such interpreter",
+}
+assert {str(case) for case in TABLE} >= IN_FULL_ONLY
+CASES = [
+    pytest.param(case, marks=pytest.mark.long) if str(case) in IN_FULL_ONLY else case for case in TABLE
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_word_is_true(project: Project, case: Case) -> None:
     # What takes a node or a core from others does it to one test at a time.
     shared = {"fragile": "n2", "core=7": "core7", "core=8": "core8"}
@@ -241,6 +260,7 @@ def check(project: Project, case: Case) -> None:
     assert list(Reader(project.path / "logs").search()["info.status"]) == [case.word]
 
 
+@pytest.mark.long("oar")
 def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, cluster: Cluster) -> None:
     project.write("main.py", APP)
     never_starts = "hydra.launcher.env_cmd='case $0 in */3/*) exit 1;; esac'"

@@ -17,6 +17,8 @@ from hydra_plugins.mlxpy._launching import _sbatch
 from mlxpy_core import MlxpyError, find_scheduler
 from mlxpy_core._scheduling import _submitit
 
+pytestmark = pytest.mark.warm
+
 LAUNCHER = ["-m", "hydra/launcher=mlxp_submitit"]
 
 
@@ -78,6 +80,7 @@ def test_a_sweep_of_any_executor(app: Project, executor: str) -> None:
     assert [attempt["status"] for attempt in app.info(2)["attempts"]] == ["COMPLETE"] * 2
 
 
+@pytest.mark.long("local")
 def test_what_becomes_of_jobs(app: Project, executor: str) -> None:
     app.run("main.py", *LAUNCHER, on(executor), "fail=kill,true", "seconds=0,600")
 
@@ -92,6 +95,7 @@ def test_what_becomes_of_jobs(app: Project, executor: str) -> None:
     assert app.statuses() == ["KILLED", cancelled, "FAILED", cancelled]
 
 
+@pytest.mark.long("local", "oar")
 def test_runs_go_on_and_are_made_again(app: Project, executor: str) -> None:
     app.run("main.py", *LAUNCHER, on(executor), "lr=1,2", "fail=true", "hydra.launcher.timeout_min=5")
     wait_until(lambda: app.statuses() == ["FAILED"] * 2)

@@ -144,10 +144,15 @@ def started(process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.parametrize(
     ("fault", "seconds"),
-    [("stop_server", OUTAGE_S), ("restart_server", max(OUTAGE_S, 20)), ("remount", OUTAGE_S)],
+    [
+        ("stop_server", OUTAGE_S),
+        ("restart_server", OUTAGE_S),
+        pytest.param("restart_server", max(OUTAGE_S, 20), marks=pytest.mark.long),
+        ("remount", OUTAGE_S),
+    ],
 )
 def test_rows_that_were_logged_are_there_after_an_outage(lab: Lab, fault: str, seconds: float) -> None:
-    logs = lab.directory(fault) / "logs"
+    logs = lab.directory(f"{fault}-{seconds}") / "logs"
     process = start([sys.executable, "-c", COUNTING, str(logs)])
     started(process)
     time.sleep(0.5)

@@ -16,6 +16,8 @@ from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._process import describe_process
 from mlxpy_core._scheduling._local import LocalScheduler
 
+pytestmark = pytest.mark.warm
+
 WAIT = ["hydra.launcher.wait=true", "hydra.launcher.poll_interval_s=1"]
 
 
@@ -28,6 +30,7 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
     return ["-m", f"hydra/launcher=mlxp_{request.param}", *WAIT]
 
 
+@pytest.mark.long("oar")
 def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> None:
     done = app.run(
         "main.py", *launcher, "hydra/sweeper=optuna", "lr=range(0,4)", "hydra.sweeper.n_trials=4",
@@ -42,6 +45,7 @@ def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> N
     assert not (app.path / "multirun").exists()
 
 
+@pytest.mark.long("oar")
 def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> None:
     done = app.run("main.py", *launcher, "fail=false,true", exit_code=1)
     assert app.statuses() == ["COMPLETE", "FAILED"]
@@ -51,6 +55,7 @@ def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> 
     assert done.stderr.endswith("ValueError: as asked\n")
 
 
+@pytest.mark.long("local")
 def test_a_job_that_dies_without_writing_its_status(app: Project, launcher: list[str]) -> None:
     done = app.run("main.py", *launcher, "fail=false,kill", exit_code=1)
     assert app.statuses() == ["COMPLETE", "KILLED"]
@@ -77,6 +82,7 @@ def test_what_cannot_be_pickled_is_reported_where_it_was_returned(app: Project) 
     assert "mlxpy: cannot keep what the task returned: " in app.file(1, "log.stderr").read_text()
 
 
+@pytest.mark.long("oar")
 def test_ctrl_c_leaves_the_jobs_of_a_cluster_alone(app: Project, cluster: Cluster) -> None:
     with app.start(
         "main.py", "-m", f"hydra/launcher={cluster.launcher}", "lr=1,2", "seconds=60", *WAIT

@@ -1,0 +1,62 @@
+"""A program that is forked is what one that is started is."""
+
+import json
+import os
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+import warm
+from conftest import Project
+
+PROGRAM = """
+    import atexit, json, os, resource, signal, sys
+    atexit.register(print, "at exit")
+    print(json.dumps({
+        "argv": sys.argv, "command": sys.orig_argv, "path": sys.path, "name": __name__, "file": __file__,
+        "directory": os.getcwd(), "doc": __doc__, "session": os.getsid(0) == os.getpid(),
+        "descriptors": len(os.listdir("/proc/self/fd")), "environment": dict(os.environ),
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE), "mlxpy": "mlxpy" in sys.modules,
+        "interrupts": str(signal.getsignal(signal.SIGINT)), "main": sys.modules["__main__"].PROGRAM,
+    }))
+    sys.stdout.flush()
+    print(input(), file=sys.stderr)
+    how = sys.argv[1]
+    if how == "raise":
+        raise ValueError("as asked")
+    if how.startswith("SIG"):
+        os.kill(os.getpid(), getattr(signal, how))
+    sys.exit(int(how))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "exit_code"),
+    [("0", 0), ("3", 3), ("raise", 1), *((one.name, -one) for one in (signal.SIGINT, signal.SIGKILL))],
+)
+def test_forked_and_started_programs_are_alike(
+    project: Project, monkeypatch: pytest.MonkeyPatch, how: str, exit_code: int
+) -> None:
+    project.write("program.py", "PROGRAM = 1\n" + PROGRAM.replace("\n    ", "\n"))
+    ends: list[Any] = []
+    for forked in (False, True):
+        monkeypatch.setattr(warm.Warm, "allowed", forked)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "start_new_session": True}
+        with project.start("program.py", how, "a b", **pipes) as process:
+            assert isinstance(process, warm.Program) is (forked and hasattr(os, "pidfd_open"))
+            assert process.poll() is None
+            output = process.communicate("said\n", timeout=60)
+        first, _, rest = output[0].partition("\n")
+        ends.append((process.returncode, json.loads(first), rest, output[1]))
+    assert ends[0] == ends[1]
+    assert ends[0][0] == exit_code
+    assert ends[0][3].startswith("said\n")
+
+
+def test_another_environment_is_no_forks(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm.Warm, "allowed", True)
+    project.write("program.py", "import os; print(os.environ['SET'])")
+    with project.start("program.py", env={"SET": "up"}) as process:
+        assert not isinstance(process, warm.Program)
+        assert process.communicate(timeout=60) == ("up\n", "")

@@ -1,0 +1,286 @@
+"""Programs that start faster: forked from a process that has imported the packages that they import.
+
+What they are is what a start makes: processes of their own, whose program, directory, environment,
+streams, limits, signals and end are real. mlxpy itself is imported after the fork. What differs: the
+parent, the command that ``/proc`` shows, and what else is imported already. So only tests whose files
+are marked `warm` have such programs, those of what an app does and not of how it starts; `--long`
+starts them all by themselves.
+
+Run as a script, this is the process that forks.
+"""
+
+import contextlib
+import functools
+import gc
+import importlib
+import importlib.machinery
+import json
+import os
+import resource
+import select
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+# What every Hydra app with mlxpy's callback imports, and what the commands do.
+PACKAGES = {
+    "app": [
+        "hydra",
+        "hydra.experimental.callback",
+        "cloudpickle",
+        "csv",
+        "ctypes",
+        "fcntl",
+        "importlib.metadata",
+        "locale",
+        "logging.config",
+        "secrets",
+        "shlex",
+        "yaml",
+        "zipfile",
+    ],
+    "command": ["click", "cloudpickle", "csv", "lark", "pyarrow.compute", "pydoc", "rich.cells", "yaml"],
+}
+# Changes from test to test, and is nothing to a program.
+_OF_PYTEST = "PYTEST_CURRENT_TEST"
+# Others are left to the real Popen.
+_OPTIONS = {"cwd", "stdin", "stdout", "stderr", "text", "start_new_session"}
+_POSSIBLE = hasattr(os, "pidfd_open")
+_LIMITS = sorted(
+    value for name, value in vars(resource).items() if name.startswith("RLIMIT_") and value >= 0
+)
+
+
+class Warm:
+    """Says whether programs may be forked; `conftest` sets it for each test."""
+
+    allowed = False
+
+
+class Starter:
+    """A process that forks programs, all with its environment."""
+
+    def __init__(self, kind: str, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self._own, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, kind, str(others.fileno())],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[others.fileno()],
+        )
+        others.close()
+        self._alone = threading.Lock()
+
+    def start(self, request: dict[str, Any], streams: list[int]) -> tuple[int, int]:
+        """Starts a program; returns its id, and the pipe that its status comes through."""
+        status, told = os.pipe()
+        text = json.dumps(request).encode()
+        try:
+            with self._alone:
+                socket.send_fds(self._own, [struct.pack("I", len(text))], [*streams, told])
+                self._own.sendall(text)
+        finally:
+            os.close(told)
+        (process_id,) = struct.unpack("i", os.read(status, 4))
+        return process_id, status
+
+
+class Program(subprocess.Popen):  # type: ignore[type-arg]
+    """A program that a `Starter` forks; otherwise what ``Popen`` is, whose private steps these are."""
+
+    def __init__(self, starter: Starter, arguments: list[str], **options: Any) -> None:
+        self._starter = starter
+        super().__init__(arguments, **options)
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        # As Popen of Python 3.10 to 3.13 calls it.
+        cwd, pipes, new_session = rest[4], rest[9:15], rest[20]
+        stdin, _, _, stdout, _, stderr = pipes
+        streams = [
+            given if given != -1 else number for number, given in enumerate((stdin, stdout, stderr))
+        ]
+        umask = os.umask(0)
+        os.umask(umask)
+        request = {
+            "arguments": args,
+            "cwd": os.fspath(cwd or os.getcwd()),
+            "test": os.environ.get(_OF_PYTEST, ""),
+            "umask": umask,
+            "limits": [resource.getrlimit(limit) for limit in _LIMITS],
+            "new_session": new_session,
+        }
+        try:
+            self.pid, self._status = self._starter.start(request, streams)
+            self._child_created = True
+        finally:
+            self._close_pipe_fds(*pipes)
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        if wait_flags & os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
+            return 0, 0
+        (status,) = struct.unpack("i", os.read(self._status, 4))
+        os.close(self._status)
+        return self.pid, status
+
+    def _internal_poll(self, *arguments: Any, **options: Any) -> int | None:
+        if self.returncode is None and self._waitpid_lock.acquire(False):
+            try:
+                if self.returncode is None:
+                    process_id, status = self._try_wait(os.WNOHANG)
+                    if process_id:
+                        self._handle_exitstatus(status)
+            finally:
+                self._waitpid_lock.release()
+        return self.returncode
+
+
+# Of this process, before any test changes it.
+_ENVIRONMENT = dict(os.environ)
+
+
+@functools.cache
+def starter(kind: str) -> Starter:
+    more = {"PYTHONWARNINGS": "ignore"} if kind == "app" else {}
+    return Starter(kind, {**_ENVIRONMENT, **more})
+
+
+def start(
+    kind: str, arguments: list[str], environment: dict[str, str], options: dict[str, Any]
+) -> Program | None:
+    """Starts a program, ``arguments`` from the interpreter on; None if it is to be started cold."""
+    if not Warm.allowed or not _POSSIBLE or not set(options) <= _OPTIONS:
+        return None
+    streams = enumerate(("stdin", "stdout", "stderr"))
+    if any(_is_terminal(options.get(name), number) for number, name in streams):
+        return None
+    one = starter(kind)
+    if {**environment, _OF_PYTEST: ""} != {**one.environment, _OF_PYTEST: ""}:
+        return None
+    return Program(one, arguments, **options)
+
+
+def _is_terminal(stream: Any, number: int) -> bool:
+    if stream is None:
+        stream = number
+    if hasattr(stream, "fileno"):
+        stream = stream.fileno()
+    return bool(stream >= 0 and os.isatty(stream))
+
+
+# The process that forks.
+
+
+def serve(requests: socket.socket) -> dict[str, Any]:
+    """Forks for each request; returns it in the child. The process ends with the one that asks."""
+    ended: dict[int, tuple[int, int]] = {}  # by the descriptor of a child: its id, and where to tell
+    with selectors.DefaultSelector() as selector:
+        selector.register(requests, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is requests:
+                    request, streams, told = _receive(requests)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter(
+                            "ignore"
+                        )  # arrow has threads of its own, and sees to forks
+                        child = os.fork()
+                    if child == 0:
+                        for number, stream in enumerate(streams):
+                            os.dup2(stream, number)
+                        for descriptor in {*streams, told, *ended, *(one for _, one in ended.values())}:
+                            os.close(descriptor)
+                        return request
+                    os.write(told, struct.pack("i", child))
+                    for stream in streams:
+                        os.close(stream)
+                    watched = os.pidfd_open(child)
+                    ended[watched] = child, told
+                    selector.register(watched, selectors.EVENT_READ)
+                else:
+                    child, told = ended.pop(key.fd)
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    _, status = os.waitpid(child, 0)
+                    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+                        os.write(told, struct.pack("i", status))
+                    os.close(told)
+
+
+def _receive(requests: socket.socket) -> tuple[dict[str, Any], list[int], int]:
+    head, descriptors, _, _ = socket.recv_fds(requests, 4, 4)
+    if not head:
+        sys.exit()
+    (length,) = struct.unpack("I", head)
+    text = b""
+    while len(text) < length:
+        text += requests.recv(length - len(text))
+    *streams, told = descriptors
+    return json.loads(text), streams, told
+
+
+def become(request: dict[str, Any]) -> str:
+    """Makes this process what a start by the request's command makes; returns the path of its program."""
+    if request["new_session"]:
+        os.setsid()
+    os.umask(request["umask"])
+    for limit, values in zip(_LIMITS, request["limits"], strict=True):
+        if resource.getrlimit(limit) != tuple(values):
+            resource.setrlimit(limit, values)
+    os.chdir(request["cwd"])
+    os.environ[_OF_PYTEST] = request["test"]
+    sys.orig_argv[:] = request["arguments"]
+    sys.argv[:] = request["arguments"][1:]
+    path = os.path.abspath(sys.argv[0])
+    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    importlib.invalidate_caches()
+    return path
+
+
+def run(path: str) -> None:
+    """Runs a program as ``python path`` does."""
+    main = types.ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__dict__["__builtins__"] = __builtins__
+    main.__dict__["__cached__"] = None
+    sys.modules["__main__"] = main
+    code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+    try:
+        exec(code, main.__dict__)
+    except SystemExit:
+        raise
+    except BaseException:
+        hook = sys.excepthook
+
+        def without_this_file(kind: Any, error: BaseException, trace: Any) -> None:
+            while trace and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next
+            hook(kind, error.with_traceback(trace), trace)
+
+        sys.excepthook = without_this_file
+        raise
+
+
+def main() -> None:
+    kind, descriptor = sys.argv[1:]
+    requests = socket.socket(fileno=int(descriptor))
+    for name in PACKAGES[kind]:
+        with contextlib.suppress(ModuleNotFoundError):  # of another version
+            importlib.import_module(name)
+    gc.freeze()  # or each program would copy all that was imported, by counting it
+    request = serve(requests)
+    requests.close()
+    run(become(request))
+
+
+if __name__ == "__main__":
+    main()
