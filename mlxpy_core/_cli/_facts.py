@@ -31,6 +31,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "job": _job(info.get("scheduler") or {}),
         "code": _code(info.get("version_manager") or {}),
         "used": _used(info.get("usage") or {}),
+        "end reason": info.get("end_reason"),
     }
     attempts = info.get("attempts") or []
     return [
@@ -116,7 +117,9 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
     end_date, _, end_time = str(attempt.get("end") or "").partition("T")
     times = {"start_date": start_date, "start_time": start_time, "end_date": end_date}
     started = _started({**times, "end_time": end_time, "status": attempt.get("status")})
-    return f"{job}{attempt.get('host')}, {started}: {attempt.get('status')}"
+    reason = f" ({attempt['end_reason']})" if attempt.get("end_reason") else ""
+    options = f", with {attempt['options']}" if attempt.get("options") else ""
+    return f"{job}{attempt.get('host')}, {started}: {attempt.get('status')}{reason}{options}"
 
 
 def _exception(exception: Mapping[str, Any]) -> list[str]:

@@ -18,10 +18,11 @@ from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
-from mlxpy_core._runs._info import set_killed, set_noted_end
+from mlxpy_core._runs._end_reason import EndReason
+from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
-from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
 from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
@@ -30,6 +31,7 @@ from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
+_ENDED_BADLY = ENDED - {Status.COMPLETE}
 # Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
 _JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
 
@@ -89,7 +91,13 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     return findings
 
 
-def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = True) -> Status | None:
+def reconcile(
+    directory: RunDirectory,
+    job: Status | None,
+    reason: EndReason | None = None,
+    *,
+    summarize: bool = True,
+) -> Status | None:
     """Writes the final status of a run whose job is known to have ended.
 
     A run that has one keeps it, and so does one whose process lives on this machine: RUNNING.
@@ -97,6 +105,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
     Args:
         directory: the run's directory.
         job: the scheduler's status of the job; None if it does not know it any more.
+        reason: why the job ended, if its scheduler knows.
         summarize: whether to write the run's summary for the reader, which costs as much again.
 
     Returns:
@@ -105,7 +114,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
     Raises:
         StorageError: the status cannot be written.
     """
-    info, news = _info_of_ended_job(directory, job)
+    info, news = _info_of_ended_job(directory, job, reason)
     if info and news and summarize:
         _write(directory, info)
     elif info and news:
@@ -114,7 +123,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
 
 
 def _info_of_ended_job(
-    directory: RunDirectory, job: Status | None
+    directory: RunDirectory, job: Status | None, reason: EndReason | None
 ) -> tuple[dict[str, Any] | None, bool]:
     """Returns the info that a run whose job has ended should have, and whether that is news."""
     info = read_info(directory)
@@ -122,16 +131,21 @@ def _info_of_ended_job(
         return info, False
     status = Status(info["status"])
     if set_noted_end(info, directory):
-        pass
+        status = Status(info["status"])
     elif status is Status.RUNNING:
         if _lives_here(info):
             return info, False
         if read_info(directory) != info:  # its final status came between the two looks
-            return _info_of_ended_job(directory, job)
+            return _info_of_ended_job(directory, job, reason)
         set_killed(info, directory)
+        if info["end_reason"] is None:  # the kernel knows of no lack of memory
+            by_hand = EndReason.CANCELLED if noted_cancellation(directory) else None
+            set_end_reason(info, reason or by_hand)
     elif status is Status.SUBMITTED:
         cancelled = noted_cancellation(directory) or (job is None and _never_started(directory, info))
-        _end_unstarted(info, Status.INTERRUPTED if cancelled else job)
+        _end_unstarted(info, Status.INTERRUPTED if cancelled else job, reason)
+    if status is Status.INTERRUPTED:
+        set_end_reason(info, _reason_of_interruption(info, reason))
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
     return info, True
@@ -168,6 +182,7 @@ def _ask_scheduler(
     except MlxpyError as error:
         findings.troubles.append(str(error))
         return
+    reasons = reasons_of_ended(scheduler, states)
     for run, job_id in known.items():
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
@@ -175,15 +190,32 @@ def _ask_scheduler(
         forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted
         if state is None and not forgotten:
             continue
-        _record(findings, run, state)
+        _record(findings, run, state, reasons.get(job_id))
 
 
-def _record(findings: Findings, run: RunDirectory, job: Status | None) -> None:
+def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict[str, EndReason]:
+    """Asks a scheduler why those of its jobs have ended that have, and did not complete.
+
+    Args:
+        scheduler: the scheduler.
+        states: what it has said of jobs.
+    """
+    ended = sorted(job_id for job_id, state in states.items() if state in _ENDED_BADLY)
+    if not ended:
+        return {}
+    with contextlib.suppress(MlxpyError):  # the statuses do not wait for it
+        return scheduler.end_reasons(ended)
+    return {}
+
+
+def _record(
+    findings: Findings, run: RunDirectory, job: Status | None, reason: EndReason | None = None
+) -> None:
     """Writes what is known of a run's job into its info, and puts its status into the findings."""
     if job is Status.RUNNING:
         return  # the status that its program has written counts
     waits = job is Status.SUBMITTED
-    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job)
+    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job, reason)
     if info is None:
         return
     findings.statuses[run] = Status(info["status"])
@@ -204,7 +236,7 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
     if info["status"] == Status.RUNNING.value and not set_noted_end(info, directory):
         set_killed(info, directory)
     info["status"] = Status.SUBMITTED.value
-    info["end_date"] = info["end_time"] = None
+    info["end_date"] = info["end_time"] = info["end_reason"] = None
     return info, True
 
 
@@ -302,12 +334,22 @@ def _age_s(info: Mapping[str, Any]) -> float:
         return 0
 
 
-def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
+def _reason_of_interruption(info: Mapping[str, Any], reason: EndReason | None) -> EndReason:
+    """Returns why a run was interrupted whose job has ended, for the reason that its scheduler has."""
+    if reason and reason is not EndReason.EXIT_CODE:  # the code with which it stopped says nothing
+        return reason
+    warned = info.get("signal") in ("SIGUSR1", "SIGUSR2")  # its time was nearly up
+    return EndReason.TIMEOUT if warned else EndReason.CANCELLED
+
+
+def _end_unstarted(info: dict[str, Any], job: Status | None, reason: EndReason | None) -> None:
     now = datetime.now().astimezone()
     info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
     (info["scheduler"] or info).pop("submitter", None)
+    info["end_reason"] = reason.value if reason else None
     if job is Status.INTERRUPTED:
         info["status"] = Status.INTERRUPTED.value
+        info["end_reason"] = (reason or EndReason.CANCELLED).value
     elif info["attempts"]:  # it was put back, and did not start again
         info["status"] = Status.KILLED.value
     else:

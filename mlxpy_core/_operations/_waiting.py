@@ -10,7 +10,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import reconcile
+from ._reconciling import reasons_of_ended, reconcile
 
 _LOOK_S = 1.0
 _SLOWEST = 8
@@ -96,6 +96,7 @@ class _Waiting:
             return {}, False
         changed, self._silent = self._silent or states != self._states, False
         self._states = states
+        reasons = reasons_of_ended(self._scheduler, states)
         ended: dict[RunDirectory, Status] = {}
         for directory, job_id in list(self.left.items()):
             state = states.get(job_id)
@@ -111,7 +112,7 @@ class _Waiting:
             last = self._last_states.get(directory)
             # Twice: the run's final status may be on its way through a shared file system.
             if self._gone[directory] >= (2 if last else _UNKNOWN_QUERIES):
-                status = reconcile(directory, last) or Status.KILLED
+                status = reconcile(directory, last, reasons.get(job_id)) or Status.KILLED
                 if status in ENDED:
                     ended[directory] = status
                     del self.left[directory]

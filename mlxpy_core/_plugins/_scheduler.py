@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -191,6 +192,18 @@ class Scheduler(ABC):
         Raises:
             SubmissionError: the scheduler does not answer.
         """
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        """Asks why jobs have ended, of all in one query; asked after `states` has said that they have.
+
+        Returns:
+            The reasons of those of which the scheduler knows one. An exit code above 127 is none: a
+            signal ended the job, and somebody may have sent it.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+        return {}
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Returns the id by which each job is known now; some schedulers put a job back under a new one.

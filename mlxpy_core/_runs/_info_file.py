@@ -48,7 +48,7 @@ _KINDS: dict[str, type] = {
 _PLAIN = frozenset(
     (
         *("cmd", "current_file_path", "executable", "hostname", "log_dir", "log_id", "process_id"),
-        *("run_id", "signal", "user", "work_dir"),
+        *("run_id", "signal", "end_reason", "user", "work_dir"),
         *(f"{event}_{part}" for event in ("submit", "start", "end") for part in ("date", "time")),
     )
 )

@@ -18,6 +18,7 @@ from mlxpy_core._io._files import open_in_place
 from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._runs._process import group_lives, note_process
 from mlxpy_core._runs._ranks import without_other_ranks
@@ -48,6 +49,7 @@ class LocalScheduler(Scheduler):
             raise MlxpyError(f"n_jobs={n_jobs} is no number of jobs: give 1 or more, or -1")
         self._at_once = len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs
         self._states: dict[str, Status] = {}
+        self._exit_codes: dict[str, int] = {}
         self._waiting: deque[tuple[str, Path]] = deque()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -63,6 +65,11 @@ class LocalScheduler(Scheduler):
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: self._states[job_id] for job_id in job_ids if job_id in self._states}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        codes = {job_id: self._exit_codes.get(job_id, 0) for job_id in job_ids}
+        reasons = {job_id: EndReason.of_exit_code(code) for job_id, code in codes.items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         groups = (self._running[job_id].pid for job_id in job_ids if job_id in self._running)
@@ -113,6 +120,7 @@ class LocalScheduler(Scheduler):
         for job_id, process in list(self._running.items()):
             if process.poll() is not None:
                 self._states[job_id] = _status(process.returncode)
+                self._exit_codes[job_id] = process.returncode
                 del self._running[job_id]
 
     def _start_next(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -115,9 +116,20 @@ class SLURMScheduler(Scheduler):
             with contextlib.suppress(SubmissionError):
                 sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State", "-j", numbers]
                 found = {**self._ask(sacct, job_ids), **found}
-        return found
+        return {job_id: status_of_state(state) for job_id, state in found.items()}
 
-    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, Status]:
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+        fields = "JobArrayID:|,JobID:|,State:|,exit_code:"
+        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-O", fields, "-j", numbers], job_ids)
+        if len(found) < len(set(job_ids)):
+            with contextlib.suppress(SubmissionError):
+                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State,ExitCode", "-j", numbers]
+                found = {**self._ask(sacct, job_ids), **found}
+        reasons = {job_id: reason_of_state(*told.split("|")) for job_id, told in found.items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, str]:
         try:
             lines = self.call(command, Path("/")).splitlines()
         except SubmissionError as error:
@@ -127,9 +139,9 @@ class SLURMScheduler(Scheduler):
         states = {}
         for line in lines:
             # A task of an array has two ids: by its array, 12_3, and its own.
-            by_array, own, state = line.strip().split("|")
+            by_array, own, state = line.strip().split("|", 2)
             states[by_array] = states[own] = state
-        return {job_id: status_of_state(states[job_id]) for job_id in job_ids if job_id in states}
+        return {job_id: states[job_id] for job_id in job_ids if job_id in states}
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Its exit code is 0 even if it knows no such job; one that has ended meanwhile is no trouble.
@@ -163,6 +175,32 @@ _STATUS = {
 def status_of_state(state: str) -> Status:
     """Returns the status that a state of Slurm's means."""
     return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
+
+
+_REASONS = {
+    "CANCELLED": EndReason.CANCELLED,
+    "REVOKED": EndReason.CANCELLED,
+    "BOOT_FAIL": EndReason.NODE_FAIL,
+    "NODE_FAIL": EndReason.NODE_FAIL,
+    "DEADLINE": EndReason.TIMEOUT,
+    "TIMEOUT": EndReason.TIMEOUT,
+    "OUT_OF_MEMORY": EndReason.OUT_OF_MEMORY,
+    "PREEMPTED": EndReason.PREEMPTED,
+}
+
+
+def reason_of_state(state: str, exit_code: str = "") -> EndReason | None:
+    """Returns why a job has ended that is in a state of Slurm's; None if that does not say.
+
+    Args:
+        state: the state.
+        exit_code: the job's exit code, alone or as ``3:0``, before the number of a signal.
+    """
+    word = state.split()[0].rstrip("+")
+    if word != "FAILED":
+        return _REASONS.get(word)
+    code = re.match(r"\d+", exit_code)
+    return EndReason.of_exit_code(int(code[0])) if code else None
 
 
 def _time_limit(directives: Sequence[str]) -> int:

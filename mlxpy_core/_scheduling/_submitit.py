@@ -23,12 +23,13 @@ import yaml
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._process import describe_process, lives_here
 from mlxpy_core._runs._status import Status
 
 from ._local import LocalScheduler
-from ._slurm import SLURMScheduler, status_of_state
+from ._slurm import SLURMScheduler, reason_of_state, status_of_state
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -116,6 +117,18 @@ class SubmititScheduler(Scheduler):
         return self._submit(script, [SubmittedScript(script, index) for index in range(count)])
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        # Their words are Slurm's, and this one.
+        return {
+            job_id: Status.SUBMITTED if state == "READY" else status_of_state(state)
+            for job_id, state in self._words(job_ids).items()
+        }
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        reasons = {job_id: reason_of_state(state) for job_id, state in self._words(job_ids).items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+    def _words(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Returns the word that the executor has for each job's state."""
         with self._errors_of_the_executor():
             watcher = self._executor.job_class.watcher
             for job_id in job_ids:
@@ -125,12 +138,7 @@ class SubmititScheduler(Scheduler):
                 printed = self.call(command, Path("/")).strip()
                 watcher._info_dict.update(watcher.read_info(printed))
             states = {job_id: watcher.get_state(job_id, mode="cache").strip() for job_id in job_ids}
-        known = {job_id: state for job_id, state in states.items() if state != "UNKNOWN"}
-        # Their words are Slurm's, and this one.
-        return {
-            job_id: Status.SUBMITTED if state == "READY" else status_of_state(state)
-            for job_id, state in known.items()
-        }
+        return {job_id: state for job_id, state in states.items() if state != "UNKNOWN"}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return [self._executor.job_class._cancel_command, *job_ids]
@@ -187,6 +195,9 @@ class _LocalExecutor(SubmititScheduler):
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: Status.RUNNING if _lives(job_id) else Status.KILLED for job_id in job_ids}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        return {}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["kill", "-s", "TERM", *(job_id.partition(".")[0] for job_id in job_ids)]
