@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
@@ -13,6 +14,7 @@ from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
 
+from ._changed_options import with_changed_options
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job
 from ._rerun import reason_against_start
@@ -34,12 +36,21 @@ class Resubmission:
     left: list[str] = field(default_factory=list)
 
 
-def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -> Resubmission:
+def plan_resubmission(
+    runs: Iterable[RunDirectory],
+    changes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    complete: bool = False,
+) -> Resubmission:
     """Plans how runs that have been reconciled are to go on; nothing is done yet.
 
     Args:
         runs: the runs.
+        changes: new values of options of their launcher, see `with_changed_options`.
         complete: whether those that are complete are to be submitted, too.
+
+    Raises:
+        MlxpyError: an option of a run cannot be changed so.
     """
     plan = Resubmission()
     for run in runs:
@@ -52,6 +63,8 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             continue
         scheduler = info["scheduler"]
         job = recorded_job(run, info)
+        if job:
+            job = with_changed_options(job, changes)
         if not job and (reason := reason_against_start(run, info)):
             plan.left.append(reason)
         elif not scheduler or scheduler["name"] == LOCAL:
@@ -65,7 +78,10 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
 
 @contextmanager
 def claimed_resubmission(
-    planned: Mapping[RunDirectory, Mapping[str, Any]], *, complete: bool = False
+    planned: Mapping[RunDirectory, Mapping[str, Any]],
+    changes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    complete: bool = False,
 ) -> Iterator[Resubmission]:
     """Plans once more for runs of a plan, which no other process submits as long as the block lasts.
 
@@ -73,6 +89,7 @@ def claimed_resubmission(
 
     Args:
         planned: what the info.yaml of each run held then.
+        changes: as in `plan_resubmission`.
         complete: as in `plan_resubmission`.
     """
     with ExitStack() as claims:
@@ -88,7 +105,7 @@ def claimed_resubmission(
                 mine.append(run)
             else:
                 left.append(f"run {run.log_id} has just been taken by {_submitter(claim.info)}")
-        plan = plan_resubmission(mine, complete=complete)
+        plan = plan_resubmission(mine, changes, complete=complete)
         plan.left += left
         yield plan
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ._directory import RunDirectory
@@ -46,6 +47,7 @@ def submitted_info(
     cluster: str,
     earlier: Mapping[str, Any] | None = None,
     submitter: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Makes the info of a run that waits in the queue of a scheduler.
 
@@ -57,6 +59,8 @@ def submitted_info(
         cluster: what the scheduler calls its cluster.
         earlier: the info of a run that is submitted again.
         submitter: what `describe_living_process` has said of this process, if it was asked.
+        more: further fields of ``scheduler``; ``options`` are the launcher's that were changed for this
+            attempt.
     """
     now = datetime.now().astimezone()
     return {
@@ -79,6 +83,7 @@ def submitted_info(
             "array_index": None,
             "may_come_back": True,
             "submitter": dict(submitter or describe_living_process()),
+            **more,
         },
         "version_manager": launch.version_manager,
         "attempts": list((earlier or {}).get("attempts", [])),
@@ -128,6 +133,7 @@ def begin_attempt(
         "signal": None,
         "end_reason": None,
         **count_memory_kills(),
+        **({"options": scheduler["options"]} if job and scheduler and "options" in scheduler else {}),
         **({"output_dir": launch.output_dir} if launch.output_dir else {}),
     }
     # The output directories of earlier attempts are found by this field.

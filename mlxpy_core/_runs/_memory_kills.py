@@ -12,7 +12,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def count_memory_kills() -> dict[str, Any]:
     """Returns the fields of an attempt by which it is known later whether memory was its end.
 
-    They are the file of this process's cgroup that counts, and its count now; nothing where no file does.
+    They are the file of this process's cgroup that counts, and its count now; none where no file does.
     """
     for file in _counting_files():
         count = _count(file)

@@ -1,5 +1,6 @@
 """A run that is to be submitted, and the note of it that lies in the run's directory."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
@@ -32,6 +33,8 @@ class Job:
         environment: variables that the command gets.
         run_id: the run's identity.
         earlier: what info.yaml holds of a run that is submitted again; empty for a new one.
+        launcher: the options of the launcher that made `options`, as the face keeps them: ``changed``
+            are those that are not as they were in the first attempt. Empty for other jobs.
     """
 
     directory: RunDirectory
@@ -42,6 +45,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     run_id: str = field(default_factory=new_run_id)
     earlier: Mapping[str, Any] = field(default_factory=dict)
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""
@@ -59,7 +63,15 @@ class Job:
         """What it takes to submit the run again, as YAML; the queue's answer is added to it."""
         command = str(self.command) if isinstance(self.command, ShellLine) else list(self.command)
         text = dump_yaml({"command": command, "environment": dict(self.environment)})
-        return text + _options_as_yaml(self.options)
+        # JSON on one line is YAML, and is written faster.
+        launcher = f"launcher: {json.dumps(self.launcher)}\n" if self.launcher else ""
+        return text + _options_as_yaml(self.options) + launcher
+
+    @property
+    def changed_options(self) -> str:
+        """The options of the launcher that are not as in the first attempt, as they would be typed."""
+        changed = self.launcher.get("changed") or {}
+        return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
 def note_job(job: Job) -> None:
@@ -127,6 +139,7 @@ def noted_job(
             environment={str(name): str(value) for name, value in noted["environment"].items()},
             run_id=run_id,
             earlier=earlier,
+            launcher=dict(noted.get("launcher") or {}),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None

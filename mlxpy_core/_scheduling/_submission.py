@@ -327,6 +327,7 @@ def _info(job: Job, scheduler: Scheduler, submitter: Mapping[str, Any] | None = 
         scheduler.cluster,
         job.earlier,
         submitter,
+        {"options": job.changed_options} if job.changed_options else {},
     )
 
 

@@ -15,6 +15,8 @@ from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
 from hydra_plugins.mlxpy._override_values import typed_overrides
 from mlxpy_core import SUBMITIT, MlxpyError, ScriptOptions
 
+from ._recorded_options import recorded_launcher
+
 # Options of hydra-submitit-launcher that ask for nothing of a job, besides those that mlxpy has, too.
 _IN_THE_SCRIPT = {"name", "setup", "stderr_to_stdout", "submitit_folder", "max_num_timeout"}
 _MANY = 10**6  # submitit has no number for any number
@@ -26,10 +28,10 @@ class JobOptions:
 
     def __init__(self) -> None:
         self._written: Any = None
-        self._options = ScriptOptions()
+        self._options: tuple[ScriptOptions, Mapping[str, Any]] = (ScriptOptions(), {})
 
-    def of(self, config: DictConfig) -> ScriptOptions:
-        """Returns the options of the script of the job with this config.
+    def of(self, config: DictConfig) -> tuple[ScriptOptions, Mapping[str, Any]]:
+        """Returns the options of the script of the job with this config, and what its note keeps.
 
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
@@ -37,7 +39,9 @@ class JobOptions:
         written = as_written(config.hydra.launcher)
         written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
         if written != self._written or "${" in str(written):
-            self._written, self._options = written, script_options(job_options(config))
+            options = job_options(config)
+            kept = recorded_launcher(OmegaConf.get_type(config.hydra.launcher), options)
+            self._written, self._options = written, (script_options(options), kept)
         return self._options
 
 

@@ -1,14 +1,13 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
 import contextlib
-import difflib
 import gc
 import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,6 +71,7 @@ from mlxpy_core import (
 from ._config_directories import frozen_config_options
 from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
+from ._recorded_options import check_option
 from ._script_options import JobOptions
 
 
@@ -86,6 +86,7 @@ class _Combination:
     config: dict[str, Any]
     of_the_run: frozenset[str]  # fields of the config that another run of the same would have otherwise
     options: ScriptOptions
+    launcher: Mapping[str, Any]  # its options, as the job's note keeps them
     output: Path | None
     tags: list[str]
 
@@ -216,13 +217,8 @@ def _check_options(hydra: DictConfig) -> None:
     node = OmegaConf.get_type(hydra.launcher)
     if not is_dataclass(node):
         return  # a node of the user's own
-    known = [option.name for option in fields(node)]
     for name in hydra.launcher:
-        if name not in known:
-            choice = hydra.runtime.choices["hydra/launcher"]
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
-            raise MlxpyError(f"hydra.launcher.{name} is no option of {choice}: {hint}")
+        check_option(name, node, hydra.runtime.choices["hydra/launcher"])
 
 
 def _make_scheduler(options: Mapping[str, Any]) -> Scheduler:
@@ -259,6 +255,7 @@ def _combination(
     with open_dict(job):  # of the whole config it would take long
         job.id = job.num = number
     with as_current_config(job_config):
+        script_options, launcher = script.of(job_config)
         combination = _Combination(
             number,
             overrides=typed_overrides(job_config),
@@ -266,7 +263,8 @@ def _combination(
             task_name=job.name,
             config=plain_config(job_config, leave_out="hydra"),
             of_the_run=frozenset(),
-            options=script.of(job_config),
+            options=script_options,
+            launcher=launcher,
             output=commands.output(job_config),
             tags=_tags(job_config),
         )
@@ -373,6 +371,7 @@ def _job(
         command=command,
         options=combination.options,
         environment=environment,
+        launcher=combination.launcher,
     )
 
 
