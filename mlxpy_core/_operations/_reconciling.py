@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, stamp_of, write_whole
+from mlxpy_core._io._files import Stamp, open_regular, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -31,6 +31,7 @@ from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
+_LAST_OUTPUT = 2**14  # so many bytes of a job's output may hold its scheduler's message
 _ENDED_BADLY = ENDED - {Status.COMPLETE}
 # Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
 _JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
@@ -190,7 +191,7 @@ def _ask_scheduler(
         forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted
         if state is None and not forgotten:
             continue
-        _record(findings, run, state, reasons.get(job_id))
+        _record(findings, run, state, reasons.get(job_id) or told_reason(scheduler, run, state))
 
 
 def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict[str, EndReason]:
@@ -206,6 +207,27 @@ def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict
     with contextlib.suppress(MlxpyError):  # the statuses do not wait for it
         return scheduler.end_reasons(ended)
     return {}
+
+
+def told_reason(scheduler: Scheduler, run: RunDirectory, job: Status | None) -> EndReason | None:
+    """Returns why a job ended by what its scheduler wrote to the run's error output.
+
+    Args:
+        scheduler: the scheduler.
+        run: the run.
+        job: the scheduler's status of the job.
+    """
+    if not scheduler.memory_message or job not in _ENDED_BADLY:
+        return None
+    try:
+        descriptor = open_regular(run.path / "log.stderr", run.logs)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - _LAST_OUTPUT))
+            text = file.read(_LAST_OUTPUT).decode(errors="replace")
+    except OSError:
+        return None
+    told = re.search(scheduler.memory_message, text, flags=re.MULTILINE)
+    return EndReason.OUT_OF_MEMORY if told else None
 
 
 def _record(

@@ -10,7 +10,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import reasons_of_ended, reconcile
+from ._reconciling import reasons_of_ended, reconcile, told_reason
 
 _LOOK_S = 1.0
 _SLOWEST = 8
@@ -112,7 +112,8 @@ class _Waiting:
             last = self._last_states.get(directory)
             # Twice: the run's final status may be on its way through a shared file system.
             if self._gone[directory] >= (2 if last else _UNKNOWN_QUERIES):
-                status = reconcile(directory, last, reasons.get(job_id)) or Status.KILLED
+                reason = reasons.get(job_id) or told_reason(self._scheduler, directory, last)
+                status = reconcile(directory, last, reason) or Status.KILLED
                 if status in ENDED:
                     ended[directory] = status
                     del self.left[directory]

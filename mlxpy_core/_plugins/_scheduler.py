@@ -45,6 +45,11 @@ class Scheduler(ABC):
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
         output_by_index: whether that pattern is the task's index: the file can then be made a link to
             the run's own beforehand.
+        memory_message: a pattern of what it writes to the error output of a job that it ends for having
+            taken too much memory; empty: it writes nothing there.
+        waits_for_success: whether `after_directives` keep a job back whose predecessors have failed;
+            where they do not, the job's script looks whether their runs are complete.
+        arrays_can_wait: whether they work for arrays.
     """
 
     copies_script: ClassVar[bool] = False
@@ -62,6 +67,9 @@ class Scheduler(ABC):
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
     output_by_index: ClassVar[bool] = False
+    memory_message: ClassVar[str] = ""
+    waits_for_success: ClassVar[bool] = False
+    arrays_can_wait: ClassVar[bool] = True
 
     @classmethod
     def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:

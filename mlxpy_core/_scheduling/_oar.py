@@ -170,12 +170,8 @@ def _status(job: Mapping[str, Any]) -> Status:
     return _STATUS.get(job["state"], Status.RUNNING)
 
 
-# Kinds of a job's events; OAR asks for the end itself, too, when it has another reason.
-_REASONS = {
-    "WALLTIME": EndReason.TIMEOUT,
-    "BESTEFFORT_KILL": EndReason.PREEMPTED,
-    "FRAG_JOB_REQUEST": EndReason.CANCELLED,
-}
+# Kinds of a job's events. Others look the same where somebody deleted it and where its node died.
+_REASONS = {"WALLTIME": EndReason.TIMEOUT, "BESTEFFORT_KILL": EndReason.PREEMPTED}
 
 
 def _reason(job: Mapping[str, Any]) -> EndReason | None:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,11 @@ class SLURMScheduler(Scheduler):
     first_index = 0
     task_output = "%a"
     output_by_index = True
+    # By JobAcctGatherParams=OverMemoryKill, of which the job's state says nothing, and by cgroups.
+    memory_message = (
+        r"^slurmstepd\S*: error: (StepId=\S+ exceeded memory limit|Detected \d+ oom.kill event)"
+    )
+    waits_for_success = True
 
     @classmethod
     def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
@@ -177,6 +183,9 @@ def status_of_state(state: str) -> Status:
     return _STATUS.get(state.split()[0].rstrip("+"), Status.RUNNING)  # "CANCELLED by 0"
 
 
+_FATAL_SIGNALS = frozenset(
+    map(int, (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM))
+)
 _REASONS = {
     "CANCELLED": EndReason.CANCELLED,
     "REVOKED": EndReason.CANCELLED,
@@ -194,13 +203,19 @@ def reason_of_state(state: str, exit_code: str = "") -> EndReason | None:
 
     Args:
         state: the state.
-        exit_code: the job's exit code, alone or as ``3:0``, before the number of a signal.
+        exit_code: how the job ended as wait(2) has it, as squeue prints it, or as sacct does, ``3:0``.
     """
     word = state.split()[0].rstrip("+")
     if word != "FAILED":
         return _REASONS.get(word)
-    code = re.match(r"\d+", exit_code)
-    return EndReason.of_exit_code(int(code[0])) if code else None
+    code, of_sacct, ended_by = exit_code.partition(":")
+    if not code.isdecimal():
+        return None
+    if not of_sacct:
+        return EndReason.of_exit_code(int(code) >> 8)
+    # sacct leaves out the bit by which a shell says that a signal ended the program: 9 may be 137.
+    by_signal = ended_by != "0" or int(code) in _FATAL_SIGNALS
+    return None if by_signal else EndReason.of_exit_code(int(code))
 
 
 def _time_limit(directives: Sequence[str]) -> int:
