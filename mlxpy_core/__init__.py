@@ -55,7 +55,15 @@ from ._versioning import (
 )
 
 if TYPE_CHECKING:
-    from ._operations import reconcile, signals_break_off, wait_for_runs
+    from ._cli._numbers import named_numbers
+    from ._operations import (
+        end_what_waits,
+        reconcile,
+        runs_to_wait_for,
+        signals_break_off,
+        wait_for_earlier,
+        wait_for_runs,
+    )
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
@@ -72,6 +80,7 @@ if TYPE_CHECKING:
     )
     from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
+    from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
@@ -87,6 +96,7 @@ __all__ = [
     "RUN_DIRECTORY_VARIABLE",
     "SUBMITIT",
     "SWEEP_JOB_VARIABLE",
+    "After",
     "Artifact",
     "ArtifactType",
     "Attempt",
@@ -125,10 +135,12 @@ __all__ = [
     "config_key",
     "current_copy",
     "current_run",
+    "dependency_directives",
     "different_fields",
     "dump_yaml",
     "end_by_signals",
     "end_by_signals_no_more",
+    "end_what_waits",
     "exit_code_of",
     "find_scheduler",
     "find_version_manager",
@@ -144,6 +156,7 @@ __all__ = [
     "launch_of_this_process",
     "load_class",
     "load_yaml",
+    "named_numbers",
     "new_run_directories",
     "next_run_directory",
     "original_place",
@@ -158,6 +171,7 @@ __all__ = [
     "restart",
     "run_names",
     "runs_from_copy",
+    "runs_to_wait_for",
     "set_ranks_back",
     "signals_break_off",
     "signals_held",
@@ -166,6 +180,7 @@ __all__ = [
     "take_run_directory",
     "take_sweep_directory",
     "tell_children",
+    "wait_for_earlier",
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
@@ -174,6 +189,7 @@ __all__ = [
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
 _LATER = {
+    "After": "_scheduling._dependencies",
     "Artifact": "_reading",
     "ConfigList": "_reading",
     "DefaultParser": "_reading",
@@ -193,7 +209,9 @@ _LATER = {
     "SubmissionError": "_plugins._scheduler",
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
+    "dependency_directives": "_scheduling._dependencies",
     "different_fields": "_operations._completed",
+    "end_what_waits": "_operations",
     "find_scheduler": "_scheduling._find_scheduler",
     "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
@@ -201,13 +219,16 @@ _LATER = {
     "keep_outcome": "_runs._outcome",
     "kept_outcome": "_runs._outcome",
     "load_class": "_plugins._dotted",
+    "named_numbers": "_cli._numbers",
     "plain_config": "_runs._config",
     "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
     "reconcile": "_operations",
     "run_names": "_scheduling._submission",
+    "runs_to_wait_for": "_operations",
     "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
+    "wait_for_earlier": "_operations",
     "wait_for_runs": "_operations",
     "writes_to_own_directory": "_tracking._rerun_output",
 }

@@ -109,6 +109,10 @@ class MlxpLauncherNode(ScriptSettings):
     wait: bool = False
     # How often the scheduler is asked meanwhile, in seconds.
     poll_interval_s: float = 10
+    # The runs that have to end before the jobs start: a number, a span, a list of them, or a query.
+    after: Any = None
+    # ok: those have to be COMPLETE. any: their end is enough.
+    after_status: str = "ok"
     # Whether to submit nothing and print what would be.
     dry_run: bool = False
     # Whether to leave out combinations that a COMPLETE run of the same config covers.

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._status import Status
+from mlxpy_core._scheduling._dependencies import after_of_info
 
 from ._sizes import size_text
 from ._table import clean, colored_status
@@ -31,6 +34,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "job": _job(info.get("scheduler") or {}),
         "code": _code(info.get("version_manager") or {}),
         "used": _used(info.get("usage") or {}),
+        _after_label(info): _after(directory, info),
         "end reason": info.get("end_reason"),
     }
     attempts = info.get("attempts") or []
@@ -77,6 +81,23 @@ def _job(scheduler: Mapping[str, Any]) -> str | None:
     index = scheduler.get("array_index")
     job_id = clean(scheduler.get("scheduler_job_id"))
     return f"{job_id} of {scheduler.get('name')}" + ("" if index is None else f", array index {index}")
+
+
+def _after_label(info: Mapping[str, Any]) -> str:
+    return "waits for" if info.get("status") == Status.SUBMITTED.value else "after"
+
+
+def _after(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Returns which runs this one waits for, and how they stand."""
+    after = after_of_info(info)
+    if after is None:
+        return None
+    texts = []
+    for log_id, run_id in after.runs:
+        earlier = read_info(RunDirectory(directory.logs / str(log_id)))
+        there = earlier is not None and earlier.get("run_id") == run_id
+        texts.append(f"run {log_id} ({earlier['status'] if there and earlier else 'not there'})")
+    return ", ".join(texts) + ("" if after.ok else ", however they end")
 
 
 def _code(version: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from ._breaking_off import signals_break_off
 from ._cancelling import Cancellation, cancel, plan_cancellation
+from ._chaining import end_what_waits, runs_to_wait_for, submit_again, wait_for_earlier
 from ._reconciling import Findings, reconcile, reconcile_runs
 from ._recorded_job import recorded_job
 from ._resubmission import Resubmission, claimed_resubmission, plan_resubmission
@@ -13,11 +14,15 @@ __all__ = [
     "Resubmission",
     "cancel",
     "claimed_resubmission",
+    "end_what_waits",
     "plan_cancellation",
     "plan_resubmission",
     "reconcile",
     "reconcile_runs",
     "recorded_job",
+    "runs_to_wait_for",
     "signals_break_off",
+    "submit_again",
+    "wait_for_earlier",
     "wait_for_runs",
 ]

@@ -20,11 +20,12 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
-from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
+from mlxpy_core._runs._info_file import info_path, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
+from mlxpy_core._scheduling._dependencies import after_of_info, job_id_of, reason_against_waiting
 from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._submission import CANCELLED, run_names
@@ -33,8 +34,6 @@ from mlxpy_core._scheduling._submission import CANCELLED, run_names
 _UNKNOWN_S = 60
 _LAST_OUTPUT = 2**14  # so many bytes of a job's output may hold its scheduler's message
 _ENDED_BADLY = ENDED - {Status.COMPLETE}
-# Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
-_JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
 
 
 @dataclass
@@ -143,8 +142,13 @@ def _info_of_ended_job(
             by_hand = EndReason.CANCELLED if noted_cancellation(directory) else None
             set_end_reason(info, reason or by_hand)
     elif status is Status.SUBMITTED:
-        cancelled = noted_cancellation(directory) or (job is None and _never_started(directory, info))
+        after = None if info["attempts"] else after_of_info(info)
+        blocked = reason_against_waiting(after, directory.logs)
+        never_started = job is None and not blocked and _never_started(directory, info)
+        cancelled = noted_cancellation(directory) or never_started
         _end_unstarted(info, Status.INTERRUPTED if cancelled else job, reason)
+        if blocked and not cancelled:
+            _end_blocked(info, blocked)
     if status is Status.INTERRUPTED:
         set_end_reason(info, _reason_of_interruption(info, reason))
     if info["scheduler"]:
@@ -184,7 +188,8 @@ def _ask_scheduler(
         findings.troubles.append(str(error))
         return
     reasons = reasons_of_ended(scheduler, states)
-    for run, job_id in known.items():
+    # What is waited for comes before what waits.
+    for run, job_id in sorted(known.items(), key=lambda one: one[0].log_id):
         state = states.get(job_id)
         # Another cluster's jobs are not known here either, and may run.
         accounted = _age_s(infos[run]) > _UNKNOWN_S or noted_cancellation(run) is not None
@@ -296,12 +301,6 @@ def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     return max(made, default=0) < submitted  # those of earlier attempts
 
 
-def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Returns the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
-    job_id = noted_job_id(run, info)
-    return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
-
-
 def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
     """Returns the scheduler that runs name as theirs; None if there is none here."""
     if scheduler := find_installed_scheduler(name):
@@ -378,6 +377,12 @@ def _end_unstarted(info: dict[str, Any], job: Status | None, reason: EndReason |
         info["status"] = Status.FAILED.value
         message = "the job ended before the program started: its output says why"
         info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
+
+
+def _end_blocked(info: dict[str, Any], reason: str) -> None:
+    """Puts into the info of a run that has not started that it never can."""
+    info["status"], info["end_reason"] = Status.FAILED.value, None
+    info["exception"] = {"type": "mlxpy.SubmissionError", "message": reason, "traceback": ""}
 
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:

@@ -150,6 +150,19 @@ class Scheduler(ABC):
         """
         raise NotImplementedError
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        """Returns the directives by which a job waits for the end of others.
+
+        Args:
+            job_ids: the others, which were submitted here.
+            ok: whether it is to start only if they succeed, where `waits_for_success`.
+
+        Raises:
+            SubmissionError: jobs cannot wait for others.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"jobs of {name} cannot wait for others: leave after out")
+
     def requeue_directives(self) -> list[str]:
         """Returns the directives that allow a job to come back into the queue.
 

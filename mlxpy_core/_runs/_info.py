@@ -59,8 +59,8 @@ def submitted_info(
         cluster: what the scheduler calls its cluster.
         earlier: the info of a run that is submitted again.
         submitter: what `describe_living_process` has said of this process, if it was asked.
-        more: further fields of ``scheduler``; ``options`` are the launcher's that were changed for this
-            attempt.
+        more: further fields of ``scheduler``: ``options``, the launcher's that were changed for this
+            attempt; ``after`` and ``after_status``, what the run waits for.
     """
     now = datetime.now().astimezone()
     return {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
 from mlxpy_core._runs._launch import Launch
 
+from ._dependencies import After, after_of_info
 from ._script import ScriptOptions, ShellLine, job_script
 
 _NOTE = "job.yaml"
@@ -35,6 +36,7 @@ class Job:
         earlier: what info.yaml holds of a run that is submitted again; empty for a new one.
         launcher: the options of the launcher that made `options`, as the face keeps them: ``changed``
             are those that are not as they were in the first attempt. Empty for other jobs.
+        after: the runs that it waits for.
     """
 
     directory: RunDirectory
@@ -46,9 +48,11 @@ class Job:
     run_id: str = field(default_factory=new_run_id)
     earlier: Mapping[str, Any] = field(default_factory=dict)
     launcher: Mapping[str, Any] = field(default_factory=dict)
+    after: After | None = None
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""
+        after = self.after if self.after and self.after.ok and not scheduler.waits_for_success else None
         return job_script(
             scheduler,
             self.options,
@@ -56,6 +60,7 @@ class Job:
             work_dir=self.launch.work_dir,
             command=self.command,
             environment={**self.environment, RUN_ID_VARIABLE: self.run_id},
+            after=after.names if after else (),
         )
 
     @cached_property
@@ -65,7 +70,7 @@ class Job:
         text = dump_yaml({"command": command, "environment": dict(self.environment)})
         # JSON on one line is YAML, and is written faster.
         launcher = f"launcher: {json.dumps(self.launcher)}\n" if self.launcher else ""
-        return text + _options_as_yaml(self.options) + launcher
+        return text + _options_as_yaml(replace(self.options, dependencies=())) + launcher
 
     @property
     def changed_options(self) -> str:
@@ -100,7 +105,8 @@ def _noted(job: Job, job_id: str | None) -> str:
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
 def _options_as_yaml(options: ScriptOptions) -> str:
-    return dump_yaml({"options": {name: _plain(value) for name, value in asdict(options).items()}})
+    plain = {name: _plain(value) for name, value in asdict(options).items() if name != "dependencies"}
+    return dump_yaml({"options": plain})
 
 
 def _plain(value: Any) -> Any:
@@ -140,6 +146,7 @@ def noted_job(
             run_id=run_id,
             earlier=earlier,
             launcher=dict(noted.get("launcher") or {}),
+            after=after_of_info(earlier),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None

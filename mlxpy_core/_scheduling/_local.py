@@ -43,6 +43,7 @@ class LocalScheduler(Scheduler):
     job_variable = "MLXPY_JOB_ID"
     can_requeue = False
     keeps_jobs = False
+    waits_for_success = True  # by the launcher
 
     def __init__(self, n_jobs: int = 1) -> None:
         if n_jobs == 0 or n_jobs < -1:

@@ -18,6 +18,7 @@ class LSFScheduler(Scheduler):
     job_variable = "LSB_JOBID"
     array_index = "LSB_JOBINDEX"
     first_index = 1
+    waits_for_success = True
 
     @classmethod
     def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
@@ -39,6 +40,10 @@ class LSFScheduler(Scheduler):
         bound = f"%{parallelism}" if parallelism else ""
         # After the other -J, whose place it takes.
         return [f'-J "mlxpy[1-{count}]{bound}"']
+
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        condition = " && ".join(f"{'done' if ok else 'ended'}({job_id})" for job_id in job_ids)
+        return [f'-w "{condition}"', *(["-ti"] if ok else [])]  # -ti ends what could never start
 
     def submit(self, script: Path) -> str:
         printed = self.call(["bsub"], script.parent, stdin=script)

@@ -15,10 +15,14 @@ class MoabScheduler(Scheduler):
     copies_script = True
     directive = "#MSUB"
     job_variable = "MOAB_JOBID"
+    waits_for_success = True
 
     def name_directives(self, name: str) -> list[str]:
         # -E gives jobs Moab's variables. Output goes to the run's own files directly, as with PBS.
         return [f"-N {name.replace('/', '_')}", "-E", "-j oe"]
+
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        return [f"-l depend={'afterok' if ok else 'afterany'}:{':'.join(job_ids)}"]
 
     def submit(self, script: Path) -> str:
         printed = self.call(["msub", script.name], script.parent).strip()

@@ -26,6 +26,7 @@ class OARScheduler(Scheduler):
     requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
     warning = r"^--(checkpoint|signal)\b"
     forgets_ended_jobs = False
+    arrays_can_wait = False  # 2.5.9 forgets the -a of an array where it is the only one
 
     @classmethod
     def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
@@ -49,6 +50,9 @@ class OARScheduler(Scheduler):
                 "OAR cannot bound how many jobs of an array run at once: leave array_parallelism out"
             )
         return [f"--array {count}"]
+
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        return [f"-a {job_id}" for job_id in job_ids]  # until they have ended, in whatever way
 
     def requeue_directives(self) -> list[str]:
         return ["-t idempotent"]

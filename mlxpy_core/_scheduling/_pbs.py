@@ -20,6 +20,7 @@ class PBSScheduler(Scheduler):
     job_variable = "PBS_JOBID"
     array_index = "PBS_ARRAY_INDEX"
     first_index = 1
+    waits_for_success = True
 
     @property
     def cluster(self) -> str:
@@ -35,6 +36,11 @@ class PBSScheduler(Scheduler):
     def array_directives(self, count: int, parallelism: int | None) -> list[str]:
         bound = [f"-W max_run_subjobs={parallelism}"] if parallelism else []
         return [f"-J 1-{count}", *bound]
+
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        # Of an array, for all of its tasks: they have no dependencies by themselves.
+        waited_for = dict.fromkeys(re.sub(r"\[\d+\]", "[]", job_id) for job_id in job_ids)
+        return [f"-W depend={'afterok' if ok else 'afterany'}:{':'.join(waited_for)}"]
 
     def submit(self, script: Path) -> str:
         printed = self.call(["qsub", script.name], script.parent).strip()

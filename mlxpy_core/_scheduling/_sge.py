@@ -54,6 +54,10 @@ class SGEScheduler(Scheduler):
         bound = f" -tc {parallelism}" if parallelism else ""
         return [f"-t 1-{count}{bound}"]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        # Until they have ended, in whatever way; of an array, all of its tasks.
+        return [f"-hold_jid {','.join(dict.fromkeys(one.partition('.')[0] for one in job_ids))}"]
+
     def requeue_directives(self) -> list[str]:
         return ["-r y"]
 

@@ -102,6 +102,12 @@ class SLURMScheduler(Scheduler):
         # B: to the script, which passes it on; without steps of srun nobody else would get it.
         return [f"--signal=B:USR2@{seconds}"]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        waited_for = ":".join(job_ids)
+        if ok:  # a job that could never start would wait for ever
+            return [f"--dependency=afterok:{waited_for}", "--kill-on-invalid-dep=yes"]
+        return [f"--dependency=afterany:{waited_for}"]
+
     def submit(self, script: Path) -> str:
         printed = self.call(["sbatch", "--parsable", script.name], script.parent)
         job_id = re.match(r"(\d+)(;.*)?$", printed.strip())

@@ -76,6 +76,7 @@ class SubmititScheduler(Scheduler):
     output_by_index = True
     # Watchers ask the accounting (sacct), which is told of a job some time after the queue.
     accounting_delay_s = 60
+    waits_for_success = True
 
     def __init__(self, name: str, executor: "type[Executor]") -> None:
         self.name = f"{SUBMITIT}{name}"
@@ -103,6 +104,12 @@ class SubmititScheduler(Scheduler):
                 "array_parallelism out"
             )
         return [f"array_parallelism: {parallelism}"] if parallelism else []
+
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        if "dependency" not in self._executor._valid_parameters():
+            raise SubmissionError(f"jobs of {self.name} cannot wait for others: leave after out")
+        waited_for = f"{'afterok' if ok else 'afterany'}:{':'.join(job_ids)}"
+        return [f"dependency: {json.dumps(waited_for)}"]
 
     def requeue_directives(self) -> list[str]:
         return []  # the executor has parameters for it

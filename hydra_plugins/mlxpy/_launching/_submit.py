@@ -68,6 +68,7 @@ from mlxpy_core import (
     submit_jobs,
 )
 
+from ._chain import Chain, chain_of
 from ._config_directories import frozen_config_options
 from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
@@ -132,6 +133,7 @@ def submit_sweep(
             for job in enumerate(job_overrides, first_job)
         ]
         gc.enable()
+        chain = chain_of(scheduler, options, commands.parent_log_dir) if first_job == 0 else Chain()
         if options["skip_completed"] and first_job == 0:  # of a sweeper's batches, the first
             _say_what_is_not_compared(sweep)
         covered = _covered(sweep, commands, waits) if options["skip_completed"] else {}
@@ -141,7 +143,7 @@ def submit_sweep(
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         if options["dry_run"]:
             jobs = _make_jobs(left, commands, config, options, _free_directories(commands), typed=typed)
-            print_plan(scheduler, jobs, grouping)
+            print_plan(scheduler, chain.of(jobs), grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
@@ -151,7 +153,7 @@ def submit_sweep(
             with new_run_directories(commands.parent_log_dir) as new_directory:
                 new = iter(new_directory, None)
                 jobs = _make_jobs(left, commands, config, options, new, typed=typed)
-                submit_jobs(scheduler, jobs, grouping, jobs_left)
+                submit_jobs(scheduler, chain.of(jobs), grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
             results = _results(sweep, covered, left, jobs)
@@ -159,6 +161,7 @@ def submit_sweep(
                 running = {
                     job.directory: results[one.number] for one, job in zip(left, jobs, strict=True)
                 }
+                chain.wait_here(scheduler, list(running), options["poll_interval_s"])
                 wait_for_results(scheduler, jobs_left, running, options["poll_interval_s"])
                 if isinstance(scheduler, LocalScheduler):
                     names = run_names([directory.log_id for directory in running])

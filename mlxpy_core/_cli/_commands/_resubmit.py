@@ -34,11 +34,11 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
       mlxpy resubmit "info.end_reason == 'OUT_OF_MEMORY'" hydra.launcher.mem_gb='*2'
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
-    from mlxpy_core._operations import claimed_resubmission, plan_resubmission
+    from mlxpy_core._operations import claimed_resubmission, plan_resubmission, submit_again
     from mlxpy_core._operations._changed_options import split_options
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
+    from mlxpy_core._scheduling._dependencies import reason_to_wait
     from mlxpy_core._scheduling._find_scheduler import find_scheduler
-    from mlxpy_core._scheduling._submission import submit_jobs
 
     end_by_signals()
     named, changes = split_options(runs)
@@ -56,15 +56,21 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
         for name, jobs in mine.jobs.items():
             for job in jobs:
                 code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
-            submit_jobs(find_scheduler(name), jobs)
-            click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
-            did_any = True
+            submitted, left = submit_again(find_scheduler(name), jobs)
+            print_left(left)
+            if submitted:
+                count = f"{len(submitted)} job{'s' * (len(submitted) != 1)}"
+                click.echo(f"Submitted {count} to the cluster queue!")
+                did_any = True
     failed = False
     for local, (earlier, _) in plan.here.items():
         # Not all at once: another process may take those whose turn has not come.
         with claimed_resubmission({local: earlier}, changes, complete=complete) as mine:
             print_left(mine.left)
             for run, (info, local_job) in mine.here.items():
+                if reason := reason_to_wait(run, info):
+                    print_left([reason])
+                    continue
                 code = code_to_rerun(run, info, local_job)
                 click.echo(f"Run {run.log_id} goes on, here.", err=True)
                 failed = run_here(run, code, run, local_job) != 0 or failed

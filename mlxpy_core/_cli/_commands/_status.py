@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
 from mlxpy_core._cli._json import print_json
+from mlxpy_core._cli._numbers import earlier_numbers
+
+if TYPE_CHECKING:
+    pass
 
 _SHOWN = {
     "id": "info.log_id",
@@ -19,6 +23,7 @@ _SHOWN = {
     "date": "info.start_date",
     "start": "info.start_time",
     "signal": "info.signal",
+    "after": "info.scheduler.after",
 }
 _OPEN = ("SUBMITTED", "RUNNING")
 
@@ -64,8 +69,12 @@ def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> N
 def _row(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     row = {**dict.fromkeys(_SHOWN), **dict(values)}
     date = row.pop("date")
+    if row["status"] != "SUBMITTED":
+        row["after"] = None
     return {**row, "start": f"{date}T{row['start']}" if date and row["start"] else None}
 
 
 def _cell(name: str, value: Any) -> Any:
+    if name == "after" and value:
+        return earlier_numbers(value)
     return value[:19].replace("T", " ") if name == "start" and value else value
