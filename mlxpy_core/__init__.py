@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ._operations import (
         end_what_waits,
         reconcile,
+        retry_runs,
         runs_to_wait_for,
         signals_break_off,
         wait_for_earlier,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         RunRow,
     )
     from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
+    from ._runs._end_reason import EndReason
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
     from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
@@ -102,6 +104,7 @@ __all__ = [
     "Attempt",
     "ConfigList",
     "DefaultParser",
+    "EndReason",
     "GitVM",
     "GroupedConfigList",
     "Grouping",
@@ -169,6 +172,7 @@ __all__ = [
     "recorded_launch",
     "relative_to_launch",
     "restart",
+    "retry_runs",
     "run_names",
     "runs_from_copy",
     "runs_to_wait_for",
@@ -193,6 +197,7 @@ _LATER = {
     "Artifact": "_reading",
     "ConfigList": "_reading",
     "DefaultParser": "_reading",
+    "EndReason": "_runs._end_reason",
     "GitVM": "_versioning._git_manager",
     "GroupedConfigList": "_reading",
     "Grouping": "_scheduling._submission",
@@ -224,6 +229,7 @@ _LATER = {
     "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
     "reconcile": "_operations",
+    "retry_runs": "_operations",
     "run_names": "_scheduling._submission",
     "runs_to_wait_for": "_operations",
     "signals_break_off": "_operations",

@@ -6,12 +6,14 @@ from ._chaining import end_what_waits, runs_to_wait_for, submit_again, wait_for_
 from ._reconciling import Findings, reconcile, reconcile_runs
 from ._recorded_job import recorded_job
 from ._resubmission import Resubmission, claimed_resubmission, plan_resubmission
+from ._retrying import Retries, retry_runs
 from ._waiting import wait_for_runs
 
 __all__ = [
     "Cancellation",
     "Findings",
     "Resubmission",
+    "Retries",
     "cancel",
     "claimed_resubmission",
     "end_what_waits",
@@ -20,6 +22,7 @@ __all__ = [
     "reconcile",
     "reconcile_runs",
     "recorded_job",
+    "retry_runs",
     "runs_to_wait_for",
     "signals_break_off",
     "submit_again",

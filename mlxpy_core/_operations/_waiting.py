@@ -24,6 +24,7 @@ def wait_for_runs(
     *,
     poll_interval_s: float,
     on_end: Callable[[RunDirectory, Status], object],
+    retry: Callable[[RunDirectory], str | None] = lambda _: None,
 ) -> None:
     """Returns when all runs have ended.
 
@@ -35,6 +36,7 @@ def wait_for_runs(
         job_ids: the id of each run's job.
         poll_interval_s: how many seconds lie between two questions to the scheduler.
         on_end: called for each run with its final status, as it ends.
+        retry: called before; the id of the new job of a run that it has submitted again, which goes on.
     """
     waiting = _Waiting(scheduler, job_ids)
     interval = poll_interval_s
@@ -48,7 +50,10 @@ def wait_for_runs(
             interval = poll_interval_s if changed else min(2 * interval, _SLOWEST * poll_interval_s)
             next_query = time.monotonic() + interval
         for directory, status in ended.items():
-            on_end(directory, status)
+            if job_id := retry(directory):
+                waiting.go_on(directory, job_id)
+            else:
+                on_end(directory, status)
         if not waiting.left:
             return
         scheduler.pause(min(_LOOK_S, poll_interval_s))
@@ -68,6 +73,13 @@ class _Waiting:
         self._known: set[RunDirectory] = set()  # of whose job the scheduler has told
         self._start = time.monotonic()
         self._silent = False
+
+    def go_on(self, directory: RunDirectory, job_id: str) -> None:
+        """Waits for a run again, which is another job now."""
+        self.left[directory] = job_id
+        for known in (self._stamps, self._gone, self._last_states):
+            known.pop(directory, None)
+        self._known.discard(directory)
 
     def ended_by_their_files(self) -> dict[RunDirectory, Status]:
         ended: dict[RunDirectory, Status] = {}

@@ -48,6 +48,7 @@ def submitted_info(
     earlier: Mapping[str, Any] | None = None,
     submitter: Mapping[str, Any] | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
+    retries: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Makes the info of a run that waits in the queue of a scheduler.
 
@@ -61,6 +62,7 @@ def submitted_info(
         submitter: what `describe_living_process` has said of this process, if it was asked.
         more: further fields of ``scheduler``: ``options``, the launcher's that were changed for this
             attempt; ``after`` and ``after_status``, what the run waits for.
+        retries: how often it was submitted again by itself, by the reasons.
     """
     now = datetime.now().astimezone()
     return {
@@ -85,6 +87,7 @@ def submitted_info(
             "submitter": dict(submitter or describe_living_process()),
             **more,
         },
+        **({"retries": dict(retries)} if retries else {}),
         "version_manager": launch.version_manager,
         "attempts": list((earlier or {}).get("attempts", [])),
     }
@@ -157,6 +160,7 @@ def begin_attempt(
         "exception": None,
         "end_reason": None,
         **tags_field(earlier, launch.tags),
+        **({"retries": earlier["retries"]} if earlier.get("retries") else {}),
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
         "usage": {f"{_REQUESTED}{name}": value for name, value in requested.items()} or None,

@@ -39,6 +39,7 @@ _KINDS: dict[str, type] = {
     "exception": dict,
     "logger": dict,  # MLXP's
     "overrides": list,
+    "retries": dict,
     "scheduler": dict,
     "submitter": dict,
     "usage": dict,

@@ -37,6 +37,7 @@ class Job:
         launcher: the options of the launcher that made `options`, as the face keeps them: ``changed``
             are those that are not as they were in the first attempt. Empty for other jobs.
         after: the runs that it waits for.
+        retries: how often it was submitted again by itself, by the reasons; who submits it starts anew.
     """
 
     directory: RunDirectory
@@ -49,6 +50,7 @@ class Job:
     earlier: Mapping[str, Any] = field(default_factory=dict)
     launcher: Mapping[str, Any] = field(default_factory=dict)
     after: After | None = None
+    retries: Mapping[str, int] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""

@@ -335,6 +335,7 @@ def _info(job: Job, scheduler: Scheduler, submitter: Mapping[str, Any] | None = 
             **({"options": job.changed_options} if job.changed_options else {}),
             **(job.after.fields if job.after else {}),
         },
+        job.retries,
     )
 
 

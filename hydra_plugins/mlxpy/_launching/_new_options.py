@@ -10,7 +10,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlxpy_core import MlxpyError, ScriptOptions
+from mlxpy_core import EndReason, MlxpyError, ScriptOptions
 
 from ._recorded_options import LAUNCHER_NODES, OF_THE_SUBMISSION, check_option, recorded_launcher
 from ._script_options import script_options
@@ -47,11 +47,43 @@ def changed_launcher(
     resolved = {str(name): value for name, value in options.items()}
     changed = dict.fromkeys([*launcher.get("changed", ()), *changes])
     shown = {name: OmegaConf.select(config, name) for name in changed}
-    plain = {
-        name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        for name, value in shown.items()
-    }
+    plain = {name: _plain(value) for name, value in shown.items()}
     return {**recorded_launcher(node, resolved), "changed": plain}, script_options(resolved)
+
+
+def check_retries(node: type[Any] | None, options: Mapping[str, Any]) -> None:
+    """Checks what a launcher is told of runs that it is to submit again.
+
+    Args:
+        node: the class of the launcher's config.
+        options: its options, resolved.
+
+    Raises:
+        MlxpyError: there is no such reason, or an option cannot be multiplied.
+    """
+    options = {name: _plain(value) for name, value in options.items()}
+    retries, escalate = options.get("retries") or {}, options.get("escalate") or {}
+    if not (isinstance(retries, dict) and set(retries) <= set(EndReason.__members__)):
+        reasons = ", ".join(EndReason.__members__)
+        raise MlxpyError(f"hydra.launcher.retries={retries} names no reasons: they are {reasons}")
+    if not all(type(number) is int and number >= 0 for number in retries.values()):
+        raise MlxpyError(f"hydra.launcher.retries={retries}: give each reason a number of tries")
+    factors: list[Any] = list(escalate.values()) if isinstance(escalate, dict) else [None]
+    if not all(type(factor) in (int, float) and factor > 0 for factor in factors):
+        raise MlxpyError(f"hydra.launcher.escalate={escalate}: give a number for each option")
+    if not retries and not escalate:
+        return
+    launcher = recorded_launcher(node, options)
+    if not launcher:
+        raise MlxpyError("hydra.launcher.retries is for the launchers mlxp_*: leave it out")
+    try:
+        changed_launcher(launcher, {name: f"*{factor:g}" for name, factor in escalate.items()})
+    except MlxpyError as error:
+        raise MlxpyError(f"hydra.launcher.escalate: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _change(config: DictConfig, name: str, text: str) -> None:

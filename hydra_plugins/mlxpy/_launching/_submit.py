@@ -72,6 +72,7 @@ from ._chain import Chain, chain_of
 from ._config_directories import frozen_config_options
 from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
+from ._new_options import check_retries
 from ._recorded_options import check_option
 from ._script_options import JobOptions
 
@@ -115,6 +116,7 @@ def submit_sweep(
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     with _errors_end_the_program():
         _check_options(config.hydra)
+        check_retries(OmegaConf.get_type(config.hydra.launcher), options)
         scheduler = _make_scheduler(options)
         waits = options["wait"] or isinstance(scheduler, LocalScheduler)
         _check_sweeper(config, options, waits)
