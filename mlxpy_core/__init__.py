@@ -52,7 +52,16 @@ from ._versioning import (
 )
 
 if TYPE_CHECKING:
-    from ._operations import reconcile, signals_break_off, wait_for_runs
+    from ._cli._numbers import named_numbers
+    from ._operations import (
+        end_what_waits,
+        reconcile,
+        retry_runs,
+        runs_to_wait_for,
+        signals_break_off,
+        wait_for_earlier,
+        wait_for_runs,
+    )
     from ._operations._annotating import annotate, tagged
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
@@ -69,8 +78,10 @@ if TYPE_CHECKING:
         RunRow,
     )
     from ._runs._config import fix_changing_values, plain_config, plain_config_at_another_time
+    from ._runs._end_reason import EndReason
     from ._runs._info_file import read_info
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
+    from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
@@ -93,12 +104,14 @@ __all__ = [
     "RUN_DIRECTORY_VARIABLE",
     "SUBMITIT",
     "SWEEP_JOB_VARIABLE",
+    "After",
     "Artifact",
     "ArtifactType",
     "Attempt",
     "ConfigList",
     "DefaultParser",
     "DeviceRequest",
+    "EndReason",
     "GitVM",
     "GroupedConfigList",
     "Grouping",
@@ -141,10 +154,12 @@ __all__ = [
     "constraints_of",
     "current_copy",
     "current_run",
+    "dependency_directives",
     "different_fields",
     "dump_yaml",
     "end_by_signals",
     "end_by_signals_no_more",
+    "end_what_waits",
     "exit_code_of",
     "find_scheduler",
     "find_version_manager",
@@ -161,6 +176,7 @@ __all__ = [
     "load_class",
     "load_yaml",
     "make_study_directory",
+    "named_numbers",
     "new_run_directories",
     "next_run_directory",
     "original_place",
@@ -175,8 +191,10 @@ __all__ = [
     "relative_to_launch",
     "restart",
     "results_of",
+    "retry_runs",
     "run_names",
     "runs_from_copy",
+    "runs_to_wait_for",
     "set_ranks_back",
     "signals_break_off",
     "signals_held",
@@ -187,6 +205,7 @@ __all__ = [
     "take_sweep_directory",
     "tell_children",
     "values_of",
+    "wait_for_earlier",
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
@@ -195,10 +214,12 @@ __all__ = [
 
 # A program that trains waits neither for pyarrow nor for pluggy, one that reads not for omegaconf.
 _LATER = {
+    "After": "_scheduling._dependencies",
     "Artifact": "_reading",
     "ConfigList": "_reading",
     "DefaultParser": "_reading",
     "DeviceRequest": "_scheduling._machine_share",
+    "EndReason": "_runs._end_reason",
     "GitVM": "_versioning._git_manager",
     "GroupedConfigList": "_reading",
     "Grouping": "_scheduling._submission",
@@ -224,7 +245,9 @@ _LATER = {
     "completed_runs": "_operations._completed",
     "config_key": "_operations._completed",
     "constraints_of": "_search._study",
+    "dependency_directives": "_scheduling._dependencies",
     "different_fields": "_operations._completed",
+    "end_what_waits": "_operations",
     "find_scheduler": "_scheduling._find_scheduler",
     "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
@@ -233,17 +256,21 @@ _LATER = {
     "kept_outcome": "_runs._outcome",
     "load_class": "_plugins._dotted",
     "make_study_directory": "_search._study_directory",
+    "named_numbers": "_cli._numbers",
     "plain_config": "_runs._config",
     "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
     "read_info": "_runs._info_file",
     "reconcile": "_operations",
     "results_of": "_search._study",
+    "retry_runs": "_operations",
     "run_names": "_scheduling._submission",
+    "runs_to_wait_for": "_operations",
     "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",
     "tagged": "_operations._annotating",
     "values_of": "_search._followed_metric",
+    "wait_for_earlier": "_operations",
     "wait_for_runs": "_operations",
     "writes_to_own_directory": "_tracking._rerun_output",
 }

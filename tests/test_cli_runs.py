@@ -113,7 +113,7 @@ def test_status_counts_all_and_lists_what_goes_on(app: Project) -> None:
     assert app.mlxpy("status", "9-12") == ("", f"mlxpy: no run in '{app.path}/logs' answers '9-12'\n")
     assert app.mlxpy("status", "9-12", "--json")[0] == "[]\n"
     assert app.mlxpy("status", "9", exit_code=1)[1] == f"Error: no run 9 in '{app.path}/logs'\n"
-    names = ["id", "status", "scheduler", "job", "host", "start", "signal"]
+    names = ["id", "status", "scheduler", "job", "host", "start", "signal", "after"]
     assert list(rows(app)[0]) == names
     assert [(row["id"], row["status"]) for row in rows(app)][:2] == [(1, "COMPLETE"), (2, "FAILED")]
 

@@ -71,6 +71,7 @@ class Case:
         during: the word at which it happens.
         before: what happens first.
         attempts: the words of the run's attempts.
+        reason: why it ended, as far as that is known.
     """
 
     engine: str
@@ -82,6 +83,7 @@ class Case:
     during: str = "RUNNING"
     before: Callable[[], None] | None = None
     attempts: tuple[str, ...] | None = None
+    reason: str | None = None
 
     def __str__(self) -> str:
         return f"{self.engine}-{self.name}"
@@ -134,31 +136,31 @@ def take_the_core(job_id: str) -> None:
 NO_DIRECTORY = ("hydra.launcher.shell_config_cmd='rm -r \"$OLD\"'",)
 NO_SHELL = ("hydra.launcher.shell_path=/no/such/shell",)
 EVERYWHERE = [
-    ("it returns", "return", "COMPLETE"),
-    ("exception", "raise", "FAILED"),
-    ("sys.exit(3)", "exit", "FAILED"),
-    ("Ctrl-C", "Ctrl-C", "INTERRUPTED"),
-    ("SIGTERM", "SIGTERM", "INTERRUPTED"),
-    ("SIGKILL", "SIGKILL", "KILLED"),
+    ("it returns", "return", "COMPLETE", None),
+    ("exception", "raise", "FAILED", "EXCEPTION"),
+    ("sys.exit(3)", "exit", "FAILED", "EXIT_CODE"),
+    ("Ctrl-C", "Ctrl-C", "INTERRUPTED", "CANCELLED"),
+    ("SIGTERM", "SIGTERM", "INTERRUPTED", "CANCELLED"),
+    ("SIGKILL", "SIGKILL", "KILLED", None),
 ]
 BESTEFFORT = ("-t besteffort", "-l core=1,walltime=0:5:0", "-p core=7")
 TABLE = [
     *(
-        Case(engine, name, word, end)
+        Case(engine, name, word, end, reason=reason)
         for engine in ("local", "slurm", "oar")
-        for name, end, word in EVERYWHERE
+        for name, end, word, reason in EVERYWHERE
     ),
-    Case("local", "no memory left", "FAILED", "memory", ("+limit=2000000000",)),
-    Case("slurm", "out of memory", "KILLED", "memory", directives("--mem=300")),
-    Case("slurm", "time limit", "INTERRUPTED", options=directives("--time=1")),
-    Case("slurm", "cancelled while it runs", "INTERRUPTED", event=lambda i: call(f"scancel {i}")),
+    Case("local", "no memory left", "FAILED", "memory", ("+limit=2000000000",), reason="EXCEPTION"),
+    Case("slurm", "out of memory", "KILLED", "memory", directives("--mem=300"), reason="OUT_OF_MEMORY"),
+    Case("slurm", "time limit", "INTERRUPTED", options=directives("--time=1"), reason="TIMEOUT"),
+    Case("slurm", "cancelled while it runs", "INTERRUPTED", event=lambda i: call(f"scancel {i}"), reason="CANCELLED"),
     Case(
         "slurm", "cancelled while it waits", "INTERRUPTED", options=directives("--hold"),
-        event=lambda i: call(f"scancel {i}"), during="SUBMITTED", attempts=(),
+        event=lambda i: call(f"scancel {i}"), during="SUBMITTED", attempts=(), reason="CANCELLED",
     ),
     Case(
         "slurm", "its node is closed", "INTERRUPTED", event=close_the_node,
-        options=directives("--partition=fragile", "--no-requeue"),
+        options=directives("--partition=fragile", "--no-requeue"), reason="NODE_FAIL",
     ),
     Case(
         "slurm", "its node is closed, and it comes back", "COMPLETE", "wait once", event=close_the_node,
@@ -172,24 +174,27 @@ TABLE = [
         "slurm", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_nodes_place,
         options=directives("--partition=fragile", "--requeue"), attempts=("INTERRUPTED", "COMPLETE"),
     ),
-    Case("oar", "time limit", "KILLED", options=directives("-l core=1,walltime=0:0:20")),
+    Case("oar", "time limit", "KILLED", options=directives("-l core=1,walltime=0:0:20"), reason="TIMEOUT"),
     Case("oar", "cancelled while it runs", "KILLED", event=lambda i: call(f"oardel {i}")),
     Case(
         "oar", "cancelled while it waits", "INTERRUPTED", options=directives("-p core=6"),
         before=lambda: call("oarsub -l walltime=0:1:0 -p core=6 -O /dev/null -E /dev/null 'sleep 40'"),
-        event=lambda i: call(f"oardel {i}"), during="SUBMITTED", attempts=(),
+        event=lambda i: call(f"oardel {i}"), during="SUBMITTED", attempts=(), reason="CANCELLED",
     ),
     Case(
         "oar", "its node is dead", "KILLED", event=bury_the_node,
         options=directives("-l core=1,walltime=0:5:0", "-p core=8"),
     ),
-    Case("oar", "it is preempted", "KILLED", event=take_the_core, options=directives(*BESTEFFORT)),
+    Case(
+        "oar", "it is preempted", "KILLED", event=take_the_core, options=directives(*BESTEFFORT),
+        reason="PREEMPTED",
+    ),
     Case(
         "oar", "it is preempted and comes back", "COMPLETE", "wait once", event=take_the_core,
         options=directives(*BESTEFFORT, "-t idempotent"), attempts=("KILLED", "COMPLETE"),
     ),
     *(
-        Case(engine, name, "FAILED", options=options, attempts=())
+        Case(engine, name, "FAILED", options=options, attempts=(), reason="EXIT_CODE")
         for engine in ("slurm", "oar")
         for name, options in (("no such directory", NO_DIRECTORY), ("no such interpreter", NO_SHELL))
     ),
@@ -257,6 +262,7 @@ def check(project: Project, case: Case) -> None:
     assert info["status"] == case.word
     words = (case.word,) if case.attempts is None else case.attempts
     assert tuple(attempt["status"] for attempt in info["attempts"]) == words
+    assert info["end_reason"] == case.reason
     assert list(Reader(project.path / "logs").search()["info.status"]) == [case.word]
 
 

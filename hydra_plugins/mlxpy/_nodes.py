@@ -113,6 +113,15 @@ class MlxpLauncherNode(ScriptSettings):
     wait: bool = False
     # How often the scheduler is asked meanwhile, in seconds.
     poll_interval_s: float = 10
+    # How often a run is submitted again by itself, by the reason of its end: {OUT_OF_MEMORY: 2}.
+    # (Any: a command could set no new key of a typed dict without a +.)
+    retries: Any = None
+    # By what options are multiplied then: {mem_gb: 2}.
+    escalate: Any = None
+    # The runs that have to end before the jobs start: a number, a span, a list of them, or a query.
+    after: Any = None
+    # ok: those have to be COMPLETE. any: their end is enough.
+    after_status: str = "ok"
     # Whether to submit nothing and print what would be.
     dry_run: bool = False
     # Whether to leave out combinations that a COMPLETE run of the same config covers.

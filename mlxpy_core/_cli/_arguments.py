@@ -58,9 +58,14 @@ def trust_option(command: Command) -> Command:
     )(command)
 
 
-def runs_argument(*, required: bool) -> Callable[[Command], Command]:
-    """Adds ``RUNS...``, given to the command as `runs`, arguments for `choose_runs`."""
-    metavar = "RUNS..." if required else "[RUNS...]"
+def runs_argument(*, required: bool, more: str = "") -> Callable[[Command], Command]:
+    """Adds ``RUNS...``, given to the command as `runs`, arguments for `choose_runs`.
+
+    Args:
+        required: whether there must be any.
+        more: what else stands among them, as the help shows it.
+    """
+    metavar = " ".join(filter(None, ["RUNS..." if required else "[RUNS...]", more]))
     return click.argument(
         "runs", nargs=-1, required=required, metavar=metavar, shell_complete=complete_number
     )

@@ -7,6 +7,9 @@ from typing import Any
 from mlxpy_core._io._text import clean, duration_text
 from mlxpy_core._reading._run_times import start_and_duration
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._status import Status
+from mlxpy_core._scheduling._dependencies import after_of_info
 
 from ._sizes import size_text
 from ._table import colored_status
@@ -34,6 +37,8 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         "container": (info.get("scheduler") or {}).get("container"),
         "code": _code(info.get("version_manager") or {}),
         "used": _used(info.get("usage") or {}),
+        _after_label(info): _after(directory, info),
+        "end reason": info.get("end_reason"),
     }
     attempts = info.get("attempts") or []
     return [
@@ -87,6 +92,23 @@ def _job(scheduler: Mapping[str, Any]) -> str | None:
     return text + "".join(devices)
 
 
+def _after_label(info: Mapping[str, Any]) -> str:
+    return "waits for" if info.get("status") == Status.SUBMITTED.value else "after"
+
+
+def _after(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:
+    """Returns which runs this one waits for, and how they stand."""
+    after = after_of_info(info)
+    if after is None:
+        return None
+    texts = []
+    for log_id, run_id in after.runs:
+        earlier = read_info(RunDirectory(directory.logs / str(log_id)))
+        there = earlier is not None and earlier.get("run_id") == run_id
+        texts.append(f"run {log_id} ({earlier['status'] if there and earlier else 'not there'})")
+    return ", ".join(texts) + ("" if after.ok else ", however they end")
+
+
 def _code(version: Mapping[str, Any]) -> str | None:
     commit = version.get("commit_hash")
     if not commit:
@@ -125,7 +147,9 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
     end_date, _, end_time = str(attempt.get("end") or "").partition("T")
     times = {"start_date": start_date, "start_time": start_time, "end_date": end_date}
     started = _started({**times, "end_time": end_time, "status": attempt.get("status")})
-    return f"{job}{attempt.get('host')}, {started}: {attempt.get('status')}"
+    reason = f" ({attempt['end_reason']})" if attempt.get("end_reason") else ""
+    options = f", with {attempt['options']}" if attempt.get("options") else ""
+    return f"{job}{attempt.get('host')}, {started}: {attempt.get('status')}{reason}{options}"
 
 
 def _exception(exception: Mapping[str, Any]) -> list[str]:

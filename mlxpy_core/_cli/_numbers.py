@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._runs._directory import is_run_name
@@ -39,6 +40,11 @@ def numbers_among(there: Sequence[int], arguments: Sequence[str]) -> list[int] |
         first, last = int(span[1]), int(span[2] or span[1])
         wanted.update([first] if span[2] is None else (n for n in there if first <= n <= last))
     return sorted(wanted)
+
+
+def earlier_numbers(after: Any) -> str:
+    """Returns the numbers of the runs that ``info.scheduler.after`` names, as text."""
+    return " ".join(name.partition(":")[0] for name in str(after).split())
 
 
 def _numbers(logs: Path, span: "re.Match[str]") -> list[int]:

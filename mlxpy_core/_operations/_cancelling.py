@@ -16,11 +16,11 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._submission import run_names
 
 from ._reconciling import (
-    job_id_of,
     note_cancelled,
     noted_cancellation,
     reconcile,

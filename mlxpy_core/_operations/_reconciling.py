@@ -13,25 +13,27 @@ from datetime import datetime
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, stamp_of, write_whole
+from mlxpy_core._io._files import Stamp, open_regular, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
-from mlxpy_core._runs._info import set_killed, set_noted_end
-from mlxpy_core._runs._info_file import info_path, noted_job_id, read_config, read_info, write_info
+from mlxpy_core._runs._end_reason import EndReason
+from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
+from mlxpy_core._runs._info_file import info_path, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, lives_here, noted_process
-from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
+from mlxpy_core._scheduling._dependencies import after_of_info, job_id_of, reason_against_waiting
 from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
-# Ids come from files that anybody may have written; no option and no pattern of a scheduler's command.
-_JOB_ID = re.compile(r"\w[\w.\[\]-]*", flags=re.ASCII)
+_LAST_OUTPUT = 2**14  # so many bytes of a job's output may hold its scheduler's message
+_ENDED_BADLY = ENDED - {Status.COMPLETE}
 
 
 @dataclass
@@ -91,7 +93,13 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     return findings
 
 
-def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = True) -> Status | None:
+def reconcile(
+    directory: RunDirectory,
+    job: Status | None,
+    reason: EndReason | None = None,
+    *,
+    summarize: bool = True,
+) -> Status | None:
     """Writes the final status of a run whose job is known to have ended.
 
     A run that has one keeps it, and so does one whose process lives on this machine: RUNNING.
@@ -99,6 +107,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
     Args:
         directory: the run's directory.
         job: the scheduler's status of the job; None if it does not know it any more.
+        reason: why the job ended, if its scheduler knows.
         summarize: whether to write the run's summary for the reader, which costs as much again.
 
     Returns:
@@ -107,7 +116,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
     Raises:
         StorageError: the status cannot be written.
     """
-    info, news = _info_of_ended_job(directory, job)
+    info, news = _info_of_ended_job(directory, job, reason)
     if info and news and summarize:
         _write(directory, info)
     elif info and news:
@@ -116,7 +125,7 @@ def reconcile(directory: RunDirectory, job: Status | None, *, summarize: bool = 
 
 
 def _info_of_ended_job(
-    directory: RunDirectory, job: Status | None
+    directory: RunDirectory, job: Status | None, reason: EndReason | None
 ) -> tuple[dict[str, Any] | None, bool]:
     """Returns the info that a run whose job has ended should have, and whether that is news."""
     info = read_info(directory)
@@ -124,16 +133,26 @@ def _info_of_ended_job(
         return info, False
     status = Status(info["status"])
     if set_noted_end(info, directory):
-        pass
+        status = Status(info["status"])
     elif status is Status.RUNNING:
         if _lives_here(info):
             return info, False
         if read_info(directory) != info:  # its final status came between the two looks
-            return _info_of_ended_job(directory, job)
+            return _info_of_ended_job(directory, job, reason)
         set_killed(info, directory)
+        if info["end_reason"] is None:  # the kernel knows of no lack of memory
+            by_hand = EndReason.CANCELLED if noted_cancellation(directory) else None
+            set_end_reason(info, reason or by_hand)
     elif status is Status.SUBMITTED:
-        cancelled = noted_cancellation(directory) or (job is None and _never_started(directory, info))
-        _end_unstarted(info, Status.INTERRUPTED if cancelled else job)
+        after = None if info["attempts"] else after_of_info(info)
+        blocked = reason_against_waiting(after, directory.logs)
+        never_started = job is None and not blocked and _never_started(directory, info)
+        cancelled = noted_cancellation(directory) or never_started
+        _end_unstarted(info, Status.INTERRUPTED if cancelled else job, reason)
+        if blocked and not cancelled:
+            _end_blocked(info, blocked)
+    if status is Status.INTERRUPTED:
+        set_end_reason(info, _reason_of_interruption(info, reason))
     if info["scheduler"]:
         info["scheduler"]["may_come_back"] = False
     return info, True
@@ -170,7 +189,9 @@ def _ask_scheduler(
     except MlxpyError as error:
         findings.troubles.append(str(error))
         return
-    for run, job_id in known.items():
+    reasons = reasons_of_ended(scheduler, states)
+    # What is waited for comes before what waits.
+    for run, job_id in sorted(known.items(), key=lambda one: one[0].log_id):
         state = states.get(job_id)
         if outlook := scheduler.outlooks.get(job_id):
             findings.outlooks[run] = outlook
@@ -179,15 +200,53 @@ def _ask_scheduler(
         forgotten = bool(cluster) and scheduler.forgets_ended_jobs and accounted
         if state is None and not forgotten:
             continue
-        _record(findings, run, state)
+        _record(findings, run, state, reasons.get(job_id) or told_reason(scheduler, run, state))
 
 
-def _record(findings: Findings, run: RunDirectory, job: Status | None) -> None:
+def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict[str, EndReason]:
+    """Asks a scheduler why those of its jobs have ended that have, and did not complete.
+
+    Args:
+        scheduler: the scheduler.
+        states: what it has said of jobs.
+    """
+    ended = sorted(job_id for job_id, state in states.items() if state in _ENDED_BADLY)
+    if not ended:
+        return {}
+    with contextlib.suppress(MlxpyError):  # the statuses do not wait for it
+        return scheduler.end_reasons(ended)
+    return {}
+
+
+def told_reason(scheduler: Scheduler, run: RunDirectory, job: Status | None) -> EndReason | None:
+    """Returns why a job ended by what its scheduler wrote to the run's error output.
+
+    Args:
+        scheduler: the scheduler.
+        run: the run.
+        job: the scheduler's status of the job.
+    """
+    if not scheduler.memory_message or job not in _ENDED_BADLY:
+        return None
+    try:
+        descriptor = open_regular(run.path / "log.stderr", run.logs)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - _LAST_OUTPUT))
+            text = file.read(_LAST_OUTPUT).decode(errors="replace")
+    except OSError:
+        return None
+    told = re.search(scheduler.memory_message, text, flags=re.MULTILINE)
+    return EndReason.OUT_OF_MEMORY if told else None
+
+
+def _record(
+    findings: Findings, run: RunDirectory, job: Status | None, reason: EndReason | None = None
+) -> None:
     """Writes what is known of a run's job into its info, and puts its status into the findings."""
     if job is Status.RUNNING:
         return  # the status that its program has written counts
     waits = job is Status.SUBMITTED
-    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job)
+    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job, reason)
     if info is None:
         return
     findings.statuses[run] = Status(info["status"])
@@ -208,7 +267,7 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
     if info["status"] == Status.RUNNING.value and not set_noted_end(info, directory):
         set_killed(info, directory)
     info["status"] = Status.SUBMITTED.value
-    info["end_date"] = info["end_time"] = None
+    info["end_date"] = info["end_time"] = info["end_reason"] = None
     return info, True
 
 
@@ -244,12 +303,6 @@ def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     except (LookupError, ValueError):
         return False
     return max(made, default=0) < submitted  # those of earlier attempts
-
-
-def job_id_of(run: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Returns the id of a run's job, if it is known and an id: a scheduler's command may be given it."""
-    job_id = noted_job_id(run, info)
-    return job_id if job_id and _JOB_ID.fullmatch(job_id) else None
 
 
 def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
@@ -306,18 +359,34 @@ def _age_s(info: Mapping[str, Any]) -> float:
         return 0
 
 
-def _end_unstarted(info: dict[str, Any], job: Status | None) -> None:
+def _reason_of_interruption(info: Mapping[str, Any], reason: EndReason | None) -> EndReason:
+    """Returns why a run was interrupted whose job has ended, for the reason that its scheduler has."""
+    if reason and reason is not EndReason.EXIT_CODE:  # the code with which it stopped says nothing
+        return reason
+    warned = info.get("signal") in ("SIGUSR1", "SIGUSR2")  # its time was nearly up
+    return EndReason.TIMEOUT if warned else EndReason.CANCELLED
+
+
+def _end_unstarted(info: dict[str, Any], job: Status | None, reason: EndReason | None) -> None:
     now = datetime.now().astimezone()
     info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
     (info["scheduler"] or info).pop("submitter", None)
+    info["end_reason"] = reason.value if reason else None
     if job is Status.INTERRUPTED:
         info["status"] = Status.INTERRUPTED.value
+        info["end_reason"] = (reason or EndReason.CANCELLED).value
     elif info["attempts"]:  # it was put back, and did not start again
         info["status"] = Status.KILLED.value
     else:
         info["status"] = Status.FAILED.value
         message = "the job ended before the program started: its output says why"
         info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
+
+
+def _end_blocked(info: dict[str, Any], reason: str) -> None:
+    """Puts into the info of a run that has not started that it never can."""
+    info["status"], info["end_reason"] = Status.FAILED.value, None
+    info["exception"] = {"type": "mlxpy.SubmissionError", "message": reason, "traceback": ""}
 
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:

@@ -95,6 +95,7 @@ def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
         environment={**job.environment, **code.environment, **_run_variables(new, job.directory)},
         run_id=new_run_id(),
         earlier={},
+        after=None,
     )
 
 

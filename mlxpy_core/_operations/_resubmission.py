@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError
@@ -13,8 +14,9 @@ from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._submission import submit_jobs
 
+from ._chaining import submit_again
+from ._changed_options import with_changed_options
 from ._reconciling import died_submitting
 from ._recorded_job import recorded_job
 from ._rerun import code_to_rerun, reason_against_start
@@ -36,12 +38,21 @@ class Resubmission:
     left: list[str] = field(default_factory=list)
 
 
-def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -> Resubmission:
+def plan_resubmission(
+    runs: Iterable[RunDirectory],
+    changes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    complete: bool = False,
+) -> Resubmission:
     """Plans how runs that have been reconciled are to go on; nothing is done yet.
 
     Args:
         runs: the runs.
+        changes: new values of options of their launcher, see `with_changed_options`.
         complete: whether those that are complete are to be submitted, too.
+
+    Raises:
+        MlxpyError: an option of a run cannot be changed so.
     """
     plan = Resubmission()
     for run in runs:
@@ -54,6 +65,8 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
             continue
         scheduler = info["scheduler"]
         job = recorded_job(run, info)
+        if job:
+            job = with_changed_options(job, changes)
         if not job and (reason := reason_against_start(run, info)):
             plan.left.append(reason)
         elif not scheduler or scheduler["name"] == LOCAL:
@@ -67,7 +80,10 @@ def plan_resubmission(runs: Iterable[RunDirectory], *, complete: bool = False) -
 
 @contextmanager
 def claimed_resubmission(
-    planned: Mapping[RunDirectory, Mapping[str, Any]], *, complete: bool = False
+    planned: Mapping[RunDirectory, Mapping[str, Any]],
+    changes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    complete: bool = False,
 ) -> Iterator[Resubmission]:
     """Plans once more for runs of a plan, which no other process submits as long as the block lasts.
 
@@ -75,6 +91,7 @@ def claimed_resubmission(
 
     Args:
         planned: what the info.yaml of each run held then.
+        changes: as in `plan_resubmission`.
         complete: as in `plan_resubmission`.
     """
     with ExitStack() as claims:
@@ -90,13 +107,16 @@ def claimed_resubmission(
                 mine.append(run)
             else:
                 left.append(f"run {run.log_id} has just been taken by {_submitter(claim.info)}")
-        plan = plan_resubmission(mine, complete=complete)
+        plan = plan_resubmission(mine, changes, complete=complete)
         plan.left += left
         yield plan
 
 
-def submit_again(mine: Resubmission) -> Iterator[list[Job]]:
-    """Submits the jobs of runs that are claimed; yields those of each scheduler that it has taken.
+def submit_claimed(mine: Resubmission) -> Iterator[tuple[list[RunDirectory], list[str]]]:
+    """Submits the jobs of runs that are claimed, each after those that it waits for.
+
+    Yields:
+        Of each scheduler, the runs that it has taken, and why others were left alone, a message each.
 
     Raises:
         MlxpyError: the code of one is gone, or a scheduler refused.
@@ -104,8 +124,8 @@ def submit_again(mine: Resubmission) -> Iterator[list[Job]]:
     for name, jobs in mine.jobs.items():
         for job in jobs:
             code_to_rerun(job.directory, job.earlier, job)  # its copy may have been cleaned away
-        submit_jobs(find_scheduler(name), jobs)
-        yield jobs
+        submitted, left = submit_again(find_scheduler(name), jobs)
+        yield list(submitted), left
 
 
 def _submission_of(info: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import reconcile
+from ._reconciling import reasons_of_ended, reconcile, told_reason
 
 _LOOK_S = 1.0
 _SLOWEST = 8
@@ -24,6 +24,7 @@ def wait_for_runs(
     *,
     poll_interval_s: float,
     on_end: Callable[[RunDirectory, Status], object],
+    retry: Callable[[RunDirectory], str | None] = lambda _: None,
 ) -> None:
     """Returns when all runs have ended.
 
@@ -35,12 +36,16 @@ def wait_for_runs(
         job_ids: the id of each run's job.
         poll_interval_s: how many seconds lie between two questions to the scheduler.
         on_end: called for each run with its final status, as it ends.
+        retry: called before; the id of the new job of a run that it has submitted again, which goes on.
     """
     watch = RunWatch(scheduler, poll_interval_s)
     watch.add(job_ids)
     while True:
         for directory, status in watch.look().items():
-            on_end(directory, status)
+            if job_id := retry(directory):
+                watch.go_on(directory, job_id)
+            else:
+                on_end(directory, status)
         if not watch.left:
             return
         scheduler.pause(watch.pause_s)
@@ -86,6 +91,13 @@ class RunWatch:
         self._since.update(dict.fromkeys(job_ids, now))
         self.left.update(job_ids)
 
+    def go_on(self, directory: RunDirectory, job_id: str) -> None:
+        """Waits for a run again, which is another job now."""
+        for known in (self._stamps, self._gone, self._last_states):
+            known.pop(directory, None)
+        self._known.discard(directory)
+        self.add({directory: job_id})
+
     def look(self) -> dict[RunDirectory, Status]:
         """Returns the final status of each run that has ended since the last look."""
         ended = self._ended_by_their_files()
@@ -125,6 +137,7 @@ class RunWatch:
             return {}, False
         changed, self._silent = self._silent or states != self._states, False
         self._states = states
+        reasons = reasons_of_ended(self._scheduler, states)
         ended: dict[RunDirectory, Status] = {}
         for directory, job_id in list(self.left.items()):
             state = states.get(job_id)
@@ -140,7 +153,8 @@ class RunWatch:
             last = self._last_states.get(directory)
             # Twice: the run's final status may be on its way through a shared file system.
             if self._gone[directory] >= (2 if last else _UNKNOWN_QUERIES):
-                status = reconcile(directory, last) or Status.KILLED
+                reason = reasons.get(job_id) or told_reason(self._scheduler, directory, last)
+                status = reconcile(directory, last, reason) or Status.KILLED
                 if status in ENDED:
                     ended[directory] = status
                     del self.left[directory]

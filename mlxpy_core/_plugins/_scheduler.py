@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from mlxpy_core._errors import MlxpyError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -65,6 +66,11 @@ class Scheduler(ABC):
         task_output: the pattern that names a task's output file in an array's directory, without suffix.
         output_by_index: whether that pattern is the task's index: the file can then be made a link to
             the run's own beforehand.
+        memory_message: a pattern of what it writes to the error output of a job that it ends for having
+            taken too much memory; empty: it writes nothing there.
+        waits_for_success: whether `after_directives` keep a job back whose predecessors have failed;
+            where they do not, the job's script looks whether their runs are complete.
+        arrays_can_wait: whether they work for arrays.
     """
 
     copies_script: ClassVar[bool] = False
@@ -83,6 +89,9 @@ class Scheduler(ABC):
     first_index: ClassVar[int] = 0
     task_output: ClassVar[str] = ""
     output_by_index: ClassVar[bool] = False
+    memory_message: ClassVar[str] = ""
+    waits_for_success: ClassVar[bool] = False
+    arrays_can_wait: ClassVar[bool] = True
 
     @classmethod
     def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
@@ -163,6 +172,19 @@ class Scheduler(ABC):
         """
         raise NotImplementedError
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        """Returns the directives by which a job waits for the end of others.
+
+        Args:
+            job_ids: the others, which were submitted here.
+            ok: whether it is to start only if they succeed, where `waits_for_success`.
+
+        Raises:
+            SubmissionError: jobs cannot wait for others.
+        """
+        name = type(self).__name__
+        raise SubmissionError(f"jobs of {name} cannot wait for others: leave after out")
+
     def requeue_directives(self) -> list[str]:
         """Returns the directives that allow a job to come back into the queue.
 
@@ -213,6 +235,18 @@ class Scheduler(ABC):
         Raises:
             SubmissionError: the scheduler does not answer.
         """
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        """Asks why jobs have ended, of all in one query; asked after `states` has said that they have.
+
+        Returns:
+            The reasons of those of which the scheduler knows one. An exit code above 127 is none: a
+            signal ended the job, and somebody may have sent it.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+        return {}
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Returns the id by which each job is known now; some schedulers put a job back under a new one.

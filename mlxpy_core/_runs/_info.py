@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from ._devices import DEVICES
 from ._directory import RunDirectory
 from ._end_note import read_end_note
+from ._end_reason import EndReason
 from ._info_file import info_path
 from ._launch import Launch
-from ._process import describe_living_process
+from ._memory_kills import count_memory_kills, killed_for_memory
+from ._process import describe_living_process, is_of_this_boot
 from ._status import Status
 
 # The identity of the run that a job's script is for.
@@ -49,6 +51,8 @@ def submitted_info(
     cluster: str,
     earlier: Mapping[str, Any] | None = None,
     submitter: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    retries: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Makes the info of a run that waits in the queue of a scheduler.
 
@@ -60,6 +64,9 @@ def submitted_info(
         cluster: what the scheduler calls its cluster.
         earlier: the info of a run that is submitted again.
         submitter: what `describe_living_process` has said of this process, if it was asked.
+        more: further fields of ``scheduler``: ``options``, the launcher's that were changed for this
+            attempt; ``after`` and ``after_status``, what the run waits for.
+        retries: how often it was submitted again by itself, by the reasons.
     """
     now = datetime.now().astimezone()
     return {
@@ -73,6 +80,7 @@ def submitted_info(
         "submit_time": now.timetz().isoformat(),
         "signal": None,
         "exception": None,
+        "end_reason": None,
         **tags_field(earlier or {}, launch.tags),
         **_study_fields(earlier or {}, launch),
         "scheduler": {
@@ -82,7 +90,9 @@ def submitted_info(
             "array_index": None,
             "may_come_back": True,
             "submitter": dict(submitter or describe_living_process()),
+            **more,
         },
+        **({"retries": dict(retries)} if retries else {}),
         "version_manager": launch.version_manager,
         "attempts": list((earlier or {}).get("attempts", [])),
     }
@@ -138,6 +148,9 @@ def begin_attempt(
         "signal": None,
         **devices,
         **in_container,
+        "end_reason": None,
+        **count_memory_kills(),
+        **({"options": scheduler["options"]} if job and scheduler and "options" in scheduler else {}),
         **({"output_dir": launch.output_dir} if launch.output_dir else {}),
     }
     # The output directories of earlier attempts are found by this field.
@@ -159,8 +172,10 @@ def begin_attempt(
         "end_time": None,
         "signal": None,
         "exception": None,
+        "end_reason": None,
         **tags_field(earlier, launch.tags),
         **_study_fields(earlier, launch),
+        **({"retries": earlier["retries"]} if earlier.get("retries") else {}),
         "scheduler": scheduler,
         "version_manager": launch.version_manager or earlier.get("version_manager"),
         "usage": {f"{_REQUESTED}{name}": value for name, value in requested.items()} or None,
@@ -220,6 +235,32 @@ def set_status(
     info["end_time"] = moment.timetz().isoformat() if moment else None
     info["attempts"][-1]["end"] = moment.isoformat() if moment else None
     info["exception"] = _describe_error(error) if error and status is Status.FAILED else None
+    set_end_reason(info, _known_reason(info))
+
+
+def set_end_reason(info: dict[str, Any], reason: EndReason | None) -> None:
+    """Puts into an info why the run's last attempt ended; None for what is not known."""
+    info["end_reason"] = info["attempts"][-1]["end_reason"] = reason.value if reason else None
+
+
+def _known_reason(info: Mapping[str, Any]) -> EndReason | None:
+    """Returns why an attempt ended, as far as its process or the kernel can tell."""
+    status, attempt = Status(info["status"]), info["attempts"][-1]
+    in_job = bool((info.get("scheduler") or {}).get("name")) and attempt.get("job_id") is not None
+    if status is Status.FAILED:
+        if in_job and _killed_here(attempt):  # a worker of it, over which it failed
+            return EndReason.OUT_OF_MEMORY
+        raised = (info["exception"] or {}).get("type")
+        return EndReason.EXIT_CODE if raised == "SystemExit" else EndReason.EXCEPTION
+    if status is Status.KILLED:
+        return EndReason.OUT_OF_MEMORY if _killed_here(attempt) else None
+    # Who sent the signal in a job, its scheduler knows.
+    may_come_back = (info.get("scheduler") or {}).get("may_come_back")
+    return EndReason.CANCELLED if status is Status.INTERRUPTED and not may_come_back else None
+
+
+def _killed_here(attempt: Mapping[str, Any]) -> bool:
+    return is_of_this_boot(attempt) and killed_for_memory(attempt)
 
 
 def set_usage(info: dict[str, Any], used: Mapping[str, float]) -> None:
@@ -242,6 +283,7 @@ def set_noted_end(info: dict[str, Any], directory: RunDirectory) -> bool:
         return False
     set_status(info, Status(noted["status"]), signal=noted["signal"], end=noted["end"])
     info["exception"] = noted["exception"]
+    set_end_reason(info, _known_reason(info))
     return True
 
 

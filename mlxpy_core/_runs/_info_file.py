@@ -39,6 +39,7 @@ _KINDS: dict[str, type] = {
     "exception": dict,
     "logger": dict,  # MLXP's
     "overrides": list,
+    "retries": dict,
     "scheduler": dict,
     "submitter": dict,
     "usage": dict,
@@ -49,7 +50,7 @@ _KINDS: dict[str, type] = {
 _PLAIN = frozenset(
     (
         *("cmd", "current_file_path", "executable", "hostname", "log_dir", "log_id", "process_id"),
-        *("run_id", "signal", "study", "user", "work_dir"),
+        *("run_id", "signal", "end_reason", "study", "user", "work_dir"),
         *(f"{event}_{part}" for event in ("submit", "start", "end") for part in ("date", "time")),
     )
 )

@@ -91,18 +91,23 @@ def died_here(process: dict[str, Any]) -> bool:
     return _is_alive(process) is False or _was_ended_by_a_reboot(process)
 
 
+def is_of_this_boot(process: Mapping[str, Any]) -> bool:
+    """Returns whether a described process is known to have run here since this machine was started."""
+    own = {
+        "host": socket.gethostname(),  # machines that were copied while they ran share the rest
+        "boot_id": _boot_id(),
+        "process_namespace": _process_namespace(),
+    }
+    return _same(process, **own)
+
+
 def _is_alive(process: dict[str, Any]) -> bool | None:
     """Returns whether a process of this boot and this process namespace is alive; None if unknown.
 
     Boot and namespace tell machines and containers apart: names and machine ids alone need not.
     """
     pid, start = process.get("process_id"), process.get("process_start")
-    own = {
-        "host": socket.gethostname(),  # machines that were copied while they ran share the rest
-        "boot_id": _boot_id(),
-        "process_namespace": _process_namespace(),
-    }
-    if not _is_process_id(pid) or start is None or not _same(process, **own):
+    if not _is_process_id(pid) or start is None or not is_of_this_boot(process):
         return None
     if _proc_is_of_this_namespace() and (seen := _read_stat(pid)):
         return seen == (start, True)
@@ -139,7 +144,7 @@ def _is_process_id(pid: object) -> TypeGuard[int]:
     return isinstance(pid, int) and 0 < pid < 2**31  # others mean groups, or all processes
 
 
-def _same(process: dict[str, Any], **own: str | None) -> bool:
+def _same(process: Mapping[str, Any], **own: str | None) -> bool:
     return all(value is not None and process.get(key) == value for key, value in own.items())
 
 

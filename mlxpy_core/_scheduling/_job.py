@@ -1,7 +1,8 @@
 """A run that is to be submitted, and the note of it that lies in the run's directory."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
 from mlxpy_core._runs._launch import Launch
 
+from ._dependencies import After, after_of_info
 from ._script import ScriptOptions, ShellLine, job_script
 
 _NOTE = "job.yaml"
@@ -32,6 +34,10 @@ class Job:
         environment: variables that the command gets.
         run_id: the run's identity.
         earlier: what info.yaml holds of a run that is submitted again; empty for a new one.
+        launcher: the options of the launcher that made `options`, as the face keeps them: ``changed``
+            are those that are not as they were in the first attempt. Empty for other jobs.
+        after: the runs that it waits for.
+        retries: how often it was submitted again by itself, by the reasons; who submits it starts anew.
     """
 
     directory: RunDirectory
@@ -42,9 +48,13 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     run_id: str = field(default_factory=new_run_id)
     earlier: Mapping[str, Any] = field(default_factory=dict)
+    launcher: Mapping[str, Any] = field(default_factory=dict)
+    after: After | None = None
+    retries: Mapping[str, int] = field(default_factory=dict)
 
     def script(self, scheduler: Scheduler) -> str:
         """Writes the job's script."""
+        after = self.after if self.after and self.after.ok and not scheduler.waits_for_success else None
         return job_script(
             scheduler,
             self.options,
@@ -52,6 +62,7 @@ class Job:
             work_dir=self.launch.work_dir,
             command=self.command,
             environment={**self.environment, RUN_ID_VARIABLE: self.run_id},
+            after=after.names if after else (),
         )
 
     @cached_property
@@ -59,7 +70,15 @@ class Job:
         """What it takes to submit the run again, as YAML; the queue's answer is added to it."""
         command = str(self.command) if isinstance(self.command, ShellLine) else list(self.command)
         text = dump_yaml({"command": command, "environment": dict(self.environment)})
-        return text + _options_as_yaml(self.options)
+        # JSON on one line is YAML, and is written faster.
+        launcher = f"launcher: {json.dumps(self.launcher)}\n" if self.launcher else ""
+        return text + _options_as_yaml(replace(self.options, dependencies=())) + launcher
+
+    @property
+    def changed_options(self) -> str:
+        """The options of the launcher that are not as in the first attempt, as they would be typed."""
+        changed = self.launcher.get("changed") or {}
+        return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
 def note_job(job: Job) -> None:
@@ -93,7 +112,8 @@ def _id_as_yaml(job_id: str | None) -> str:
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
 def _options_as_yaml(options: ScriptOptions) -> str:
-    return dump_yaml({"options": {name: _plain(value) for name, value in asdict(options).items()}})
+    plain = {name: _plain(value) for name, value in asdict(options).items() if name != "dependencies"}
+    return dump_yaml({"options": plain})
 
 
 def _plain(value: Any) -> Any:
@@ -132,6 +152,8 @@ def noted_job(
             environment={str(name): str(value) for name, value in noted["environment"].items()},
             run_id=run_id,
             earlier=earlier,
+            launcher=dict(noted.get("launcher") or {}),
+            after=after_of_info(earlier),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None

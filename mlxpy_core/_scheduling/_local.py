@@ -19,6 +19,7 @@ from mlxpy_core._io._interrupts import signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._devices import given_devices
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._runs._process import group_lives, note_process
 from mlxpy_core._runs._ranks import without_other_ranks
@@ -48,6 +49,7 @@ class LocalScheduler(Scheduler):
     job_variable = "MLXPY_JOB_ID"
     can_requeue = False
     keeps_jobs = False
+    waits_for_success = True  # by the launcher
 
     def __init__(self, n_jobs: int | None = None) -> None:
         if n_jobs is not None and (n_jobs == 0 or n_jobs < -1):
@@ -55,6 +57,7 @@ class LocalScheduler(Scheduler):
         self._at_once = len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs
         self._machine = SharedMachine(os.environ)
         self._states: dict[str, Status] = {}
+        self._exit_codes: dict[str, int] = {}
         self._waiting: deque[tuple[str, Path, DeviceRequest]] = deque()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._shares: dict[str, MachineShare] = {}
@@ -87,6 +90,11 @@ class LocalScheduler(Scheduler):
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: self._states[job_id] for job_id in job_ids if job_id in self._states}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        codes = {job_id: self._exit_codes.get(job_id, 0) for job_id in job_ids}
+        reasons = {job_id: EndReason.of_exit_code(code) for job_id, code in codes.items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         groups = (self._running[job_id].pid for job_id in job_ids if job_id in self._running)
@@ -139,6 +147,7 @@ class LocalScheduler(Scheduler):
         for job_id, process in list(self._running.items()):
             if process.poll() is not None:
                 self._states[job_id] = _status(process.returncode)
+                self._exit_codes[job_id] = process.returncode
                 del self._running[job_id]
                 self._shares.pop(job_id).leave(process.pid)
 

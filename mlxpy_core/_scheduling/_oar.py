@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
 
@@ -25,6 +26,7 @@ class OARScheduler(Scheduler):
     requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
     warning = r"^--(checkpoint|signal)\b"
     forgets_ended_jobs = False
+    arrays_can_wait = False  # 2.5.9 forgets the -a of an array where it is the only one
 
     @classmethod
     def requested(cls, environment: Mapping[str, str], directives: Sequence[str] = ()) -> dict[str, int]:
@@ -49,6 +51,9 @@ class OARScheduler(Scheduler):
             )
         return [f"--array {count}"]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        return [f"-a {job_id}" for job_id in job_ids]  # until they have ended, in whatever way
+
     def requeue_directives(self) -> list[str]:
         return ["-t idempotent"]
 
@@ -62,17 +67,24 @@ class OARScheduler(Scheduler):
         return self._submit(script, count)
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        return {job_id: status for job_id, (_, status) in self._newest(job_ids).items()}
+        return {job_id: status for job_id, (_, status, _) in self._newest(job_ids).items()}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        reasons = {job_id: _reason(job) for job_id, (_, _, job) in self._newest(job_ids).items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
         newest = self._newest(job_ids)
         return {job_id: newest[job_id][0] if job_id in newest else job_id for job_id in job_ids}
 
-    def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status]]:
-        """Returns the newest id of each job and its status: one that comes back has a new id."""
+    def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status, Mapping[str, Any]]]:
+        """Returns the newest id of each job, its status, and what is known of one that has ended.
+
+        One that comes back has a new id.
+        """
         states = self._ask("-s", _options(job_ids))
-        found = {
-            job_id: (job_id, _STATUS.get(state, Status.RUNNING)) for job_id, state in states.items()
+        found: dict[str, tuple[str, Status, Mapping[str, Any]]] = {
+            job_id: (job_id, _STATUS.get(state, Status.RUNNING), {}) for job_id, state in states.items()
         }
         # How a job ended takes a second, slower query.
         ended = [job_id for job_id, state in states.items() if state in ("Terminated", "Error")]
@@ -80,7 +92,7 @@ class OARScheduler(Scheduler):
         asked_for = {job_id: job_id for job_id in ended}
         while jobs:
             for job_id, job in jobs.items():
-                found[asked_for[job_id]] = (job_id, _status(job))
+                found[asked_for[job_id]] = (job_id, _status(job), job)
             back = [job_id for job_id, job in jobs.items() if _came_back(job)]
             jobs = self._ask("-f", ["--sql", f"resubmit_job_id IN ({','.join(back)})"] if back else [])
             asked_for = {new: asked_for[str(job["resubmit_job_id"])] for new, job in jobs.items()}
@@ -160,6 +172,19 @@ def _status(job: Mapping[str, Any]) -> Status:
     if job["state"] == "Terminated" and job["exit_code"]:
         return Status.FAILED
     return _STATUS.get(job["state"], Status.RUNNING)
+
+
+# Kinds of a job's events. Others look the same where somebody deleted it and where its node died.
+_REASONS = {"WALLTIME": EndReason.TIMEOUT, "BESTEFFORT_KILL": EndReason.PREEMPTED}
+
+
+def _reason(job: Mapping[str, Any]) -> EndReason | None:
+    """Returns why a job has ended, if that is known of it."""
+    if job.get("state") == "Error":
+        kinds = {event["type"] for event in job["events"]}
+        return next((reason for kind, reason in _REASONS.items() if kind in kinds), None)
+    # As wait(2) has it: the exit code above the number of a signal.
+    return EndReason.of_exit_code(int(job.get("exit_code") or 0) >> 8)
 
 
 def _came_back(job: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
 
@@ -19,6 +20,7 @@ class PBSScheduler(Scheduler):
     job_variable = "PBS_JOBID"
     array_index = "PBS_ARRAY_INDEX"
     first_index = 1
+    waits_for_success = True
 
     @property
     def cluster(self) -> str:
@@ -35,6 +37,11 @@ class PBSScheduler(Scheduler):
         bound = [f"-W max_run_subjobs={parallelism}"] if parallelism else []
         return [f"-J 1-{count}", *bound]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        # Of an array, for all of its tasks: they have no dependencies by themselves.
+        waited_for = dict.fromkeys(re.sub(r"\[\d+\]", "[]", job_id) for job_id in job_ids)
+        return [f"-W depend={'afterok' if ok else 'afterany'}:{':'.join(waited_for)}"]
+
     def submit(self, script: Path) -> str:
         printed = self.call(["qsub", script.name], script.parent).strip()
         if not re.fullmatch(r"\d+(\[\])?(\.\S+)?", printed):
@@ -46,6 +53,14 @@ class PBSScheduler(Scheduler):
         return [job_id.replace("[]", f"[{index}]") for index in range(1, count + 1)]
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        return {job_id: _status(values) for job_id, values in self._known(job_ids).items()}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        reasons = {job_id: _reason(values) for job_id, values in self._known(job_ids).items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+    def _known(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Returns what PBS shows of each job."""
         asked = sorted({re.sub(r"\[\d+\]", "[]", job_id) for job_id in job_ids})
         found = self._ask(["qstat", "-f", "-t", *asked])
         if not found.keys() >= set(job_ids):
@@ -56,13 +71,13 @@ class PBSScheduler(Scheduler):
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *job_ids]
 
-    def _ask(self, command: Sequence[str]) -> dict[str, Status]:
+    def _ask(self, command: Sequence[str]) -> dict[str, dict[str, str]]:
         # It fails if it does not know one of the jobs, and shows the others all the same.
         shown = self.call(command, Path("/"), ignored_errors="Unknown Job|has finished")
         found = {}
         for job in re.split(r"^Job Id: *", shown, flags=re.MULTILINE)[1:]:
             values = dict(re.findall(r"^\s+(\w+) = (\S+)", job.lower(), flags=re.MULTILINE))
-            found[job.split()[0]] = _status(values)
+            found[job.split()[0]] = values
         return found
 
 
@@ -85,3 +100,21 @@ def _status(values: dict[str, str]) -> Status:
     if status < 0 or status >= 256:
         return Status.KILLED
     return Status.FAILED if status else Status.COMPLETE
+
+
+# What PBS ended a job for: JOB_EXEC_KILL_VMEM, _MEM, _CPUT and _WALLTIME of its job.h.
+_REASONS = {
+    -26: EndReason.OUT_OF_MEMORY,
+    -27: EndReason.OUT_OF_MEMORY,
+    -28: EndReason.TIMEOUT,
+    -29: EndReason.TIMEOUT,
+}
+
+
+def _reason(values: dict[str, str]) -> EndReason | None:
+    if values.get("job_state", "") not in _ENDED:
+        return None
+    if values.get("substate") == _DELETED:
+        return EndReason.CANCELLED
+    code = int(values.get("exit_status", "0"))
+    return _REASONS.get(code) or EndReason.of_exit_code(code)

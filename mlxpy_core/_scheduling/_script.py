@@ -10,13 +10,15 @@ from types import MappingProxyType
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._info import CONTAINER_VARIABLE, RUN_ID_VARIABLE
-from mlxpy_core._runs._info_file import info_path
+from mlxpy_core._runs._info_file import INFO_FILE, info_path
+from mlxpy_core._runs._status import ENDED, Status
 
 from ._bundle import is_still_the_run, lines_of_bundle
 from ._container import CONTAINER_COMMAND, check_starter, container_lines
 
 _WARNING_S = 120  # submitit's signal_delay_s
 _CONTINUED = " \\\n    "
+_FAILED = "|".join(sorted(status.value for status in ENDED - {Status.COMPLETE}))
 
 
 class ShellLine(str):
@@ -52,6 +54,7 @@ class ScriptOptions:
         container: the image of a container that the program runs in; empty: it runs in none.
         container_command: the command that starts one.
         container_args: more arguments of that command.
+        dependencies: directives of this one submission, by which the job waits for others.
     """
 
     name: str = ""
@@ -70,6 +73,7 @@ class ScriptOptions:
     container: str = ""
     container_command: str = CONTAINER_COMMAND
     container_args: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for option in self.option_cmd:
@@ -93,6 +97,7 @@ def job_script(
     work_dir: str,
     command: Sequence[str],
     environment: Mapping[str, str] = MappingProxyType({}),
+    after: Sequence[str] = (),
 ) -> str:
     """Writes the script of one job.
 
@@ -103,6 +108,7 @@ def job_script(
         work_dir: where the command runs.
         command: the arguments of the command, the program first, quoted here; or a `ShellLine`.
         environment: variables that the command gets; a path of folders starts with these.
+        after: the runs that must be complete, each a number and an identity, ``3:r0123``.
     """
     output = scheduler.output_directives(run, "log.stdout", "log.stderr")
     change_directory = f"cd {_quoted(work_dir)} || exit 1"
@@ -125,6 +131,7 @@ def job_script(
         *_head(scheduler, options, f"{run.parent.name}/{run.name}", output or []),
         *([redirection] if output is None else []),
         *(_keep_away(run, environment[RUN_ID_VARIABLE]) if RUN_ID_VARIABLE in environment else []),
+        *(_check_earlier(run, after) if after else []),
         *(["exec 2>&1"] if options.stderr_to_stdout else []),
         *([change_directory] if written_by_user else []),
         *filter(None, (options.shell_config_cmd, options.env_cmd, *options.setup)),
@@ -225,7 +232,7 @@ def _head(
 def _directives(scheduler: Scheduler, options: ScriptOptions) -> list[str]:
     """Returns the directives that the options ask for, the user's own last."""
     users = [option.strip().removeprefix(scheduler.directive).strip() for option in options.option_cmd]
-    chosen = [*options.directives, *filter(None, users)]
+    chosen = [*options.dependencies, *options.directives, *filter(None, users)]
     requeue = (
         [one for one in scheduler.requeue_directives() if one not in chosen] if options.requeue else []
     )
@@ -264,6 +271,29 @@ def _keep_away(run: Path, run_id: str) -> list[str]:
     """Writes what keeps a script's output from a directory that is another run's when its turn comes."""
     log = f'"${{TMPDIR:-/tmp}}/mlxpy-{run_id}.log"'
     return [f"grep -qsx 'run_id: {run_id}' {_quoted(info_path(run))} || exec >> {log} 2>&1"]
+
+
+def _check_earlier(run: Path, after: Sequence[str]) -> list[str]:
+    """Writes what ends a script whose scheduler has started it although earlier runs have failed.
+
+    One that has completed on another machine may look as if it ran for some time yet.
+    """
+    info = f'"$run/{INFO_FILE}"'
+    return [
+        "# Nothing is started unless these runs, each a number and an identity, are COMPLETE.",
+        f"for id in {' '.join(after)}; do",
+        f"    run={_quoted(run.parent)}/${{id%:*}}",
+        "    seconds=0",
+        f"    until {is_still_the_run('$id')} && grep -qsx 'status: COMPLETE' {info}; do",
+        "        seconds=$((seconds + 1))",
+        f"        if [ $seconds -gt 60 ] || grep -qsxE 'status: ({_FAILED})' {info}; then",
+        f'            echo "mlxpy: run {run.name} waits for run ${{id%:*}}, which is not COMPLETE" >&2',
+        "            exit 1",
+        "        fi",
+        "        sleep 1",
+        "    done",
+        "done",
+    ]
 
 
 def _wrapped(command: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -53,6 +54,10 @@ class SGEScheduler(Scheduler):
         bound = f" -tc {parallelism}" if parallelism else ""
         return [f"-t 1-{count}{bound}"]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        # Until they have ended, in whatever way; of an array, all of its tasks.
+        return [f"-hold_jid {','.join(dict.fromkeys(one.partition('.')[0] for one in job_ids))}"]
+
     def requeue_directives(self) -> list[str]:
         return ["-r y"]
 
@@ -76,8 +81,18 @@ class SGEScheduler(Scheduler):
         found = self._queued(set(job_ids))
         # The accounting file, which may be long, is read once for each array that has left the queue.
         for number in sorted({job_id.partition(".")[0] for job_id in job_ids if job_id not in found}):
-            found = {**self._ended(number), **found}
+            found = {**{task: _end(values) for task, values in self._ended(number).items()}, **found}
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        found = {}
+        for number in sorted({job_id.partition(".")[0] for job_id in job_ids}):
+            for task, values in self._ended(number).items():
+                # Why it has ended a job itself, Grid Engine does not record.
+                code = int(values["exit_status"]) if values["failed"] == "0" else 0
+                if task in job_ids and (reason := EndReason.of_exit_code(code)):
+                    found[task] = reason
+        return found
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *job_ids]
@@ -94,7 +109,8 @@ class SGEScheduler(Scheduler):
             found.update(dict.fromkeys(job_ids.intersection(ids), _status(state)))
         return found
 
-    def _ended(self, number: str) -> dict[str, Status]:
+    def _ended(self, number: str) -> dict[str, dict[str, str]]:
+        """Returns the accounting of a job, or of each task of an array."""
         try:
             shown = self.call(["qacct", "-j", number], Path("/"))
         except SubmissionError:  # not there yet, or no accounting on this machine
@@ -104,7 +120,7 @@ class SGEScheduler(Scheduler):
             values = dict(re.findall(r"^(\w+)\s+(\S+)", record, flags=re.MULTILINE))
             task = values["taskid"]
             # A job that was started again has several records; the last counts.
-            found[number if task == "undefined" else f"{number}.{task}"] = _end(values)
+            found[number if task == "undefined" else f"{number}.{task}"] = values
         return found
 
 

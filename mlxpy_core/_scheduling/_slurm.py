@@ -3,11 +3,13 @@
 import contextlib
 import re
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
 
@@ -29,6 +31,11 @@ class SLURMScheduler(Scheduler):
     first_index = 0
     task_output = "%a"
     output_by_index = True
+    # By JobAcctGatherParams=OverMemoryKill, of which the job's state says nothing, and by cgroups.
+    memory_message = (
+        r"^slurmstepd\S*: error: (StepId=\S+ exceeded memory limit|Detected \d+ oom.kill event)"
+    )
+    waits_for_success = True
 
     @classmethod
     def job_of(cls, environment: Mapping[str, str]) -> JobIdentity | None:
@@ -96,6 +103,12 @@ class SLURMScheduler(Scheduler):
         # B: to the script, which passes it on; without steps of srun nobody else would get it.
         return [f"--signal=B:USR2@{seconds}"]
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        waited_for = ":".join(job_ids)
+        if ok:  # a job that could never start would wait for ever
+            return [f"--dependency=afterok:{waited_for}", "--kill-on-invalid-dep=yes"]
+        return [f"--dependency=afterany:{waited_for}"]
+
     def submit(self, script: Path) -> str:
         printed = self.call(["sbatch", "--parsable", script.name], script.parent)
         job_id = re.match(r"(\d+)(;.*)?$", printed.strip())
@@ -122,6 +135,17 @@ class SLURMScheduler(Scheduler):
                 accounted = self._ask(sacct, job_ids)
                 found = {**{one: status_of_state(line[0]) for one, line in accounted.items()}, **found}
         return found
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+        fields = "JobArrayID:|,JobID:|,State:|,exit_code:"
+        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-O", fields, "-j", numbers], job_ids)
+        if len(found) < len(set(job_ids)):
+            with contextlib.suppress(SubmissionError):
+                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State,ExitCode", "-j", numbers]
+                found = {**self._ask(sacct, job_ids), **found}
+        reasons = {job_id: reason_of_state(*told) for job_id, told in found.items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
 
     def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns what a command prints of each job that it knows: its state, and what follows."""
@@ -204,6 +228,41 @@ def _seconds(time: str) -> float | None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return 86400 * days + 3600 * hours + 60 * minutes + seconds
+
+
+_FATAL_SIGNALS = frozenset(
+    map(int, (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM))
+)
+_REASONS = {
+    "CANCELLED": EndReason.CANCELLED,
+    "REVOKED": EndReason.CANCELLED,
+    "BOOT_FAIL": EndReason.NODE_FAIL,
+    "NODE_FAIL": EndReason.NODE_FAIL,
+    "DEADLINE": EndReason.TIMEOUT,
+    "TIMEOUT": EndReason.TIMEOUT,
+    "OUT_OF_MEMORY": EndReason.OUT_OF_MEMORY,
+    "PREEMPTED": EndReason.PREEMPTED,
+}
+
+
+def reason_of_state(state: str, exit_code: str = "") -> EndReason | None:
+    """Returns why a job has ended that is in a state of Slurm's; None if that does not say.
+
+    Args:
+        state: the state.
+        exit_code: how the job ended as wait(2) has it, as squeue prints it, or as sacct does, ``3:0``.
+    """
+    word = state.split()[0].rstrip("+")
+    if word != "FAILED":
+        return _REASONS.get(word)
+    code, of_sacct, ended_by = exit_code.partition(":")
+    if not code.isdecimal():
+        return None
+    if not of_sacct:
+        return EndReason.of_exit_code(int(code) >> 8)
+    # sacct leaves out the bit by which a shell says that a signal ended the program: 9 may be 137.
+    by_signal = ended_by != "0" or int(code) in _FATAL_SIGNALS
+    return None if by_signal else EndReason.of_exit_code(int(code))
 
 
 def _time_limit(directives: Sequence[str]) -> int:

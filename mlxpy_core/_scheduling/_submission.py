@@ -66,8 +66,12 @@ class Grouping:
         alike: dict[ScriptOptions, list[Job]] = {}
         for job in jobs:
             alike.setdefault(job.options, []).append(job)
-        size = self.runs_per_job * (scheduler.max_array_size if self.array else 1)
-        return [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
+        groups = []
+        for options, group in alike.items():
+            is_array = self.array and (scheduler.arrays_can_wait or not options.dependencies)
+            size = self.runs_per_job * (scheduler.max_array_size if is_array else 1)
+            groups += [group[i : i + size] for i in range(0, len(group), size)]
+        return groups
 
 
 def submit_jobs(
@@ -340,6 +344,11 @@ def _info(
         cluster,
         job.earlier,
         submitter,
+        {
+            **({"options": job.changed_options} if job.changed_options else {}),
+            **(job.after.fields if job.after else {}),
+        },
+        job.retries,
     )
 
 

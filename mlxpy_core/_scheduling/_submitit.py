@@ -23,12 +23,13 @@ import yaml
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._process import describe_process, lives_here
 from mlxpy_core._runs._status import Status
 
 from ._local import LocalScheduler
-from ._slurm import SLURMScheduler, status_of_state
+from ._slurm import SLURMScheduler, reason_of_state, status_of_state
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -75,6 +76,7 @@ class SubmititScheduler(Scheduler):
     output_by_index = True
     # Watchers ask the accounting (sacct), which is told of a job some time after the queue.
     accounting_delay_s = 60
+    waits_for_success = True
 
     def __init__(self, name: str, executor: "type[Executor]") -> None:
         self.name = f"{SUBMITIT}{name}"
@@ -103,6 +105,12 @@ class SubmititScheduler(Scheduler):
             )
         return [f"array_parallelism: {parallelism}"] if parallelism else []
 
+    def after_directives(self, job_ids: Sequence[str], *, ok: bool) -> list[str]:
+        if "dependency" not in self._executor._valid_parameters():
+            raise SubmissionError(f"jobs of {self.name} cannot wait for others: leave after out")
+        waited_for = f"{'afterok' if ok else 'afterany'}:{':'.join(job_ids)}"
+        return [f"dependency: {json.dumps(waited_for)}"]
+
     def requeue_directives(self) -> list[str]:
         return []  # the executor has parameters for it
 
@@ -116,6 +124,18 @@ class SubmititScheduler(Scheduler):
         return self._submit(script, [SubmittedScript(script, index) for index in range(count)])
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
+        # Their words are Slurm's, and this one.
+        return {
+            job_id: Status.SUBMITTED if state == "READY" else status_of_state(state)
+            for job_id, state in self._words(job_ids).items()
+        }
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        reasons = {job_id: reason_of_state(state) for job_id, state in self._words(job_ids).items()}
+        return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+    def _words(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Returns the word that the executor has for each job's state."""
         with self._errors_of_the_executor():
             watcher = self._executor.job_class.watcher
             for job_id in job_ids:
@@ -125,12 +145,7 @@ class SubmititScheduler(Scheduler):
                 printed = self.call(command, Path("/")).strip()
                 watcher._info_dict.update(watcher.read_info(printed))
             states = {job_id: watcher.get_state(job_id, mode="cache").strip() for job_id in job_ids}
-        known = {job_id: state for job_id, state in states.items() if state != "UNKNOWN"}
-        # Their words are Slurm's, and this one.
-        return {
-            job_id: Status.SUBMITTED if state == "READY" else status_of_state(state)
-            for job_id, state in known.items()
-        }
+        return {job_id: state for job_id, state in states.items() if state != "UNKNOWN"}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return [self._executor.job_class._cancel_command, *job_ids]
@@ -187,6 +202,9 @@ class _LocalExecutor(SubmititScheduler):
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: Status.RUNNING if _lives(job_id) else Status.KILLED for job_id in job_ids}
+
+    def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
+        return {}
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["kill", "-s", "TERM", *(job_id.partition(".")[0] for job_id in job_ids)]

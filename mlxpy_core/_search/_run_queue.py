@@ -10,11 +10,12 @@ from mlxpy_core._operations import (
     claimed_resubmission,
     reconcile_runs,
 )
-from mlxpy_core._operations._reconciling import died_submitting, job_id_of, noted_cancellation
+from mlxpy_core._operations._reconciling import died_submitting, noted_cancellation
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import ENDED, Status, is_final
+from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._find_scheduler import scheduler_name
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler

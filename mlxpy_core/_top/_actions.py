@@ -10,7 +10,7 @@ from mlxpy_core._operations import (
     claimed_resubmission,
     plan_cancellation,
     plan_resubmission,
-    submit_again,
+    submit_claimed,
 )
 from mlxpy_core._operations._annotating import Annotated, annotate, archived, tagged
 from mlxpy_core._operations._foreign import other_owner
@@ -62,8 +62,11 @@ def plan_to_resubmit(logs: Path, log_ids: Sequence[int]) -> Plan:
 
     def act() -> list[str]:
         with claimed_resubmission(planned) as mine:
-            submitted = [job.directory.log_id for jobs in submit_again(mine) for job in jobs]
-            return [*_said("Submitted", submitted), *mine.left]
+            submitted, left = [], list(mine.left)
+            for runs, others in submit_claimed(mine):
+                submitted += [run.log_id for run in runs]
+                left += others
+            return [*_said("Submitted", submitted), *left]
 
     names = run_names(sorted(run.log_id for run in planned)).capitalize() if planned else ""
     return Plan(f"{names} will go on, from where {_their(planned)} checkpoints are.\nResubmit?"

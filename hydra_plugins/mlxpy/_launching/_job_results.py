@@ -14,6 +14,7 @@ from mlxpy_core import (
     Scheduler,
     Status,
     kept_outcome,
+    retry_runs,
     run_names,
     wait_for_runs,
 )
@@ -47,7 +48,14 @@ def wait_for_results(
                 failed.append(directory.log_id)
             advance()
 
-        wait_for_runs(scheduler, dict(left), poll_interval_s=poll_interval_s, on_end=end)
+        def retry(directory: RunDirectory) -> str | None:
+            tried = retry_runs([directory], scheduler)
+            for message in tried.left:
+                print(f"mlxpy: {message}", file=sys.stderr)
+            left.update(tried.job_ids)
+            return tried.job_ids.get(directory)
+
+        wait_for_runs(scheduler, dict(left), poll_interval_s=poll_interval_s, on_end=end, retry=retry)
         if isinstance(scheduler, LocalScheduler):
             scheduler.finish()
     if failed:

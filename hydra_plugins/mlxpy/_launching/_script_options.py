@@ -24,6 +24,8 @@ from mlxpy_core import (
     relative_to_launch,
 )
 
+from ._recorded_options import recorded_launcher
+
 # Options of hydra-submitit-launcher that ask for nothing of a job, besides those that mlxpy has, too.
 _IN_THE_SCRIPT = {"name", "setup", "stderr_to_stdout", "submitit_folder", "max_num_timeout"}
 _IMAGES = {".sif", ".simg", ".img", ".sqfs"}
@@ -42,10 +44,13 @@ class JobOptions:
         self._fixed = fixed is not None
         self._node: Any = None
         self._written: Any = None
-        self._options = script_options(fixed) if fixed is not None else ScriptOptions()
+        self._options: tuple[ScriptOptions, Mapping[str, Any]] = (
+            script_options(fixed) if fixed is not None else ScriptOptions(),
+            {},
+        )
 
-    def of(self, config: DictConfig) -> ScriptOptions:
-        """Returns the options of the script of the job with this config.
+    def of(self, config: DictConfig) -> tuple[ScriptOptions, Mapping[str, Any]]:
+        """Returns the options of the script of the job with this config, and what its note keeps.
 
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
@@ -59,7 +64,9 @@ class JobOptions:
         written.pop("submitit_folder", None)  # it refers to the sweep's directory, and no script has it
         depends = "${" in str(written)
         if written != self._written or depends:
-            self._written, self._options = written, script_options(job_options(config))
+            options = job_options(config)
+            kept = recorded_launcher(OmegaConf.get_type(config.hydra.launcher), options)
+            self._written, self._options = written, (script_options(options), kept)
         self._node = None if depends else node
         return self._options
 

@@ -1,14 +1,13 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
 import contextlib
-import difflib
 import gc
 import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,9 +68,12 @@ from mlxpy_core import (
     submit_jobs,
 )
 
+from ._chain import Chain, chain_of
 from ._config_directories import frozen_config_options
 from ._job_command import JobCommands, job_commands, log_directory, program_arguments, uses_run_dir
 from ._job_results import count_jobs, wait_for_results
+from ._new_options import check_retries
+from ._recorded_options import check_option
 from ._script_options import JobOptions
 
 
@@ -86,6 +88,7 @@ class Combination:
     config: dict[str, Any]
     of_the_run: frozenset[str]  # fields of the config that another run of the same would have otherwise
     options: ScriptOptions
+    launcher: Mapping[str, Any]  # its options, as the job's note keeps them
     output: Path | None
     tags: list[str]
 
@@ -113,6 +116,7 @@ def submit_sweep(
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     with errors_end_the_program():
         check_options(config.hydra)
+        check_retries(OmegaConf.get_type(config.hydra.launcher), options)
         scheduler = make_scheduler(options)
         waits = options["wait"] or isinstance(scheduler, LocalScheduler)
         _check_sweeper(config, options, waits)
@@ -131,6 +135,7 @@ def submit_sweep(
             for job in enumerate(job_overrides, first_job)
         ]
         gc.enable()
+        chain = chain_of(scheduler, options, commands.parent_log_dir) if first_job == 0 else Chain()
         if options["skip_completed"] and first_job == 0:  # of a sweeper's batches, the first
             _say_what_is_not_compared(sweep)
         covered = _covered(sweep, commands, waits) if options["skip_completed"] else {}
@@ -143,7 +148,7 @@ def submit_sweep(
             print(f"Left out {len(covered)} of {len(sweep)} jobs: {earlier} did the same.", flush=True)
         if options["dry_run"]:
             jobs = _make_jobs(left, commands, config, options, free_directories(commands), typed=typed)
-            print_plan(scheduler, jobs, grouping)
+            print_plan(scheduler, chain.of(jobs), grouping)
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
@@ -153,7 +158,7 @@ def submit_sweep(
             with new_run_directories(commands.parent_log_dir) as new_directory:
                 new = iter(new_directory, None)
                 jobs = _make_jobs(left, commands, config, options, new, typed=typed)
-                submit_jobs(scheduler, jobs, grouping, jobs_left)
+                submit_jobs(scheduler, chain.of(jobs), grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
             results = _results(sweep, covered, left, jobs)
@@ -161,6 +166,7 @@ def submit_sweep(
                 running = {
                     job.directory: results[one.number] for one, job in zip(left, jobs, strict=True)
                 }
+                chain.wait_here(scheduler, list(running), options["poll_interval_s"])
                 wait_for_results(scheduler, jobs_left, running, options["poll_interval_s"])
                 if isinstance(scheduler, LocalScheduler):
                     names = run_names([directory.log_id for directory in running])
@@ -219,13 +225,8 @@ def check_options(hydra: DictConfig) -> None:
     node = OmegaConf.get_type(hydra.launcher)
     if not is_dataclass(node):
         return  # a node of the user's own
-    known = [option.name for option in fields(node)]
     for name in hydra.launcher:
-        if name not in known:
-            choice = hydra.runtime.choices["hydra/launcher"]
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
-            raise MlxpyError(f"hydra.launcher.{name} is no option of {choice}: {hint}")
+        check_option(name, node, hydra.runtime.choices["hydra/launcher"])
 
 
 def make_scheduler(options: Mapping[str, Any]) -> Scheduler:
@@ -262,6 +263,7 @@ def combination_of(
     with open_dict(job):  # of the whole config it would take long
         job.id = job.num = number
     with as_current_config(job_config):
+        script_options, launcher = script.of(job_config)
         combination = Combination(
             number,
             overrides=typed_overrides(job_config),
@@ -269,7 +271,8 @@ def combination_of(
             task_name=job.name,
             config=plain_config(job_config, leave_out="hydra"),
             of_the_run=frozenset(),
-            options=script.of(job_config),
+            options=script_options,
+            launcher=launcher,
             output=commands.output(job_config),
             tags=_tags(job_config),
         )
@@ -399,6 +402,7 @@ def job_of(
         command=command,
         options=combination.options,
         environment=environment,
+        launcher=combination.launcher,
     )
 
 

@@ -11,14 +11,22 @@ import click
 
 from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
 from mlxpy_core._cli._json import print_json
+from mlxpy_core._cli._numbers import earlier_numbers
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
 
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
-_SHORT = {"id": "info.log_id", "status": "info.status", "tags": "info.tags", "note": "info.note"}
-_SAID = ("tags", "note")  # shown where a run has any
+_TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
+_SHORT = {
+    "id": "info.log_id",
+    "status": "info.status",
+    "tags": "info.tags",
+    "note": "info.note",
+    "after": "info.scheduler.after",
+}
+_SAID = ("tags", "note", "after")  # shown where a run has any
 _SORTED_BY = {"start": "info.start_time"}
 _COMPUTED = ("start", "duration")
 _FIRST = ("id", "status", "start", "duration")
@@ -50,9 +58,9 @@ def command(
 ) -> None:
     """Lists runs, with the settings in which they differ.
 
-    A FIELD is id, status, start, duration, tags, note, or any of the reader's: of a metric, such as
-    train.loss, the last value is shown. What a run used, info.usage.peak_memory, is usage.peak_memory,
-    too.
+    A FIELD is id, status, start, duration, tags, note, after (what a run waits for), or any of the
+    reader's: of a metric, such as train.loss, the last value is shown. What a run used,
+    info.usage.peak_memory, is usage.peak_memory, too.
 
     \b
     Examples:
@@ -79,6 +87,8 @@ def command(
     said = [] if columns else [name for name in _SAID if _SHORT[name] in known]
     names = dict.fromkeys(["id", *columns] if columns else [*_FIRST, *said, *telling, *metric])
     table = {name: _ordered(found, sort, _column(found, name)) for name in names}
+    if "after" in table:
+        table["after"] = [after and earlier_numbers(after) for after in table["after"]]
     if as_json:
         from mlxpy_core._cli._times import zoned
 

@@ -8,12 +8,13 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option
 from mlxpy_core._cli._asking import believed, print_left
+from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._interrupts import end_by_signals
 from mlxpy_core._runs._directory import RunDirectory
 
 
 @click.command()
-@runs_argument(required=True)
+@runs_argument(required=True, more="[hydra.launcher.OPTION=VALUE...]")
 @logs_option
 @click.option("--complete", is_flag=True, help="Submit runs that are COMPLETE, too.")
 @trust_option
@@ -24,34 +25,48 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
     this machine is started here again, one run after the other. Before it does what the files of another
     user say, it asks.
 
+    hydra.launcher.OPTION=VALUE changes an option of the launcher; *2 multiplies what the run had.
+
     \b
     Examples:
       mlxpy resubmit 12 15-20
       mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
+      mlxpy resubmit "info.end_reason == 'OUT_OF_MEMORY'" hydra.launcher.mem_gb='*2'
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
-    from mlxpy_core._operations import claimed_resubmission, plan_resubmission, submit_again
+    from mlxpy_core._operations import claimed_resubmission, plan_resubmission, submit_claimed
+    from mlxpy_core._operations._changed_options import split_options
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
+    from mlxpy_core._scheduling._dependencies import reason_to_wait
 
     end_by_signals()
-    found = need_runs(logs, runs)
+    named, changes = split_options(runs)
+    if not named:
+        raise MlxpyError("no runs: name some by number or by a query")
+    found = need_runs(logs, named)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
     chosen = believed(chosen, trust, "which command runs")
-    plan = plan_resubmission(chosen, complete=complete)
+    plan = plan_resubmission(chosen, changes, complete=complete)
     print_left(plan.left)
     planned = {job.directory: job.earlier for jobs in plan.jobs.values() for job in jobs}
     did_any = False
-    with claimed_resubmission(planned, complete=complete) as mine:
+    with claimed_resubmission(planned, changes, complete=complete) as mine:
         print_left(mine.left)
-        for jobs in submit_again(mine):
-            click.echo(f"Submitted {len(jobs)} job{'s' * (len(jobs) != 1)} to the cluster queue!")
-            did_any = True
+        for submitted, left in submit_claimed(mine):
+            print_left(left)
+            if submitted:
+                count = f"{len(submitted)} job{'s' * (len(submitted) != 1)}"
+                click.echo(f"Submitted {count} to the cluster queue!")
+                did_any = True
     failed = False
     for local, (earlier, _) in plan.here.items():
         # Not all at once: another process may take those whose turn has not come.
-        with claimed_resubmission({local: earlier}, complete=complete) as mine:
+        with claimed_resubmission({local: earlier}, changes, complete=complete) as mine:
             print_left(mine.left)
             for run, (info, local_job) in mine.here.items():
+                if reason := reason_to_wait(run, info):
+                    print_left([reason])
+                    continue
                 code = code_to_rerun(run, info, local_job)
                 click.echo(f"Run {run.log_id} goes on, here.", err=True)
                 failed = run_here(run, code, run, local_job) != 0 or failed

@@ -3,12 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
+from mlxpy_core._cli._asking import print_left
 from mlxpy_core._cli._json import print_json
+from mlxpy_core._cli._numbers import earlier_numbers
+from mlxpy_core._runs._directory import RunDirectory
+
+if TYPE_CHECKING:
+    from mlxpy_core._reading import ConfigList
 
 _SHOWN = {
     "id": "info.log_id",
@@ -19,6 +25,7 @@ _SHOWN = {
     "date": "info.start_date",
     "start": "info.start_time",
     "signal": "info.signal",
+    "after": "info.scheduler.after",
 }
 _OPEN = ("SUBMITTED", "RUNNING")
 
@@ -28,7 +35,10 @@ _OPEN = ("SUBMITTED", "RUNNING")
 @logs_option
 @archived_option
 @json_option
-def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> None:
+@click.option(
+    "--retry", is_flag=True, help="Submit runs again that have tries left (hydra.launcher.retries)."
+)
+def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool, retry: bool) -> None:
     """Counts runs by status, as their scheduler and this machine know it now.
 
     A run whose process was killed is RUNNING until somebody looks: this command, any other that lists
@@ -39,10 +49,13 @@ def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> N
       mlxpy status
       mlxpy status 12-20
       mlxpy status "config.optimizer.lr == 0.1" --json
+      mlxpy status --retry
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import runs_to_list
 
     found = runs_to_list(logs, runs, as_json=as_json, archived=archived)
+    if found is not None and retry and _retry(logs, found):
+        found = runs_to_list(logs, runs, as_json=as_json, archived=archived)
     if found is None:
         return
     known = set(found.keys())
@@ -62,11 +75,31 @@ def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool) -> N
         print_table({name: [_cell(name, row[name]) for row in going_on] for name in names})
 
 
+def _retry(logs: Path, found: "ConfigList") -> bool:
+    """Submits runs again that have tries left; returns whether there were any."""
+    if "info.end_reason" not in found.keys():  # noqa: SIM118  # no dict
+        return False
+    from mlxpy_core._operations import retry_runs
+    from mlxpy_core._scheduling._submission import run_names
+
+    rows = zip(found["info.log_id"], found["info.end_reason"], strict=True)
+    tried = retry_runs(RunDirectory(logs / str(log_id)) for log_id, reason in rows if reason)
+    print_left(tried.left)
+    if tried.job_ids:
+        names = run_names([run.log_id for run in tried.job_ids])
+        click.echo(f"Submitted again: {names}.", err=True)
+    return bool(tried.job_ids)
+
+
 def _row(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     row = {**dict.fromkeys(_SHOWN), **dict(values)}
     date = row.pop("date")
+    if row["status"] != "SUBMITTED":
+        row["after"] = None
     return {**row, "start": f"{date}T{row['start']}" if date and row["start"] else None}
 
 
 def _cell(name: str, value: Any) -> Any:
+    if name == "after" and value:
+        return earlier_numbers(value)
     return value[:19].replace("T", " ") if name == "start" and value else value

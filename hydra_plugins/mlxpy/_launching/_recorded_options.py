@@ -1,0 +1,75 @@
+"""The options of a launcher, checked by their names, and as a job's note keeps them."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode, OarLauncherNode
+from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode, SubmititLauncherNode
+from mlxpy_core import MlxpyError
+
+LAUNCHER_NODES = {
+    node.__name__: node
+    for node in (
+        MlxpLauncherNode,
+        LocalLauncherNode,
+        OarLauncherNode,
+        SlurmLauncherNode,
+        SubmititLauncherNode,
+    )
+}
+# What says nothing of a job by itself.
+OF_THE_SUBMISSION = frozenset(
+    (
+        *("_target_", "scheduler", "cluster", "parent_log_dir", "submitit_folder", "settings_overrides"),
+        *("array", "array_parallelism", "runs_per_job", "n_jobs", "wait", "poll_interval_s"),
+        *("dry_run", "skip_completed", "freeze_config", "after", "after_status"),
+    )
+)
+_KEPT = frozenset(("scheduler", "runs_per_job"))  # a script depends on them
+
+
+def recorded_launcher(node: type[Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a job's note keeps of the launcher's options: those that are not the default.
+
+    Args:
+        node: the class of the launcher's config; of a user's own there is nothing to keep.
+        options: the options, resolved.
+    """
+    if node not in LAUNCHER_NODES.values():
+        return {}
+    defaults = OmegaConf.to_container(OmegaConf.structured(node))
+    assert isinstance(defaults, dict)
+    kept = {
+        name: value
+        for name, value in options.items()
+        if (name not in OF_THE_SUBMISSION or name in _KEPT) and value != defaults.get(name)
+    }
+    try:
+        json.dumps(kept)
+    except (TypeError, ValueError):
+        return {}
+    name = next(name for name, known in LAUNCHER_NODES.items() if known is node)
+    return {"node": name, "options": kept}
+
+
+def check_option(name: str, node: type[Any], launcher: str) -> None:
+    """Rejects an option that a launcher does not have.
+
+    Args:
+        name: the option.
+        node: the class of the launcher's config.
+        launcher: what the launcher is called.
+
+    Raises:
+        MlxpyError: it does not; the message has a name that is near.
+    """
+    known = [option.name for option in fields(node)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
+        raise MlxpyError(f"hydra.launcher.{name} is no option of {launcher}: {hint}")
