@@ -71,15 +71,16 @@ def chain_of(scheduler: Scheduler, options: Mapping[str, Any], logs: Path) -> Ch
     Raises:
         MlxpyError: there is no such run, the jobs would never start, or cannot wait for it.
     """
-    if options["after_status"] not in _STATUSES:
-        raise MlxpyError(f"hydra.launcher.after_status={options['after_status']}: give ok or any")
-    written = options["after"]
+    wanted = options.get("after_status", "ok")  # not in a config of a user's own
+    if wanted not in _STATUSES:
+        raise MlxpyError(f"hydra.launcher.after_status={wanted}: give ok or any")
+    written = options.get("after")
     if written is None:
         return Chain()
     try:
         numbers = _numbers(written, logs)
         runs = [RunDirectory(logs / str(number)) for number in numbers]
-        after = runs_to_wait_for(runs, ok=options["after_status"] == "ok")
+        after = runs_to_wait_for(runs, ok=wanted == "ok")
         return Chain(after, dependency_directives(scheduler, after, logs))
     except MlxpyError as error:
         raise MlxpyError(f"hydra.launcher.after: {error}") from error
