@@ -357,6 +357,8 @@ def test_samplers(app: Project, sampler: str) -> None:
         (["hydra.sweeper.study=a/b", X], "study=a/b is no name for a study"),
         (["hydra/launcher=joblib", X], "submits by mlxpy's launchers, and not by joblib"),
         (["hydra.launcher.skip_completed=true", X], "skip_completed leaves out jobs of a sweep"),
+        (["hydra.launcher.after=1", X], "start the search once those runs have ended"),
+        (["hydra.launcher.retries={OUT_OF_MEMORY: 2}", X], "hydra.sweeper.retry_failed=N tries trials again"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_a_sentence(app: Project, arguments: list[str], words: str) -> None:

@@ -74,7 +74,7 @@ class SearchQueue:
         if chosen:
             check_options(config.hydra)
         self._context, self._config, self._options = context, config, options
-        if options["scheduler"] == "LocalScheduler" and chosen and options.get("n_jobs", 1) == 1:
+        if options["scheduler"] == "LocalScheduler" and chosen and options.get("n_jobs") is None:
             options = {**options, "n_jobs": at_once}
         scheduler = make_scheduler(options)
         by_launch = options["settings_overrides"] is not None
@@ -153,4 +153,13 @@ def _check(options: Mapping[str, Any]) -> None:
         raise MlxpyError(
             "runs_per_job has several runs share a job, and a search submits one as another ends: "
             "leave it out"
+        )
+    if options.get("after") is not None:
+        raise MlxpyError(
+            "hydra.launcher.after is for jobs of a sweep: start the search once those runs have ended"
+        )
+    if options.get("retries"):
+        raise MlxpyError(
+            "hydra.launcher.retries is for jobs of a sweep: "
+            "hydra.sweeper.retry_failed=N tries trials again"
         )
