@@ -27,6 +27,7 @@ import mlxpy_core
 from mlxpy_core import MlxpyError, QueryError, Reader, RunDirectory, dump_yaml
 from mlxpy_core._io import _progress
 from mlxpy_core._io._files import stamp_of
+from mlxpy_core._reading._tables._cache_place import cache_place
 from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._run_record import RunRecord, read_run
 from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
@@ -223,6 +224,12 @@ class TestRefresh:
         results = Reader(logs).search("config.optimizer.lr == 0.1")
         assert results["info.log_id"] == [1]
         assert results["train.loss"][0].tolist() == pytest.approx([0.3, 0.1])
+
+    def test_runs_moved_away_while_they_are_read_leave_nothing_behind(self, logs: Path) -> None:
+        place = cache_place(logs, None)
+        logs.rename(logs.with_name("moved"))
+        assert place.below("runs").writable is None
+        assert not logs.exists()
 
     def test_trust_in_the_cache(self, logs: Path) -> None:
         Reader(logs)

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlxpy_core import MlxpyError
+from mlxpy_core import MlxpyError, launch_of_this_process, take_run_directory
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._scheduling._bundle import leave_bundle, note_bundle, script_ended
 from mlxpy_core._scheduling._find_scheduler import BUILT_IN_SCHEDULERS
+from mlxpy_core._scheduling._job import Job, note_job, noted_job
 from mlxpy_core._scheduling._oar import OARScheduler
 from mlxpy_core._scheduling._script import ScriptOptions, array_script, job_script
 from mlxpy_core._scheduling._slurm import SLURMScheduler
@@ -59,6 +60,24 @@ def test_every_word_reaches_the_program_unchanged(
     shown = done.stdout or (run / "log.stdout").read_text()
     (run / "log.stdout").unlink(missing_ok=True)  # another example would append to it
     assert json.loads(shown) == [str(run), *arguments]
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arguments=st.lists(words, max_size=4), values=st.lists(words, max_size=2), setup=words)
+@example(["ends in lines\n\n"], [], "")
+@example([], ["\n\n"], "\n\n")
+def test_a_job_is_noted_as_it_was_submitted(
+    tmp_path: Path, arguments: list[str], values: list[str], setup: str
+) -> None:
+    run = take_run_directory(tmp_path)
+    environment = {f"V{index}": value for index, value in enumerate(values)}
+    launch, options = launch_of_this_process(), ScriptOptions(setup=(setup,))
+    job = Job(run, {}, launch, arguments, options, environment, "r1", launcher={"node": "A"})
+    note_job(job)
+    noted = noted_job(run, launch, config={}, run_id="r1", earlier={})
+    assert noted
+    assert (noted.command, noted.options, noted.environment) == (arguments, options, environment)
+    assert noted.launcher == {"node": "A"}
 
 
 def test_the_script_of_the_tutorial() -> None:

@@ -52,6 +52,12 @@ def dump_yaml(data: Any) -> str:
         return _dump(data, _EscapingDumper)
 
 
+def dump_fields(data: Mapping[str, Any]) -> str:
+    """Writes plain data as `dump_yaml` does, in lines that others may follow."""
+    # A text that ends in empty lines has the document end after it.
+    return dump_yaml(dict(data)).removesuffix("...\n")
+
+
 class RepeatedDumps:
     """Writes mappings as `dump_yaml` does; a field that has the same value in all is written once."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mlxpy_core._io._files import read_text, write_unsynced, write_whole
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._yaml import dump_fields, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
@@ -69,7 +69,7 @@ class Job:
     def note(self) -> str:
         """What it takes to submit the run again, as YAML; the queue's answer is added to it."""
         command = str(self.command) if isinstance(self.command, ShellLine) else list(self.command)
-        text = dump_yaml({"command": command, "environment": dict(self.environment)})
+        text = dump_fields({"command": command, "environment": dict(self.environment)})
         # JSON on one line is YAML, and is written faster.
         launcher = f"launcher: {json.dumps(self.launcher)}\n" if self.launcher else ""
         return text + _options_as_yaml(replace(self.options, dependencies=())) + launcher
@@ -107,13 +107,13 @@ def _noted(job: Job, job_id: str | None) -> str:
 
 @lru_cache(maxsize=1)  # none of a sweep's jobs has one at first
 def _id_as_yaml(job_id: str | None) -> str:
-    return dump_yaml({"scheduler_job_id": job_id})
+    return dump_fields({"scheduler_job_id": job_id})
 
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
 def _options_as_yaml(options: ScriptOptions) -> str:
     plain = {name: _plain(value) for name, value in asdict(options).items() if name != "dependencies"}
-    return dump_yaml({"options": plain})
+    return dump_fields({"options": plain})
 
 
 def _plain(value: Any) -> Any:

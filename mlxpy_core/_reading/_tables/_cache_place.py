@@ -1,5 +1,6 @@
 """Where the reader's cache of a directory of runs lies."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ def cache_place(logs: Path, dst_dir: Path | None) -> CachePlace:
         MlxpyError: `dst_dir` cannot be written.
     """
     if dst_dir is not None:
+        with contextlib.suppress(OSError):  # what comes of it is seen below
+            dst_dir.mkdir(parents=True, exist_ok=True)
         chosen = _make(dst_dir / _name_of(logs), dst_dir)
         if chosen is None:
             raise MlxpyError(f"dst_dir={str(dst_dir)!r} cannot be written: choose another directory")
@@ -51,14 +54,18 @@ def cache_place(logs: Path, dst_dir: Path | None) -> CachePlace:
     if made := _make(own, logs):
         return CachePlace([own], made, logs)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with contextlib.suppress(OSError):
+        caches.mkdir(parents=True, exist_ok=True)
     user = caches / "mlxpy" / _name_of(logs)
     return CachePlace([own, user], _make(user, caches), caches)
 
 
 def _make(directory: Path, within: Path) -> Path | None:
-    """Makes a directory; None where that is not possible, or it would be behind another user's link."""
+    """Makes a directory; None where that is not possible, or it would be behind another user's link.
+
+    `within` is not made: runs that were moved away meanwhile would leave an empty directory there.
+    """
     try:
-        within.mkdir(parents=True, exist_ok=True)
         check_named(within)
         make_folder(directory, within)
     except OSError:
