@@ -92,7 +92,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 BECOME_NOBODY = """
 import importlib, os, pkgutil, tempfile, mlxpy, mlxpy_core
 for module in pkgutil.walk_packages(mlxpy_core.__path__, "mlxpy_core."):
-    if not module.name.startswith("mlxpy_core._top"):  # which needs textual
+    if not module.name.startswith(("mlxpy_core._top", "mlxpy_core._search")):  # which need extras
         importlib.import_module(module.name)
 mlxpy_core._reading._tables._log_source._SETTLES_S = 0  # see ended_long_ago
 with tempfile.TemporaryDirectory() as scratch:

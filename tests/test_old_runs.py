@@ -281,7 +281,8 @@ def test_a_run_is_continued_by_its_number(tmp_path: Path, log_id: int) -> None:
     project.run("main.py", LOGGER, *project.forced(log_id), "seed=4", "+note=other")
     project.check_whole(log_id, [STATUSES["local"][log_id - 1], "COMPLETE"])
     first = project.info(log_id, "local")["attempts"][0]
-    assert {**first, "status": None, "end": None} == {**earlier, "status": None, "end": None}
+    found_out = dict.fromkeys(("status", "end", "end_reason"))
+    assert {**first, **found_out} == {**earlier, **found_out}
     assert project.yaml(log_id, "config", "local")["note"] == "other"
     assert project.yaml(log_id, "config.1", "local")["note"] == "it's $HOME"
     aside = project.file(log_id, "metrics/.aside/2/train.json", "local").read_text()
