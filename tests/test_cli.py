@@ -178,6 +178,8 @@ class TestLs:
         assert run(logs, *newest, "train.loss").stdout.split()[3:] == ["4", "-", "-"]
         error = run(logs, *newest, "train.los", exit_code=1).stderr
         assert error.startswith("Error: no column 'train.los': did you mean train.loss")
+        error = run(logs, "ls", "-c", "id,train.loss", exit_code=1).stderr
+        assert error.endswith("name each by itself, -c id -c train.loss\n")
 
     def test_json_has_all_fields_of_config_and_info(self, logs: Path) -> None:
         row = as_json(run(logs, "ls", "3", "--json"))[0]

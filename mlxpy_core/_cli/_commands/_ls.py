@@ -125,8 +125,12 @@ def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
 def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
     known = [*_FIRST, *_SAID, *found.keys()]
     for name in names:
-        if name not in known and _field(name, found) is None:
-            raise MlxpyError(no_field(name, known))
+        if name in known or _field(name, found) is not None:
+            continue
+        if all(part in known or _field(part, found) for part in name.split(",")):
+            each = " ".join(f"-c {part}" for part in name.split(","))
+            raise MlxpyError(f"no column {name!r}: name each by itself, {each}")
+        raise MlxpyError(no_field(name, known))
 
 
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
