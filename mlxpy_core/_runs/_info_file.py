@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -18,15 +17,15 @@ from mlxpy_core._io._files import (
     open_regular,
     read_text,
     stamp_of,
-    write_unsynced,
     write_whole,
 )
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 
+from ._claims import prepared_claim, take_claim
 from ._directory import RunDirectory
 from ._mlxp_info import WRITTEN_BY_MLXP, info_of_mlxp, is_info_of_mlxp
-from ._process import describe_living_process, died_here, lives_here
+from ._process import died_here, lives_here
 from ._status import Status
 
 INFO_FILE = "metadata/info.yaml"
@@ -315,9 +314,6 @@ class AttemptClaim:
 def claim_attempt(directory: RunDirectory) -> AttemptClaim:
     """Claims the next attempt at a run: of processes that ask at once, one gets it.
 
-    The claim is a directory that appears together with a note of its process, by a rename that fails
-    where there is one already.
-
     Raises:
         MlxpyError: another process starts the run at this moment, or its info.yaml is damaged.
         StorageError: the file system refused.
@@ -367,44 +363,19 @@ def _claim(
 def _prepare_and_take(
     directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool
 ) -> tuple[Path, int]:
-    mine = directory.state / f".claim-{secrets.token_hex(8)}"
-    try:
-        write_unsynced(mine / "process.yaml", dump_yaml(describe_living_process()), directory.logs)
-        since_ns = mine.stat().st_mtime_ns
-        return _take(directory, mine, name, refusal, patient=patient), since_ns
-    except (OSError, MlxpyError):
-        shutil.rmtree(mine, ignore_errors=True)
-        raise
-
-
-def _take(directory: RunDirectory, mine: Path, name: str, refusal: _Refusal, *, patient: bool) -> Path:
-    """Makes a prepared directory the claim; those that dead processes have left are passed over."""
     end = time.monotonic() + _CLAIM_S
-    turn = 1
-    while True:
-        place = mine.with_name(f"{name}.{turn}")
-        try:
-            os.rename(mine, place)
-        except OSError:
-            if not place.exists():
-                raise
-        else:
-            return place
-        holder = _holder(place)
+
+    def is_lost(place: Path, holder: dict[str, Any]) -> bool:
         if died_here(holder) or _age_s(place) > _CLAIM_S:
-            turn += 1
-        elif (lives_here(holder) and not patient) or time.monotonic() > end:
+            return True
+        if (lives_here(holder) and not patient) or time.monotonic() > end:
             raise refusal(directory, holder)
-        else:  # of another host: it starts the run, or has died in between
-            time.sleep(_LOOK_S)
+        time.sleep(_LOOK_S)  # of another host: it starts the run, or has died in between
+        return False
 
-
-def _holder(place: Path) -> dict[str, Any]:
-    try:
-        holder = load_yaml(read_text(place / "process.yaml"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
+    with prepared_claim(directory.state, directory.logs) as mine:
+        since_ns = mine.stat().st_mtime_ns
+        return take_claim(mine, name, is_lost), since_ns
 
 
 def _age_s(place: Path) -> float:

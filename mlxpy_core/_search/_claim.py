@@ -2,18 +2,14 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import read_text, write_unsynced
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
-from mlxpy_core._runs._process import describe_living_process, died_here, lives_here
+from mlxpy_core._runs._claims import prepared_claim, take_claim
+from mlxpy_core._runs._process import died_here, lives_here
 
 # A holder on another host shows that it lives by renewing its claim.
 _RENEWED_EVERY_S = 30.0
@@ -22,9 +18,6 @@ _STALE_S = 600.0
 
 class StudyClaim:
     """The right to write a study, a directory ``claim.<n>`` in the study's, until `release`.
-
-    It appears together with a note of its process, by a rename that fails where there is one already.
-    One that a dead process has left stays: what is removed, two processes could take for free.
 
     Args:
         study: the study's directory, which exists.
@@ -35,16 +28,14 @@ class StudyClaim:
     """
 
     def __init__(self, study: Path) -> None:
-        mine = study / f".claim-{secrets.token_hex(8)}"
         try:
-            write_unsynced(mine / "process.yaml", dump_yaml(describe_living_process()), study)
-            self._place = _take(mine)
-        except OSError as error:
-            shutil.rmtree(mine, ignore_errors=True)
-            raise StorageError(f"cannot claim the study in {study}", error) from error
-        except MlxpyError:
-            shutil.rmtree(mine, ignore_errors=True)
+            with prepared_claim(study, study) as mine:
+                self._made = mine.stat().st_mtime  # by the clock of the file system
+                self._place = take_claim(mine, "claim", self._is_lost)
+        except StorageError:
             raise
+        except OSError as error:
+            raise StorageError(f"cannot claim the study in {study}", error) from error
         self._renewed = time.monotonic()
 
     def renew(self) -> None:
@@ -58,37 +49,14 @@ class StudyClaim:
         """Releases the claim."""
         shutil.rmtree(self._place, ignore_errors=True)
 
-
-def _take(mine: Path) -> Path:
-    """Makes a prepared directory the claim; those that dead processes have left are passed over."""
-    now = mine.stat().st_mtime  # by the clock of the file system
-    turn = 1
-    while True:
-        place = mine.with_name(f"claim.{turn}")
-        try:
-            os.rename(mine, place)
-        except OSError:
-            if not place.exists():
-                raise
-        else:
-            return place
-        holder = _holder(place)
-        if died_here(holder) or (not lives_here(holder) and now - _renewed(place) > _STALE_S):
-            turn += 1
-            continue
+    def _is_lost(self, place: Path, holder: dict[str, Any]) -> bool:
+        if died_here(holder) or (not lives_here(holder) and self._made - _renewed(place) > _STALE_S):
+            return True
         raise MlxpyError(
-            f"the study {mine.parent.name} is under way in process {holder.get('process_id')} on "
+            f"the study {place.parent.name} is under way in process {holder.get('process_id')} on "
             f"{holder.get('host')}: wait for its end, or give this one another name by "
             "hydra.sweeper.study=NAME"
         )
-
-
-def _holder(place: Path) -> dict[str, Any]:
-    try:
-        holder = load_yaml(read_text(place / "process.yaml"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
 
 
 def _renewed(place: Path) -> float:
