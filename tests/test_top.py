@@ -16,6 +16,7 @@ from typing import Any
 import pexpect
 import pytest
 from conftest import MLXPY, Project, need_cluster, one_at_a_time, wait_until
+from test_second_tries import Queue
 
 import mlxpy
 
@@ -565,3 +566,18 @@ def test_a_slurm_sweep_in_tmux(app: Project, tmux: Tmux) -> None:
             )
         finally:
             app.mlxpy("cancel", "1-3", "--yes")
+
+
+def test_runs_with_tries_left_are_submitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(tmp_path)
+    queue.submit("hydra.launcher.retries={NODE_FAIL: 1}", "+x=1")
+    monkeypatch.setenv("PATH", queue.environment["PATH"])
+    runs = Runs(queue.path / "logs", retry=True)
+    queue.end("NODE_FAIL|0")
+    runs.refresh()
+    assert "submitted again: run 1" in runs.view().troubles
+    assert queue.info(1)["retries"] == {"NODE_FAIL": 1}
+    runs.refresh()  # that was its last try
+    assert "submitted again: run 1" not in runs.view().troubles

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
+from mlxpy_core._operations import retry_runs
 from mlxpy_core._plugins._scheduler import JobOutlook
 from mlxpy_core._reading import Reader
 from mlxpy_core._reading._config_list import sorted_places
@@ -18,9 +19,11 @@ from mlxpy_core._reading._rows import Rows
 from mlxpy_core._reading._shown_columns import differing_settings, metrics_by_importance
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Series
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._metrics_files import is_app_log
 from mlxpy_core._runs._progress_file import Progress
 from mlxpy_core._runs._status import Status
+from mlxpy_core._scheduling._submission import run_names
 
 from ._live_run import Live, LiveRun, Metric, fraction_of
 
@@ -47,7 +50,7 @@ class View:
         query: what the runs answer.
         sort: what they are sorted by; empty: those that go on first, the newest first.
         ascending: whether the least comes first.
-        troubles: what could not be found out.
+        troubles: what could not be found out, and what was submitted again.
     """
 
     log_ids: Sequence[int] = ()
@@ -70,6 +73,7 @@ class Runs:
         logs: the directory of runs.
         query: what they answer; empty for all.
         metric: the metric that is shown; None for that which tells most.
+        retry: whether those that have tries left are submitted again (``hydra.launcher.retries``).
 
     Attributes:
         reader: finds them.
@@ -79,8 +83,12 @@ class Runs:
         QueryError: the query is malformed, or names a field that no run has.
     """
 
-    def __init__(self, logs: Path, query: str = "", metric: str | None = None) -> None:
+    def __init__(
+        self, logs: Path, query: str = "", metric: str | None = None, *, retry: bool = False
+    ) -> None:
         self.logs = logs
+        self._retry = retry
+        self._retried: list[str] = []  # what came of it
         # What is cached is on the screen at once; the first refresh looks at the rest.
         self.reader = Reader(logs, refresh=False)
         self._query = query
@@ -97,6 +105,9 @@ class Runs:
         """Looks for what has changed: each scheduler is asked once."""
         self.reader.refresh()
         self._search(self._query)
+        if self._retry and self._submit_again():
+            self.reader.refresh()
+            self._search(self._query)
 
     def filter(self, query: str) -> None:
         """Shows the runs that answer another query.
@@ -153,7 +164,7 @@ class Runs:
         """Returns the table."""
         rows = self._found._rows
         if not len(rows):
-            return View(query=self._query, troubles=self.reader.troubles)
+            return View(query=self._query, troubles=[*self.reader.troubles, *self._retried])
         log_ids, statuses = rows.column("info.log_id"), list(map(str, rows.column("info.status")))
         metric = self._shown_metric
         names = [*differing_settings(rows)[0]][:_SETTINGS]
@@ -170,7 +181,7 @@ class Runs:
             self._query,
             self._sort,
             self._ascending,
-            self.reader.troubles,
+            [*self.reader.troubles, *self._retried],
         )
 
     def look(self, log_ids: Iterable[int]) -> dict[int, Live]:
@@ -183,6 +194,20 @@ class Runs:
         if len(self._live) > _MOST_FOLLOWED:
             self._live = {log_id: self._live[log_id] for log_id in wanted}
         return found
+
+    def _submit_again(self) -> bool:
+        """Submits runs again that have tries left; returns whether there were any."""
+        rows = self._found._rows
+        if "info.end_reason" not in rows.fields:
+            return False
+        reasons = zip(rows.column("info.log_id"), rows.column("info.end_reason"), strict=True)
+        ended = [log_id for log_id, reason in reasons if reason and reason is not MISSING]
+        tried = retry_runs(RunDirectory(self.logs / str(log_id)) for log_id in ended)
+        self._retried = list(tried.left)
+        if tried.job_ids:
+            names = run_names([run.log_id for run in tried.job_ids])
+            self._retried.append(f"submitted again: {names}")
+        return bool(tried.job_ids)
 
     @property
     def _shown_metric(self) -> str | None:

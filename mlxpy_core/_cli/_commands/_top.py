@@ -16,8 +16,13 @@ from mlxpy_core._errors import MlxpyError
 @runs_argument(required=False)
 @logs_option
 @click.option("--metric", metavar="FIELD", help="The metric that is shown at first.")
+@click.option(
+    "--retry", is_flag=True, help="Submit runs again that have tries left (hydra.launcher.retries)."
+)
 @click.pass_context
-def command(ctx: click.Context, runs: Sequence[str], logs: Path, metric: str | None) -> None:
+def command(
+    ctx: click.Context, runs: Sequence[str], logs: Path, metric: str | None, retry: bool
+) -> None:
     """Watches runs in the terminal: status, queue, progress and a metric, as they change.
 
     Enter opens a run: curves, the settings in which it differs, and the end of its output. Keys filter
@@ -40,7 +45,7 @@ def command(ctx: click.Context, runs: Sequence[str], logs: Path, metric: str | N
         raise
     numbers = named_numbers(logs, runs)
     query = " ".join(runs) if numbers is None else f"info.log_id in {numbers}"
-    app = TopApp(Runs(logs, query, metric))
+    app = TopApp(Runs(logs, query, metric, retry=retry))
     fault = app.run()
     if fault:
         raise fault
