@@ -401,7 +401,8 @@ class _Tables(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.text.append(data)
 
 
 class TestDisplay:

@@ -97,7 +97,7 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
         """,
     )
     shown = tutorial.run("read.py", env={"COLUMNS": "100"}).stdout
-    frame, table = shown.split("\n\n[2 rows x 32 columns]\n")
+    frame, table = shown.split("\n\n[2 rows x 33 columns]\n")
     assert frame.splitlines()[0].split() == ["info.log_id", "...", "train.loss"]
     assert [line.split()[1] for line in frame.splitlines()[1:]] == ["1", "2"]
     _, header, _, *lines, _, count, losses = table.splitlines()
@@ -108,7 +108,7 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
         ["1", "COMPLETE", "0.001", "...", *["LAZYLOADING"] * 3],
         ["2", "COMPLETE", "0.01", "...", *["LAZYLOADING"] * 3],
     ]
-    assert count == "[2 runs x 32 columns, 26 not shown]"
+    assert count == "[2 runs x 33 columns, 27 not shown]"
     assert json.loads(losses) == [row["loss"] for row in rows(tutorial.file(1, "metrics/train.json"))]
 
 

@@ -120,7 +120,7 @@ def script_options(options: Mapping[str, Any]) -> ScriptOptions:
         max_requeues=None if options["requeue"] or of_submitit else options.get("max_num_timeout"),
         warn_s=options["signal_delay_s"],
         container=_image(options.get("container") or ""),
-        container_command=options.get("container_command") or ScriptOptions.container_command,
+        container_command=options.get("container_command", ScriptOptions.container_command),
         container_args=tuple(options.get("container_args") or ()),
     )
 
