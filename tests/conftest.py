@@ -65,13 +65,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def environment_as_before() -> Iterator[None]:
-    """Takes back what a run in this process tells of itself to the programs that it starts."""
-    before = dict(os.environ)
-    yield
-    if dict(os.environ) != before:
+def environment_of_the_start() -> None:
+    """Takes back what runs of earlier tests in this process told of themselves to programs that they start."""
+    current = {warm.OF_PYTEST: os.environ.get(warm.OF_PYTEST, "")}
+    if {**os.environ, **current} != {**warm.ENVIRONMENT, **current}:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update({**warm.ENVIRONMENT, **current})
 
 
 @pytest.fixture

@@ -247,8 +247,9 @@ def test_programs_of_submitit_find_their_ranks(project: Project) -> None:
     )
     wait_until(lambda: ended(project))
     files = ["metrics/env.json", *(f"metrics/.ranks/{rank}/env.json" for rank in (1, 2, 3))]
-    wait_until(lambda: all(project.file(1, name).exists() for name in files))
-    found = [json.loads(project.file(1, name).read_text()) for name in files]
+    places = [project.file(1, name) for name in files]
+    wait_until(lambda: all(place.exists() and place.read_text().endswith("\n") for place in places))
+    found = [json.loads(place.read_text()) for place in places]
     assert [(one["rank"], one["local_rank"], one["node"]) for one in found] == [
         (0, 0, 0),
         (1, 1, 0),

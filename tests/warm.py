@@ -49,7 +49,7 @@ PACKAGES = {
     "command": ["click", "cloudpickle", "csv", "lark", "pyarrow.compute", "pydoc", "rich.cells", "yaml"],
 }
 # Changes from test to test, and is nothing to a program.
-_OF_PYTEST = "PYTEST_CURRENT_TEST"
+OF_PYTEST = "PYTEST_CURRENT_TEST"
 # Others are left to the real Popen.
 _OPTIONS = {"cwd", "stdin", "stdout", "stderr", "text", "start_new_session"}
 _POSSIBLE = hasattr(os, "pidfd_open")
@@ -113,7 +113,7 @@ class Program(subprocess.Popen):  # type: ignore[type-arg]
         request = {
             "arguments": args,
             "cwd": os.fspath(cwd or os.getcwd()),
-            "test": os.environ.get(_OF_PYTEST, ""),
+            "test": os.environ.get(OF_PYTEST, ""),
             "umask": umask,
             "limits": [resource.getrlimit(limit) for limit in _LIMITS],
             "new_session": new_session,
@@ -144,13 +144,13 @@ class Program(subprocess.Popen):  # type: ignore[type-arg]
 
 
 # Of this process, before any test changes it.
-_ENVIRONMENT = dict(os.environ)
+ENVIRONMENT = dict(os.environ)
 
 
 @functools.cache
 def starter(kind: str) -> Starter:
     more = {"PYTHONWARNINGS": "ignore"} if kind == "app" else {}
-    return Starter(kind, {**_ENVIRONMENT, **more})
+    return Starter(kind, {**ENVIRONMENT, **more})
 
 
 def start(
@@ -163,7 +163,7 @@ def start(
     if any(_is_terminal(options.get(name), number) for number, name in streams):
         return None
     one = starter(kind)
-    if {**environment, _OF_PYTEST: ""} != {**one.environment, _OF_PYTEST: ""}:
+    if {**environment, OF_PYTEST: ""} != {**one.environment, OF_PYTEST: ""}:
         return None
     return Program(one, arguments, **options)
 
@@ -236,7 +236,7 @@ def become(request: dict[str, Any]) -> str:
         if resource.getrlimit(limit) != tuple(values):
             resource.setrlimit(limit, values)
     os.chdir(request["cwd"])
-    os.environ[_OF_PYTEST] = request["test"]
+    os.environ[OF_PYTEST] = request["test"]
     sys.orig_argv[:] = request["arguments"]
     sys.argv[:] = request["arguments"][1:]
     path = os.path.abspath(sys.argv[0])
