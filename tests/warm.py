@@ -262,9 +262,11 @@ def run(path: str) -> None:
         hook = sys.excepthook
 
         def without_this_file(kind: Any, error: BaseException, trace: Any) -> None:
-            while trace and trace.tb_frame.f_code.co_filename == __file__:
-                trace = trace.tb_next
-            hook(kind, error.with_traceback(trace), trace)
+            shown = trace
+            while shown and shown.tb_frame.f_code.co_filename == __file__:
+                shown = shown.tb_next
+            hook(kind, error.with_traceback(shown), shown)
+            error.__traceback__ = trace  # a run asks at the exit where it came from
 
         sys.excepthook = without_this_file
         raise
