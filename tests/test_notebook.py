@@ -95,9 +95,9 @@ def test_the_default_for_scripts_is_matplotlib(logs: Path) -> None:
     axes.figure.savefig(logs.parent / "script.png")  # a hue that is no formula
     assert [line.get_label() for line in axes.lines] == ["0.1", "10.0", "2.0", r"\$<b>auto\$"]
     with pytest.raises(mlxpy.MlxpyError, match=r"backend='plotly' draws on no axes: leave out ax"):
-        results.plot("train.epoch", "train.loss", ax=axes, backend="plotly")  # type: ignore[call-overload]
+        results.plot("train.epoch", "train.loss", ax=axes, backend="plotly")  # type: ignore[call-overload]  # wrong on purpose
     with pytest.raises(mlxpy.MlxpyError, match=r"backend='bokeh': give 'plotly' or 'matplotlib'"):
-        results.plot("train.epoch", "train.loss", backend="bokeh")  # type: ignore[call-overload]
+        results.plot("train.epoch", "train.loss", backend="bokeh")  # type: ignore[call-overload]  # wrong on purpose
 
 
 def test_plotly_draws_what_matplotlib_does(tmp_path: Path) -> None:

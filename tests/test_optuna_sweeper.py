@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 optuna = pytest.importorskip("optuna", minversion="4", reason="there is no optuna 4")
 
-from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402  # after the skip
+# After the skip: what follows needs optuna 4, or is below what does.
+from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from optuna.storages.journal import JournalFileBackend  # noqa: E402
 

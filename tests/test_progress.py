@@ -62,7 +62,7 @@ def test_a_kill_leaves_it_readable_and_a_later_attempt_goes_on(project: Project)
 @pytest.mark.parametrize("values", [("a", 1), (-1, 1), (1, float("inf")), (float("nan"), 1), (None, 1)])
 def test_what_is_no_number_is_refused(tmp_path: Path, values: tuple[object, object]) -> None:
     with mlxpy.Logger(tmp_path) as logger, pytest.raises(mlxpy.MlxpyError, match="such as progress"):
-        logger.progress(*values)  # type: ignore[arg-type]
+        logger.progress(*values)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_after_the_end_it_is_refused(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_killed_run_and_a_removed_one(project: Project) -> None:
 def test_a_query_filters_and_a_wrong_one_says_so_and_leaves_the_old_one(logs: Path) -> None:
     async def ask(screen: Screen, query: str) -> None:
         await screen.press("slash")
-        screen.app.query_one("#prompt").value = query  # type: ignore[attr-defined]
+        screen.app.query_one("#prompt").value = query  # type: ignore[attr-defined]  # an Input
         await screen.press("enter")
 
     async def steps(screen: Screen) -> None:
@@ -235,7 +235,9 @@ def said(screen: Screen) -> str:
 
 def test_sorting_and_another_metric(logs: Path) -> None:
     async def steps(screen: Screen) -> None:
-        ids = lambda: [int(re.sub(r"\D.*", "", row.strip(" *"))) for row in screen.rows]  # noqa: E731
+        def ids() -> list[int]:
+            return [int(re.sub(r"\D.*", "", row.strip(" *"))) for row in screen.rows]
+
         await screen.until(lambda: ids() == [3, 2, 1])
         await screen.press("s", "down", "enter")
         await screen.until(lambda: ids() == [1, 2, 3])

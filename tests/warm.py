@@ -94,7 +94,7 @@ class Starter:
         return process_id, status
 
 
-class Program(subprocess.Popen):  # type: ignore[type-arg]
+class Program(subprocess.Popen):  # type: ignore[type-arg]  # not at run time
     """A program that a `Starter` forks; otherwise what ``Popen`` is, whose private steps these are."""
 
     def __init__(self, starter: Starter, arguments: list[str], **options: Any) -> None:

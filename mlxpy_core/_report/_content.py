@@ -123,6 +123,7 @@ def _rounded(value: Any) -> Any:
 
 def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, Any]]:
     # A ConfigList iterates over its runs.
+    # No dict: to iterate over it would give its runs.
     names = [name for name in found.keys() if name.startswith("config.") and name not in differing]  # noqa: SIM118
     first = found[0]
     return [(clean(name), cell(first[name])) for name in names if name in first]

@@ -88,10 +88,10 @@ class SearchQueue:
         self._grouping = Grouping(options["array"], options["array_parallelism"])
         self.runs = RunQueue(scheduler, self._grouping, options["poll_interval_s"])
 
-    @property
-    def is_local(self) -> bool:
-        """Whether jobs run on this machine."""
-        return isinstance(self.runs.scheduler, LocalScheduler)
+    def finish(self) -> None:
+        """Waits until the jobs of this machine are gone, after all runs have ended."""
+        if isinstance(self.runs.scheduler, LocalScheduler):
+            self.runs.scheduler.finish()
 
     def submit(
         self,

@@ -152,8 +152,7 @@ class Search:
             again = f"the same command with hydra.sweeper.study={self._name} goes on with the study"
             error.args = (f"{error}; {again}",)
             raise
-        if self._queue.is_local:
-            runs.scheduler.finish()  # type: ignore[attr-defined]
+        self._queue.finish()
         if self._has_failed:
             raise MlxpyError(
                 f"{self._failed} of {self._ended} trials have failed, the last {self._last_failure}: no "
