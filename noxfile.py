@@ -73,7 +73,8 @@ def grid_engine(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def torch(session: nox.Session) -> None:
     """Runs the tests with torch, JAX and the frameworks, which are installed into this environment."""
-    run_module(session, "pip", "install", "-q", "torch==2.13.0", "jax", *FRAMEWORKS)
+    run_module(session, "pip", "install", "-q", "torch==2.13.0")
+    install_here(session, "jax", *FRAMEWORKS)
     names = ("metrics", "artifacts", "ranks", "started_again", "frameworks")
     chosen = "torch or jax or lightning or frameworks"
     files = [f"tests/test_{name}.py" for name in names]
@@ -99,8 +100,7 @@ def optuna(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Runs the tests of pages in Chromium, and of notebooks; what they need is installed here."""
-    needed = ("playwright", "nbclient", "ipykernel")
-    run_module(session, "pip", "install", "-q", "-e", ".[report]", *needed)
+    install_here(session, "-e", ".[report]", "playwright", "nbclient", "ipykernel")
     if shutil.which("npx"):
         session.run("npx", "--yes", ESLINT, "mlxpy_core", external=True)
     files = [f"tests/test_{name}.py" for name in ("report", "report_page", "notebook", "row_times")]
@@ -134,13 +134,9 @@ def smoke(session: nox.Session, version: str, hydra: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         session.run(python, "-m", "venv", f"{place}/environment")
         installed = f"{place}/environment/bin/python"
-        uv = shutil.which("uv")
-        pip = (
-            [uv, "pip", "install", "--python", installed] if uv else [installed, "-m", "pip", "install"]
-        )
-        session.run(*pip, "-q", str(wheel), *tools)
+        session.run(*pip_install(installed), str(wheel), *tools)
         # Afterwards: mlxpy asks for a final version, and this may be another.
-        session.run(*pip, "-q", f"hydra-core=={hydra}")
+        session.run(*pip_install(installed), f"hydra-core=={hydra}")
         copy_tracked_files(Path(place, "clone"))
         for package in PACKAGES:  # what is tested is the wheel
             shutil.rmtree(Path(place, "clone", package))
@@ -190,6 +186,18 @@ def hooks(session: nox.Session) -> None:
 def run_module(session: nox.Session, module: str, *arguments: str) -> None:
     """Runs a module with the interpreter that nox runs with, wherever ``PATH`` leads."""
     session.run(sys.executable, "-m", module, *arguments)
+
+
+def install_here(session: nox.Session, *requirements: str) -> None:
+    """Installs what a session needs into the environment that nox runs in."""
+    session.run(*pip_install(sys.executable), *requirements, external=True)
+
+
+def pip_install(python: str) -> list[str]:
+    """Returns the words that install packages for an interpreter: uv's where it is, it takes seconds."""
+    uv = shutil.which("uv")
+    install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    return [*install, "-q"]
 
 
 def interpreter(version: str) -> str | None:
