@@ -115,6 +115,13 @@ def top(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the site into build/site: no warnings, and each link leads somewhere, anchors too."""
+    session.install("-e", ".[docs]")
+    session.run("python", "docs/build_site.py")
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """Builds the source distribution, and the wheel from it, into dist/, and checks both."""
     session.install("build", "twine", "setuptools >=70.1")
