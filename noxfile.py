@@ -75,7 +75,7 @@ def torch(session: nox.Session) -> None:
     """Runs the tests with torch, JAX and the frameworks, which are installed into this environment."""
     run_module(session, "pip", "install", "-q", "torch==2.13.0")
     install_here(session, "jax", *FRAMEWORKS)
-    names = ("metrics", "artifacts", "ranks", "started_again", "frameworks")
+    names = ("metrics", "artifacts", "ranks", "started_again", "frameworks", "doc_pages")
     chosen = "torch or jax or lightning or frameworks"
     files = [f"tests/test_{name}.py" for name in names]
     run_module(session, "pytest", "-q", "-n", "2", *files, "-k", chosen, *session.posargs)
@@ -91,10 +91,10 @@ def exports(session: nox.Session) -> None:
 @nox.session
 def optuna(session: nox.Session) -> None:
     """Runs the tests of the sweeper mlxp_optuna; hydra-optuna-sweeper wants an older optuna."""
-    session.install("-e", ".[optuna]", "pytest", "pytest-xdist", "hypothesis")
-    session.run(
-        "python", "-m", "pytest", "-q", "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs
-    )
+    session.install("-e", ".[optuna]", "pytest", "pytest-xdist", "hypothesis", "pexpect")
+    pytest = ["python", "-m", "pytest", "-q"]
+    session.run(*pytest, "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs)
+    session.run(*pytest, "tests/test_doc_pages.py", "-k", "optuna")
 
 
 @nox.session(venv_backend="none")
@@ -105,6 +105,7 @@ def report(session: nox.Session) -> None:
         session.run("npx", "--yes", ESLINT, "mlxpy_core", external=True)
     files = [f"tests/test_{name}.py" for name in ("report", "report_page", "notebook", "row_times")]
     run_module(session, "pytest", "-q", *files, *session.posargs)
+    run_module(session, "pytest", "-q", "tests/test_doc_pages.py", "-k", "plotly")
 
 
 @nox.session
@@ -112,6 +113,13 @@ def top(session: nox.Session) -> None:
     """Runs the tests of mlxpy top, with textual; those in tmux and on Slurm where there are both."""
     session.install("-e", ".[top]", "pytest", "pytest-xdist", "hypothesis", "pexpect")
     session.run("python", "-m", "pytest", "-q", "-n", "2", "tests/test_top.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the site into build/site: no warnings, and each link leads somewhere, anchors too."""
+    session.install("-e", ".[docs]")
+    session.run("python", "docs/build_site.py")
 
 
 @nox.session

@@ -43,12 +43,15 @@ class SchedulerSettings(
 class Settings:
     """All settings, as mlxpy.yaml holds them."""
 
+    # Each has options of its own.
     logger: LoggerSettings = field(default_factory=LoggerSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     version_manager: VersionManagerSettings = field(default_factory=VersionManagerSettings)
+    # Whether runs go by the version manager, to the scheduler, and to a directory of their own.
     use_version_manager: bool = False
     use_scheduler: bool = False
     use_logger: bool = True
+    # Whether the version manager asks at a terminal.
     interactive_mode: bool = MlxpGitNode.interactive_mode
     # Whether a DictConfig is resolved before the function is called; a ConfigDict always is.
     resolve: bool = True

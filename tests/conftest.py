@@ -153,13 +153,17 @@ class Project:
         assert exit_code is None or process.returncode == exit_code, stdout + stderr
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
-    def mlxpy(self, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:
-        """Runs the command ``mlxpy`` here, without a terminal: standard output and error."""
-        options = {"cwd": self.path, "stdin": subprocess.DEVNULL, "text": True, **options}
-        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    def start_mlxpy(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        """Starts the command ``mlxpy`` here, without a terminal; its output is text."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {"cwd": self.path, "text": True, **streams, **options}
         environment = {**os.environ, **options.pop("env", {})}
         program = warm.start("command", [sys.executable, MLXPY, *words], environment, options)
-        with program or subprocess.Popen([MLXPY, *words], env=environment, **options) as process:
+        return program or subprocess.Popen([MLXPY, *words], env=environment, **options)
+
+    def mlxpy(self, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:
+        """Runs the command ``mlxpy`` here, without a terminal: standard output and error."""
+        with self.start_mlxpy(*words, **options) as process:
             stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == exit_code, stdout + stderr
         return stdout, stderr
