@@ -120,10 +120,12 @@ def _is_setting(override: Override) -> bool:
 
 def _add_setting(settings: dict[str, Any], override: Override) -> None:
     if override.is_delete():
-        raise MlxpyError(f"{override.input_line}: a setting cannot be deleted, only changed")
+        raise MlxpyError(
+            f"{override.input_line}: a setting cannot be deleted, only changed: give it a value"
+        )
     if override.is_sweep_override():
         raise MlxpyError(
-            f"{override.input_line}: settings of mlxpy cannot be swept over; give one value"
+            f"{override.input_line}: settings of mlxpy cannot be swept over: give one value"
         )
     value: Any = override.value()
     names = override.key_or_group.split(".")[1:]

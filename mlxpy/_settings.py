@@ -181,7 +181,8 @@ def _check_names(settings: DictConfig, changes: Any, prefix: str, source: str) -
             _check_names(settings[name], value, f"{prefix}{name}.", source)
         elif isinstance(settings[name], bool) and not isinstance(value, bool):
             raise MlxpyError(
-                f"wrong value for {prefix}{name} in {source}: {value!r} is not true or false"
+                f"wrong value for {prefix}{name} in {source}: {value!r} is not true or false: "
+                "give one of them"
             )
 
 

@@ -73,8 +73,8 @@ def test_settings_are_taken_out() -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("~mlxpy.use_logger", "a setting cannot be deleted, only changed"),
-        ("+mlxpy.use_logger=true,false", "settings of mlxpy cannot be swept over; give one value"),
+        ("~mlxpy.use_logger", "a setting cannot be deleted, only changed: give it a value"),
+        ("+mlxpy.use_logger=true,false", "settings of mlxpy cannot be swept over: give one value"),
         ("+mlxpy=3", "name a setting, as in \\+mlxpy.use_logger=true"),
     ],
 )

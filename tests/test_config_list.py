@@ -130,7 +130,7 @@ class TestMaps:
             (lambda seeds: [seed - min(seeds) for seed in seeds], "config.seed", "rank")
         )
         assert ranks["rank"] == [0, 1, 2]
-        with pytest.raises(MlxpyError, match="transform keeps the 18 rows; aggregate makes one row"):
+        with pytest.raises(MlxpyError, match="transform keeps the 18 rows: call aggregate to make one row"):
             results.transform((sum, "config.seed"))
         both = results.apply([(sum, "config.seed"), (np.mean, "config.seed", "mean")], "Columnwise")
         assert [dict(row) for row in both] == [{"fsum.config.seed": 36, "mean": 2.0}]
@@ -222,7 +222,7 @@ class TestAddedColumns:
         assert merged is results
         assert results["length"] == [4] * 18
         assert results[0]["config.seed"] == 1
-        with pytest.raises(MlxpyError, match="merge needs as many rows as there are here: 18, not 1"):
+        with pytest.raises(MlxpyError, match="merge needs as many rows as there are here: give 18, not 1"):
             results.merge(results[:1])
 
     def test_lists_are_added(self, results: ConfigList, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ class TestList:
                                  ("config.seed", "config.optimizer.lr")))  # fmt: skip
         assert chosen["info.log_id"] == [4, 10, 16]
         with pytest.raises(
-            MlxpyError, match="a filter gives a boolean for each row: 18 were expected, 1 came"
+            MlxpyError, match="the filter returned 1 booleans for 18 rows: return one for each"
         ):
             results.filter((lambda seed: [True], "config.seed"))
 
@@ -332,7 +332,7 @@ class TestList:
             results.groupby(["config.seed", "train.loss"])
 
     def test_too_few_output_names(self, results: ConfigList) -> None:
-        with pytest.raises(MlxpyError, match="a map of 2 columns needs 2 output names, not 1"):
+        with pytest.raises(MlxpyError, match="a map of 2 columns has 1 output names: give one for each"):
             results.aggregate((mean, ("train.loss", "test.loss"), "one"))
 
     def test_sort(self, results: ConfigList) -> None:

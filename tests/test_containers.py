@@ -251,7 +251,7 @@ def test_what_cannot_be_is_said(app: Project) -> None:
         return str(app.run("main.py", *LOCAL, *options, exit_code=1).stderr)
 
     missing = "hydra.launcher.container=no/such.sif"
-    expected = f"mlxpy: hydra.launcher.container: there is no image {app.path}/no/such.sif\n"
+    expected = f"mlxpy: hydra.launcher.container: there is no image {app.path}/no/such.sif: give the path of one\n"
     assert error(missing) == expected
     expected = "mlxpy: container_command='' is no command: give one such as apptainer exec\n"
     assert error(IMAGE, "hydra.launcher.container_command=''") == expected

@@ -273,7 +273,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
         ),
         (
             "+mlxpy.use_logger=3",
-            "mlxpy: wrong value for use_logger in the command line: 3 is not true or false",
+            "mlxpy: wrong value for use_logger in the command line: 3 is not true or false: give one of them",
         ),
         (
             "+mlxpy.logger=x",

@@ -170,7 +170,7 @@ def test_what_nests_too_deep_is_refused(writer: MetricsWriter, tmp_path: Path) -
     [
         ([1, {2}], "the value of 'bad' has the type set"),
         ({"a": [b"x"]}, "the value of 'bad.a' has the type bytes"),
-        ({"a": {None: 1}}, "have the key None; keys must be strings"),
+        ({"a": {None: 1}}, "have the key None: give keys that are strings"),
         ({1: 1, "1": 2}, "'bad' has a key as text and as number"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_large_array_is_refused_with_its_shape(writer: MetricsWriter, tmp_path
 
 @pytest.mark.parametrize("key", [1, None, True, ("a",)])
 def test_keys_are_strings(writer: MetricsWriter, tmp_path: Path, key: Any) -> None:
-    with pytest.raises(UnstorableValueError, match="keys must be strings"):
+    with pytest.raises(UnstorableValueError, match="give keys that are strings"):
         writer.write({key: 1}, "train")
     assert rows(tmp_path) == []
 

@@ -162,7 +162,7 @@ def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
         ("python main.py\n", "it has no directives of a scheduler (#$, #BSUB, #MSUB, #OAR, #PBS, #SBATCH): g"),
         ("#OAR -l x\n#SBATCH -t 1\npython main.py\n", "directives of several schedulers, #OAR and #SBATCH"),
         ("#OAR -l x\necho python main.py\n", "no line starts a Python program"),
-        ("", "no line starts a Python program, as python main.py does"),
+        ("", "no line starts a Python program: write one such as python main.py"),
         ("#OAR\npython a.py\n\nmodule load x\n", "line 4 ('module load x') comes after the first job but sets"),
         ("#OAR\npython a.py\nA=1 B=2\npython b.py\n", "line 3 ('A=1 B=2') comes after the first job but sets"),
         ("#OAR\npython a.py \"x=$A,'b'\"\n", "holds commas, quotes and what the shell puts in: write a line"),

@@ -207,8 +207,8 @@ def test_two_plugins_of_one_name(app: Project, plugins: Plugins) -> None:
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_mycluster", exit_code=1)
     assert done.stderr.splitlines() == [
         "mlxpy: the plugin 'mycluster' is left out: the packages first and second both have one of this "
-        "name, uninstall one of them",
-        "mlxpy: the plugin 'mycluster' gives no scheduler",
+        "name: uninstall one of them",
+        "mlxpy: the plugin 'mycluster' gives no scheduler: have its mlxpy_scheduler() return the class",
     ]
 
 
@@ -218,22 +218,22 @@ def test_two_plugins_of_one_name(app: Project, plugins: Plugins) -> None:
         (
             "slurm",
             SCHEDULER,
-            "the scheduler HereScheduler of the plugin 'slurm' has a built-in's name (left out)",
+            "the scheduler HereScheduler of the plugin 'slurm' has a built-in's name: choose another (left out)",
         ),
         (
             "mine",
             SCHEDULER.replace("HereScheduler", "SLURMScheduler"),
-            "the scheduler SLURMScheduler of the plugin 'mine' has a built-in's name (left out)",
+            "the scheduler SLURMScheduler of the plugin 'mine' has a built-in's name: choose another (left out)",
         ),
         (
             "mine",
             SCHEDULER.replace("def states", "def state"),
-            "the scheduler of the plugin 'mine' has no states (left out)",
+            "the scheduler of the plugin 'mine' has no states: add it, as mlxpy.Scheduler says (left out)",
         ),
         (
             "mine",
             SCHEDULER.replace("return HereScheduler", "return 'here'"),
-            "the scheduler of the plugin 'mine' is 'here', no subclass of mlxpy.Scheduler (left out)",
+            "the scheduler of the plugin 'mine' is 'here', no subclass of mlxpy.Scheduler: derive it from that (left out)",
         ),
         (
             "mine",
@@ -243,7 +243,7 @@ def test_two_plugins_of_one_name(app: Project, plugins: Plugins) -> None:
         (
             "other",
             SCHEDULER,
-            "the plugins 'good' and 'other' both give a scheduler HereScheduler (left out)",
+            "the plugins 'good' and 'other' both give a scheduler HereScheduler: uninstall one (left out)",
         ),
     ],
 )
@@ -260,7 +260,10 @@ def test_a_plugin_whose_scheduler_cannot_be_used(
 def test_a_plugin_without_a_scheduler_as_launcher(app: Project, plugins: Plugins) -> None:
     plugins.install("watcher", "")
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_watcher", exit_code=1)
-    assert done.stderr == "mlxpy: the plugin 'watcher' gives no scheduler\n"
+    assert (
+        done.stderr
+        == "mlxpy: the plugin 'watcher' gives no scheduler: have its mlxpy_scheduler() return the class\n"
+    )
 
 
 WATCHER = """

@@ -232,7 +232,7 @@ def test_rank_0_dies_before_it_takes_a_directory(ranks: Ranks) -> None:
     ranks.write("slow.py", SLOW)
     options = {"stdin": subprocess.DEVNULL, "env": {"MLXPY_PATIENCE_S": "0.2", "LET_LIVE": "1"}}
     done = ranks.run(*ranks.agent("slow.py", size=3), exit_code=1, **options)
-    sentence = f"the process of rank 0 has not started a run in {ranks.path}/logs within 0.2 s\n"
+    sentence = f"the process of rank 0 has not started a run in {ranks.path}/logs within 0.2 s: look at what it printed\n"
     assert done.stderr.count(sentence) == 2
     assert not ranks.run_ids()
 

@@ -154,7 +154,7 @@ def test_a_copy_that_is_gone_comes_back_and_then_not(app: GitProject, tmp_path: 
     _, errors = app.mlxpy("rerun", "1", exit_code=1, cwd=tmp_path)
     commit = re.escape(Path(app.path).name)
     assert re.fullmatch(
-        rf"Error: the code is gone: there is no repository \S+/{commit}, and no copy of \w{{40}}\n",
+        rf"Error: the code is gone: there is no repository \S+/{commit}, and no copy of \w{{40}}: clone it there\n",
         errors,
     )
     assert len(list((tmp_path / "logs").glob("[0-9]*"))) == 3

@@ -212,6 +212,6 @@ def test_runs_whose_requirements_are_not_on_record(index: Path, repository: GitP
     _, error = repository.mlxpy("rerun", "1", "--env", exit_code=1)
     assert error == (
         "Error: there is no record of what run 1 had installed: the callback mlxp_git keeps one "
-        "(compute_requirements)\n"
+        "(compute_requirements); leave --env out\n"
     )
     assert repository.run_ids() == [1]

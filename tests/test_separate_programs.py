@@ -196,7 +196,7 @@ def test_a_rank_without_rank_0_is_told_what_it_waits_for(programs: Programs) -> 
     done = programs.run("main.py", CALLBACK, env=env, exit_code=1)
     believed, off = "RANK=1 and WORLD_SIZE=2 in the environment", "makes each process a run of its own"
     waits = f"this waits for rank 0, since it is rank 1: {believed}; MLXPY_RANKS=off {off}"
-    failed = f"the process of rank 0 has not started a run in {programs.path}/logs within 0.1 s"
+    failed = f"the process of rank 0 has not started a run in {programs.path}/logs within 0.1 s: look at what it printed"
     assert done.stderr == f"mlxpy: {waits}\nmlxpy: {failed}\n"
     programs.run("main.py", CALLBACK, env={**env, "MLXPY_RANKS": "off"})
     assert programs.runs() == [[0]]

@@ -238,9 +238,9 @@ def test_ranks_that_are_off_have_runs_of_their_own(ddp: Project) -> None:
 
 def test_a_misspelt_switch_is_refused(ddp: Project) -> None:
     done = ddp.run("callback.py", CALLBACK, env={"MLXPY_RANKS": "none"}, exit_code=1)
-    assert done.stderr == "mlxpy: MLXPY_RANKS='none' is neither auto nor off\n"
+    assert done.stderr == "mlxpy: MLXPY_RANKS='none' is neither auto nor off: give one of them\n"
     done = ddp.run("callback.py", CALLBACK, "hydra.callbacks.mlxp_logger.ranks=no", exit_code=1)
-    assert done.stderr == "mlxpy: ranks='no' is neither auto nor off\n"
+    assert done.stderr == "mlxpy: ranks='no' is neither auto nor off: give one of them\n"
     assert ddp.run_ids() == []
 
 

@@ -103,7 +103,7 @@ def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
         else:
             found.setup.append(line)
     if not found.jobs:
-        raise MlxpyError("no line starts a Python program, as python main.py does")
+        raise MlxpyError("no line starts a Python program: write one such as python main.py")
     return found
 
 
@@ -176,7 +176,9 @@ def read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
         elif here in _QUOTED:
             quoted = _QUOTED[here].match(text, at)
             if not quoted:
-                raise MlxpyError(f"line {number}: the quote {here} is never closed")
+                raise MlxpyError(
+                    f"line {number}: the quote {here} is never closed: close it, or leave it out"
+                )
             size = len(quoted[0])
             word += quoted[0]
         elif text.startswith("$(", at):
@@ -189,7 +191,10 @@ def read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
             size = (text.find("\n", at) if "\n" in text[at:] else len(text)) - at
         elif text.startswith("<<", at):
             if not text.startswith("<<<", at):
-                raise MlxpyError(f"line {number}: a here-document (<<) cannot be in a script of jobs")
+                raise MlxpyError(
+                    f"line {number}: a here-document (<<) cannot be in a script of jobs: "
+                    "put it into another"
+                )
             size = 3
             word += "<<<"
         elif here.isspace() or here in ";&|()":
@@ -200,6 +205,6 @@ def read_line(text: str, start: int, number: int) -> tuple[int, list[Words]]:
             word += here
         at += size
     if depth:
-        raise MlxpyError(f"line {number}: the parenthesis of $( is never closed")
+        raise MlxpyError(f"line {number}: the parenthesis of $( is never closed: close it")
     commands[-1].extend([Word(word, begin, at)] if word else [])
     return min(at, len(text)), commands

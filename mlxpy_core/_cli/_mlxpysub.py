@@ -103,7 +103,7 @@ def _read(script: Path) -> str:
     except OSError as error:
         raise StorageError("it cannot be read", error) from error
     except UnicodeDecodeError as error:
-        raise MlxpyError("it is no text in UTF-8") from error
+        raise MlxpyError("it is no text in UTF-8: save it as such") from error
 
 
 def _has_directives(scheduler: Scheduler | type[Scheduler]) -> bool:
@@ -121,10 +121,15 @@ def _scheduler_of(
     """Returns the scheduler whose directives the script has, or the chosen one if it can read them."""
     there = sorted(file.directives)
     if len(there) > 1:
-        raise MlxpyError(f"it has directives of several schedulers, {' and '.join(there)}")
+        raise MlxpyError(
+            f"it has directives of several schedulers, {' and '.join(there)}: keep those of one"
+        )
     if chosen:
         if there and _has_directives(chosen) and there != [chosen.directive]:
-            raise MlxpyError(f"{type(chosen).__name__} does not read its directives, {there[0]}")
+            raise MlxpyError(
+                f"{type(chosen).__name__} does not read its directives, {there[0]}: "
+                "leave --scheduler out"
+            )
         return chosen
     if not there:
         known = ", ".join(sorted(by_directive))

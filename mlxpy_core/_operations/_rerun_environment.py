@@ -32,7 +32,7 @@ def code_with_environment(
     if not version.get("requirements"):
         raise MlxpyError(
             f"there is no record of what run {run.log_id} had installed: the callback mlxp_git keeps "
-            "one (compute_requirements)"
+            "one (compute_requirements); leave --env out"
         )
     if job and isinstance(job.command, ShellLine):
         raise MlxpyError(
@@ -63,5 +63,6 @@ def _python_version(run: RunDirectory, info: Mapping[str, Any]) -> str:
         if done.returncode == 0:
             return done.stdout.strip()
     raise MlxpyError(
-        f"it is not known which Python run {run.log_id} had: its interpreter {executable} is gone"
+        f"it is not known which Python run {run.log_id} had, whose interpreter {executable} is gone: "
+        "leave --env out"
     )

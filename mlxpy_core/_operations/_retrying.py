@@ -91,7 +91,7 @@ def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retries) -> Non
             return
         found = scheduler or find_installed_scheduler(name)
         if found is None:
-            raise MlxpyError(f"there is no scheduler {name!r} here")
+            raise MlxpyError(f"there is no scheduler {name!r} here: retry on a machine that has it")
         counted = {**_counts(info), reason: _done(info, reason) + 1}
         again = replace(with_changed_options(job, _escalation(job, reason)), retries=counted)
         job_ids, left = submit_again(found, [again])

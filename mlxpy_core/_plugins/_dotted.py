@@ -40,5 +40,5 @@ def load_class(path: str, base: type, what: str, hint: str) -> type:
     """
     found = load_dotted(path, what, hint)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise MlxpyError(f"the {what} {path!r} is no subclass of mlxpy.{base.__name__}")
+        raise MlxpyError(f"the {what} {path!r} is no subclass of mlxpy.{base.__name__}: {hint}")
     return found

@@ -78,7 +78,7 @@ def _register(manager: "pluggy.PluginManager", name: str) -> None:
     try:
         plugin = _load(name)
         if other := manager.get_name(plugin):
-            raise MlxpyError(f"it is the same as the plugin {other!r}")
+            raise MlxpyError(f"it is the same as the plugin {other!r}: uninstall one of them")
         manager.register(plugin, name)
         manager.check_pending()
     except (Exception, SystemExit) as error:
@@ -91,7 +91,7 @@ def _load(name: str) -> object:
     named = [entry_point for entry_point in _entry_points() if entry_point.name == name]
     if len(named) > 1:
         packages = " and ".join(sorted(point.dist.name if point.dist else "?" for point in named))
-        raise MlxpyError(f"the packages {packages} both have one of this name, uninstall one of them")
+        raise MlxpyError(f"the packages {packages} both have one of this name: uninstall one of them")
     plugin: object = named[0].load()
     return plugin
 

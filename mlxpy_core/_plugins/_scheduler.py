@@ -21,6 +21,14 @@ class SubmissionError(MlxpyError):
     """The scheduler did not take a job; the message quotes what it printed."""
 
 
+def no_job_id(command: str, printed: str) -> SubmissionError:
+    """Returns the error of a command that submits and has not said as which job."""
+    return SubmissionError(
+        f"{command} printed no job id but {printed.strip()!r}, and may have taken the job: "
+        "look at the queue before submitting again"
+    )
+
+
 @dataclass(frozen=True)
 class JobOutlook:
     """What a scheduler expects of a job that waits or runs; None for what it does not tell.

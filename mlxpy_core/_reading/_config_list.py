@@ -136,7 +136,7 @@ class ConfigList:
         answers = list(test.function(*map(missing_as_none, columns)))
         if len(answers) != len(self):
             raise MlxpyError(
-                f"a filter gives a boolean for each row: {len(self)} were expected, {len(answers)} came"
+                f"the filter returned {len(answers)} booleans for {len(self)} rows: return one for each"
             )
         return ConfigList(self._rows.take([place for place, answer in enumerate(answers) if answer]))
 
@@ -225,7 +225,9 @@ class ConfigList:
         results = apply_maps(maps, "Columnwise", self._columns)
         rows = rows_of(results, len(self)) if len(self) else []
         if rows is None:
-            raise MlxpyError(f"transform keeps the {len(self)} rows; aggregate makes one row of all")
+            raise MlxpyError(
+                f"transform keeps the {len(self)} rows: call aggregate to make one row of all"
+            )
         return ConfigList(PlainRows(rows))
 
     def merge(self, new_df: "ConfigList") -> "ConfigList":
@@ -236,7 +238,7 @@ class ConfigList:
         """
         if len(new_df) != len(self):
             raise MlxpyError(
-                f"merge needs as many rows as there are here: {len(self)}, not {len(new_df)}"
+                f"merge needs as many rows as there are here: give {len(self)}, not {len(new_df)}"
             )
         for place, row in enumerate(new_df):
             self._add_to_row(place, dict(row))

@@ -42,7 +42,8 @@ def aggregation(given: Map) -> ColumnMap:
         outputs = _names(given[2])
         if len(outputs) != len(columns):
             raise MlxpyError(
-                f"a map of {len(columns)} columns needs {len(columns)} output names, not {len(outputs)}"
+                f"a map of {len(columns)} columns has {len(outputs)} output names: "
+                "give one for each column"
             )
     return ColumnMap(function, columns, outputs)
 
@@ -129,7 +130,9 @@ def rows_of(results: Mapping[str, Any], count: int) -> list[dict[str, Any]] | No
         return None
     if len(whole) < len(results):
         others = ", ".join(sorted(results.keys() - whole))
-        raise MlxpyError(f"{others} came as another number of values than the {count} rows")
+        raise MlxpyError(
+            f"{others} came as another number of values than the {count} rows: return one for each"
+        )
     return [{name: results[name][place] for name in results} for place in range(count)]
 
 

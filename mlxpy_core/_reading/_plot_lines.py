@@ -127,7 +127,7 @@ def _numbers(values: Any, field: str | None) -> npt.NDArray[np.float64]:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     except (TypeError, ValueError):
         raise MlxpyError(
-            f"column {field!r} holds values that are no numbers, so it has no plot"
+            f"column {field!r} holds values that are no numbers: plot a column of numbers"
         ) from None
 
 

@@ -96,9 +96,12 @@ def check_note(text: str) -> str:
         MlxpyError: it cannot be written down.
     """
     if len(text) > _LONGEST_NOTE:
-        raise MlxpyError(f"a note has at most {_LONGEST_NOTE} characters, and this has {len(text)}")
+        raise MlxpyError(
+            f"a note has at most {_LONGEST_NOTE} characters, and this has {len(text)}: "
+            "log_artifact takes longer ones"
+        )
     if not is_unicode(text):
-        raise MlxpyError("the note holds bytes that are no text in UTF-8")
+        raise MlxpyError("the note holds bytes that are no text in UTF-8: leave them out")
     return text.strip()
 
 

@@ -20,10 +20,12 @@ def check_name(name: Any, what: str, *, folders: bool = True) -> str:
         InvalidNameError: it is no string, is empty, leaves the directory, or is hidden.
     """
     if not isinstance(name, str):
-        raise InvalidNameError(f"{what} must be a string, not {type(name).__name__}: {name!r}")
+        raise InvalidNameError(
+            f"{what} {name!r} is no string but a {type(name).__name__}: give a name such as 'train'"
+        )
     parts = name.split("/")
     if not folders and len(parts) > 1:
-        raise InvalidNameError(f"{what} {name!r} must not contain '/'")
+        raise InvalidNameError(f"{what} {name!r} must not contain '/': leave it out")
     for part in parts:
         if not part or part.startswith(".") or any(not c.isprintable() for c in part):
             raise InvalidNameError(
@@ -31,7 +33,9 @@ def check_name(name: Any, what: str, *, folders: bool = True) -> str:
                 "parts are not empty, do not start with '.' and hold printable characters only"
             )
         if len(part.encode(errors="replace")) > _LONGEST_PART:
-            raise InvalidNameError(f"{what} {name!r} is longer than {_LONGEST_PART} bytes")
+            raise InvalidNameError(
+                f"{what} {name!r} is longer than {_LONGEST_PART} bytes: give a shorter one"
+            )
     return name
 
 

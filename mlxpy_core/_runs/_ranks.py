@@ -94,7 +94,7 @@ def ranks_count(option: str = "auto") -> bool:
     on = True
     for name, value in (("ranks", option), (SWITCH, os.environ.get(SWITCH, "auto"))):
         if value.lower() not in ("auto", "", "off", "false"):  # YAML reads off as false
-            raise MlxpyError(f"{name}={value!r} is neither auto nor off")
+            raise MlxpyError(f"{name}={value!r} is neither auto nor off: give one of them")
         on = on and value.lower() in ("auto", "")
     return on
 

@@ -80,7 +80,9 @@ def check_starter(starter: str) -> None:
 
 def _quoted_place(place: str, bind: str) -> str:
     if "," in place or ":" in place:
-        raise MlxpyError(f"{place} cannot be bound into a container: its path has a colon or a comma")
+        raise MlxpyError(
+            f"{place} cannot be bound into a container: rename it, its path has a colon or a comma"
+        )
     return shlex.quote(bind)
 
 

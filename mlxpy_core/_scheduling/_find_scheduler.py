@@ -101,7 +101,9 @@ def find_scheduler_class(name: str) -> type[Scheduler]:
     if name in known:
         return known[name]
     if name in plugin_names():
-        raise MlxpyError(f"the plugin {name!r} gives no scheduler")
+        raise MlxpyError(
+            f"the plugin {name!r} gives no scheduler: have its mlxpy_scheduler() return the class"
+        )
     choice = f"give {', '.join(sorted(known))}, or the dotted path of a class of yours"
     return _checked(load_dotted(name, "scheduler", choice), f"the scheduler {name!r}")
 
@@ -127,9 +129,9 @@ def _add(schedulers: dict[str, type[Scheduler]], name: str, found: Any) -> None:
 
 def _checked(found: Any, what: str) -> type[Scheduler]:
     if not (isinstance(found, type) and issubclass(found, Scheduler)):
-        raise MlxpyError(f"{what} is {found!r}, no subclass of mlxpy.Scheduler")
+        raise MlxpyError(f"{what} is {found!r}, no subclass of mlxpy.Scheduler: derive it from that")
     if missing := sorted(found.__abstractmethods__):
-        raise MlxpyError(f"{what} has no {' and no '.join(missing)}")
+        raise MlxpyError(f"{what} has no {' and no '.join(missing)}: add it, as mlxpy.Scheduler says")
     return found
 
 
@@ -137,7 +139,11 @@ def _check_names(name: str, scheduler: type[Scheduler], others: dict[str, type[S
     # Runs are noted with the name of the class.
     class_name = scheduler.__name__
     if name in _BUILT_IN_LAUNCHERS or class_name in BUILT_IN_SCHEDULERS:
-        raise MlxpyError(f"the scheduler {class_name} of the plugin {name!r} has a built-in's name")
+        raise MlxpyError(
+            f"the scheduler {class_name} of the plugin {name!r} has a built-in's name: choose another"
+        )
     for other, taken in others.items():
         if taken.__name__ == class_name:
-            raise MlxpyError(f"the plugins {other!r} and {name!r} both give a scheduler {class_name}")
+            raise MlxpyError(
+                f"the plugins {other!r} and {name!r} both give a scheduler {class_name}: uninstall one"
+            )

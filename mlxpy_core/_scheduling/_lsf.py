@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -49,7 +49,7 @@ class LSFScheduler(Scheduler):
         printed = self.call(["bsub"], script.parent, stdin=script)
         job_id = re.search(r"Job <(\d+)> is submitted", printed)
         if not job_id:
-            raise SubmissionError(f"bsub printed no job id but {printed.strip()!r}")
+            raise no_job_id("bsub", printed)
         return job_id[1]
 
     def submit_array(self, script: Path, count: int) -> list[str]:

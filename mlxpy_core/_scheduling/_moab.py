@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
@@ -27,7 +27,7 @@ class MoabScheduler(Scheduler):
     def submit(self, script: Path) -> str:
         printed = self.call(["msub", script.name], script.parent).strip()
         if not re.fullmatch(r"[\w.-]*\d[\w.-]*", printed):
-            raise SubmissionError(f"msub printed no job id but {printed!r}")
+            raise no_job_id("msub", printed)
         return printed
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:

@@ -125,7 +125,10 @@ class OARScheduler(Scheduler):
         job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
         if len(job_ids) != count:
             found = " ".join(printed.split())
-            raise SubmissionError(f"oarsub printed {len(job_ids)} job ids, not {count}: {found}")
+            raise SubmissionError(
+                f"oarsub printed {len(job_ids)} job ids, not {count}, in {found!r}: "
+                "look at the queue before submitting again"
+            )
         return job_ids
 
     def _drop(self, job_ids: Sequence[str]) -> None:

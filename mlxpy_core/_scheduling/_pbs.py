@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
@@ -45,7 +45,7 @@ class PBSScheduler(Scheduler):
     def submit(self, script: Path) -> str:
         printed = self.call(["qsub", script.name], script.parent).strip()
         if not re.fullmatch(r"\d+(\[\])?(\.\S+)?", printed):
-            raise SubmissionError(f"qsub printed no job id but {printed!r}")
+            raise no_job_id("qsub", printed)
         return printed
 
     def submit_array(self, script: Path, count: int) -> list[str]:

@@ -78,15 +78,20 @@ class ScriptOptions:
     def __post_init__(self) -> None:
         for option in self.option_cmd:
             if not isinstance(option, str) or "\n" in option:
-                raise MlxpyError(f"option_cmd: each directive is a string of one line, not {option!r}")
+                raise MlxpyError(
+                    f"option_cmd holds {option!r}: give each directive as a string of one line"
+                )
         for directive in self.directives:
             if "\n" in directive:
-                raise MlxpyError(f"a directive is one line, not {directive!r}")
+                raise MlxpyError(f"the directive {directive!r} has several lines: give it in one")
         if self.container:
             check_starter(self.container_command)
         # An argument may follow, as in "/bin/bash -l".
         if not self.shell_path.startswith("/") or re.search(r"[^\S ]", self.shell_path):
-            raise MlxpyError(f"shell_path={self.shell_path!r} is no absolute path of a shell")
+            raise MlxpyError(
+                f"shell_path={self.shell_path!r} is no absolute path of a shell: "
+                "give one such as /bin/bash"
+            )
 
 
 def job_script(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -70,7 +70,7 @@ class SGEScheduler(Scheduler):
         printed = self.call(["qsub", "-terse", "-S", shell, script.name], script.parent)
         job_id = re.search(r"^(\d+)(\.\S+)?$", printed, flags=re.MULTILINE)  # 3, or 3.1-4:1
         if not job_id:
-            raise SubmissionError(f"qsub printed no job id but {printed.strip()!r}")
+            raise no_job_id("qsub", printed)
         return job_id[1]
 
     def submit_array(self, script: Path, count: int) -> list[str]:

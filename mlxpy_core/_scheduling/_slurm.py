@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler, SubmissionError, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -113,7 +113,7 @@ class SLURMScheduler(Scheduler):
         printed = self.call(["sbatch", "--parsable", script.name], script.parent)
         job_id = re.match(r"(\d+)(;.*)?$", printed.strip())
         if not job_id:
-            raise SubmissionError(f"sbatch printed no job id but {printed.strip()!r}")
+            raise no_job_id("sbatch", printed)
         return job_id[1]
 
     def submit_array(self, script: Path, count: int) -> list[str]:

@@ -301,10 +301,15 @@ def _checked_types(given: Any, others: Collection[str]) -> dict[str, ArtifactTyp
     types: dict[str, ArtifactType] = {}
     for artifact_type in given if isinstance(given, Sequence) else [given]:
         if not isinstance(artifact_type, ArtifactType):
-            raise MlxpyError(f"{artifact_type!r} is no mlxpy.ArtifactType")
+            raise MlxpyError(
+                f"{artifact_type!r} is no mlxpy.ArtifactType: "
+                "give mlxpy.ArtifactType(name, save, load, suffix)"
+            )
         _check_type(artifact_type)
         if artifact_type.name in {*others, *types}:
-            raise MlxpyError(f"artifact type {artifact_type.name!r} is given twice")
+            raise MlxpyError(
+                f"artifact type {artifact_type.name!r} is given twice: uninstall one of the plugins"
+            )
         types[artifact_type.name] = artifact_type
     return types
 
@@ -316,7 +321,10 @@ def _check_type(artifact_type: ArtifactType) -> None:
         raise MlxpyError(f"artifact type {name!r} is built in; register yours by another name")
     for function in (artifact_type.save, artifact_type.load):
         if not callable(function):
-            raise MlxpyError(f"artifact type {name!r}: {function!r} is no function")
+            raise MlxpyError(
+                f"artifact type {name!r}: {function!r} is no function: "
+                "give save(obj, path) and load(path)"
+            )
 
 
 def _call_save(artifact_type: ArtifactType, obj: Any, path: Path, name: str) -> None:

@@ -105,7 +105,8 @@ def join(
         time.sleep(min(_LONGEST_LOOK_S, max(_LOOK_S, waited / 20)))
     say_once(waiting)
     raise MlxpyError(
-        f"the process of rank 0 has not started a run in {parent_log_dir} within {patience:g} s"
+        f"the process of rank 0 has not started a run in {parent_log_dir} within {patience:g} s: "
+        "look at what it printed"
     )
 
 

@@ -173,12 +173,13 @@ class MetricsWriter:
         check_name(log_name, "log_name")
         if log_name.split("/")[0] in RESERVED_LOG_NAMES:
             raise InvalidNameError(
-                f"log_name {log_name!r} is reserved (as are {', '.join(sorted(RESERVED_LOG_NAMES))})"
+                f"log_name {log_name!r} is reserved: choose one that does not begin with "
+                f"{', '.join(sorted(RESERVED_LOG_NAMES))}"
             )
         if re.match(r"(rank|subprocess)\d+/", log_name):
             raise InvalidNameError(
-                f"log_name {log_name!r} is reserved: the reader names the logs of rank 1, 2, … and of "
-                "subprocess 1, 2, … so"
+                f"log_name {log_name!r} is reserved for the logs of rank 1, 2, … and of subprocess "
+                "1, 2, …: choose another name"
             )
         check_unlinked(self._path(log_name), self._run, f"log_name {log_name!r}")
         if len(self._logs) >= _OPEN_FILES:
@@ -233,7 +234,8 @@ def _refused(log_name: str) -> str:
 def _as_dict(row: Any, log_name: str) -> dict[str, Any]:
     if not isinstance(row, Mapping):
         raise UnstorableValueError(
-            f"metrics of {log_name!r} must be a dict of names and numbers, not {type(row).__name__}"
+            f"metrics of {log_name!r} must be a dict of names and numbers, not {type(row).__name__}: "
+            "give one such as {'loss': 0.3}"
         )
     return dict(row)
 
@@ -242,10 +244,13 @@ def _check_keys(keys: Iterable[Any], log_name: str) -> None:
     for key in keys:
         if not isinstance(key, str):
             raise UnstorableValueError(
-                f"metrics of {log_name!r} have the key {key!r}; keys must be strings"
+                f"metrics of {log_name!r} have the key {key!r}: give keys that are strings"
             )
         if not is_unicode(key):
-            raise UnstorableValueError(f"metrics of {log_name!r} have the key {key!r}, which is no text")
+            raise UnstorableValueError(
+                f"metrics of {log_name!r} have the key {key!r}, which is no text: "
+                "give one that UTF-8 can hold"
+            )
 
 
 def _plain(value: Any, key: str, log_name: str, depth: int = 0) -> Any:
@@ -283,7 +288,9 @@ def _plain_dict(value: Mapping[Any, Any], key: str, log_name: str, depth: int) -
     texts = [str(name) if type(name) is int else name for name in value]
     _check_keys(texts, log_name)
     if len(set(texts)) < len(texts):
-        raise UnstorableValueError(f"metrics of {log_name!r}: {key!r} has a key as text and as number")
+        raise UnstorableValueError(
+            f"metrics of {log_name!r}: {key!r} has a key as text and as number: keep one"
+        )
     return {
         name: _plain(item, f"{key}.{name}", log_name, depth + 1)
         for name, item in zip(texts, value.values(), strict=True)
@@ -293,5 +300,6 @@ def _plain_dict(value: Mapping[Any, Any], key: str, log_name: str, depth: int) -
 def _check_depth(depth: int, key: str, log_name: str) -> None:
     if depth == _DEEPEST:
         raise UnstorableValueError(
-            f"metrics of {log_name!r}: the value of {key[:100]!r} nests deeper than {_DEEPEST} levels"
+            f"metrics of {log_name!r}: the value of {key[:100]!r} nests deeper than {_DEEPEST} levels: "
+            "log_artifact takes it"
         )

@@ -77,5 +77,8 @@ def _wait_for(note: Path, attempt: Attempt) -> None:
     while not note.exists():
         if time.monotonic() > end:
             run = f"run {attempt.directory.log_id}"
-            raise MlxpyError(f"rank 0 has not decided within {_DECISION_S} s where {run} writes")
+            raise MlxpyError(
+                f"rank 0 has not decided within {_DECISION_S} s where {run} writes: "
+                "look at what it printed"
+            )
         time.sleep(0.05)

@@ -48,7 +48,9 @@ class StreamCopies:
                 finally:
                     os.close(file)
             except FileNotFoundError as error:
-                raise MlxpyError("log_streams_to_file needs the program 'tee'") from error
+                raise MlxpyError(
+                    "log_streams_to_file needs the program 'tee': install coreutils, or leave it out"
+                ) from error
             except OSError as error:
                 raise StorageError(f"cannot write {path}", error) from error
             assert copy.stdin is not None

@@ -216,7 +216,7 @@ def _commit(repository: Repository, paths: Collection[str]) -> None:
     if inside:
         raise MlxpyError(
             f"changes inside of submodules are committed there, not in {repository.root}: "
-            f"{_names(inside)}"
+            f"{_names(inside)}; run git commit there first"
         )
     if not tree.branch:
         raise MlxpyError(

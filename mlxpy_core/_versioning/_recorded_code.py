@@ -121,9 +121,14 @@ def _copy(version: Mapping[str, Any]) -> Path:
     parent = Path(recorded).parent.parent if recorded else root / _DEFAULT_PARENT
     repository = find_repository(root) if root.is_dir() else None
     if repository is None:
-        raise MlxpyError(f"the code is gone: there is no repository {root}, and no copy of {commit}")
+        raise MlxpyError(
+            f"the code is gone: there is no repository {root}, and no copy of {commit}: clone it there"
+        )
     if not keeps_commit(root, commit):
-        raise MlxpyError(f"the code is gone: {root} has no commit {commit}, and there is no copy of it")
+        raise MlxpyError(
+            f"the code is gone: {root} has no commit {commit}, and there is no copy of it: "
+            "fetch it there, with git fetch"
+        )
     copy = safe_copy(repository, commit, parent)
     link_into(copy, repository.root, list(version.get("link", [])))
     return copy

@@ -92,7 +92,7 @@ def _numbers(written: Any, logs: Path) -> list[int]:
     else:
         arguments = [str(written)]
     if not logs.is_dir():
-        raise MlxpyError(f"there are no runs in {str(logs)!r}")
+        raise MlxpyError(f"there are no runs in {str(logs)!r}: give hydra.launcher.parent_log_dir")
     numbers = named_numbers(logs, arguments)
     if numbers is None:
         found = Reader(logs).search(" ".join(arguments))

@@ -40,7 +40,9 @@ def changed_launcher(
         top = name.partition(".")[0]
         check_option(top, node, "this launcher")
         if top in OF_THE_SUBMISSION:
-            raise MlxpyError(f"hydra.launcher.{top} is the whole submission's: it stays as it was")
+            raise MlxpyError(
+                f"hydra.launcher.{top} is the whole submission's: leave it out, it stays as it was"
+            )
         _change(config, name, text)
     options = OmegaConf.to_container(config, resolve=True)
     assert isinstance(options, dict)

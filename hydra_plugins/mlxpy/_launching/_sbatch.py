@@ -15,9 +15,9 @@ def sbatch_directives(options: Mapping[str, Any]) -> list[str]:
     Raises:
         MlxpyError: one of them would not be a single line.
     """
-    for value in (*options.values(), *(options.get("additional_parameters") or {}).values()):
+    for name, value in {**options, **(options.get("additional_parameters") or {})}.items():
         if "\n" in str(value):
-            raise MlxpyError(f"a directive is one line, not {value!r}")
+            raise MlxpyError(f"{name} becomes a directive: give it in one line, not as {value!r}")
     executor = _SbatchFile(folder=".")
     of_itself = executor.directives({})
     return [one for one in executor.directives(options) if one not in of_itself]

@@ -133,7 +133,7 @@ def _image(named: str) -> str:
     if path.exists():
         return str(path)
     if named.startswith((".", "~")) or Path(named).suffix in _IMAGES:
-        raise MlxpyError(f"hydra.launcher.container: there is no image {path}")
+        raise MlxpyError(f"hydra.launcher.container: there is no image {path}: give the path of one")
     return named  # of a registry, or one that docker has
 
 

@@ -59,7 +59,10 @@ def command(
         sys.exit(1)
     info = read_info_to_rerun(old)
     if info is None:
-        raise MlxpyError(f"the info.yaml of run {old.log_id} cannot be read, so it cannot be made again")
+        raise MlxpyError(
+            f"the info.yaml of run {old.log_id} cannot be read, which has its command: "
+            "start its program by hand"
+        )
     if WRITTEN_BY_MLXP in info:
         click.echo(
             f"mlxpy: MLXP, which wrote run {old.log_id}, noted no command: its program gets its whole "
