@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,6 +262,33 @@ def test_checkpoints_by_the_names_that_mlxp_has_for_them(tmp_path: Path) -> None
         assert again.load_checkpoint("last", root=again.artifacts_dir) == {"epoch": 2}
     assert not (tmp_path / "2/metrics/train.json").exists()
     assert (run / "metrics/train.json").read_text() == '{"loss": 1}\n'
+
+
+def test_a_checkpoint_that_holds_the_logger(tmp_path: Path) -> None:
+    with mlxpy.Logger(tmp_path) as logger:
+        logger.log_checkpoint(SimpleNamespace(logger=logger, config=mlxpy.ConfigDict(lr=1)), "trainer")
+    with mlxpy.Logger(tmp_path, forced_log_id=1) as again:
+        trainer = again.load_checkpoint("trainer")
+        assert trainer.logger is again
+        assert trainer.config.lr == 1
+    assert logger.load_checkpoint("trainer").logger is None  # no run is active
+
+
+def test_what_readers_do_with_groups_and_rows(tmp_path: Path) -> None:
+    for lr in (2, 1):
+        with mlxpy.Logger(tmp_path, config={"lr": lr, "seed": 0}) as logger:
+            logger.log_checkpoint({"lr": lr}, "last")
+            logger.log_artifacts([lr], "result", "pickle")
+    results = Reader(tmp_path).filter()
+    grouped = results.groupby("config.seed")
+    assert grouped.group_vals == list(grouped.grouped_dict) == [(0,)]
+    assert grouped.sort("config.lr", ungroup=True)[:]["config.lr"] == [1, 2]
+    chosen = mlxpy.DataFrame([row for row in results if row["config.lr"] == 1])
+    assert chosen[:]["config.lr"] == [1]
+    pickles = chosen[0]["artifact.pickle."]
+    assert list(pickles) == ["result.pkl"]
+    assert (pickles["result"].load(), pickles["last"].load()) == ([1], {"lr": 1})
+    assert repr(chosen[0].keys()).startswith("dict_keys(['info.log_id', ")
 
 
 def test_artifacts_of_another_run(tmp_path: Path) -> None:
