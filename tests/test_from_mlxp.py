@@ -204,7 +204,7 @@ def test_a_pickle_of_dill_without_dill(tmp_path: Path) -> None:
 # The modules of MLXP 1.0.5, and of their names those that programs use.
 MODULES = {
     "": ["ConfigDict", "Context", "DataFrame", "DefaultLogger", "GitVM", "Reader", "launch"],
-    "launcher": ["Context", "instantiate", "launch"],
+    "launcher": ["Context", "instance_from_dict", "instantiate", "launch"],
     "logger": ["DefaultLogger", "Logger"],
     "reader": ["Reader"],
     "parser": ["DefaultParser", "Parser"],
@@ -226,6 +226,11 @@ def test_names_are_where_mlxp_has_them(module: str) -> None:
     if "MLXP" in {found.metadata["Name"] for found in metadata.distributions()}:
         theirs = import_module(f"mlxp.{module}".rstrip("."))
         assert [name for name in MODULES[module] if not hasattr(theirs, name)] == []
+
+
+def test_instances_by_name() -> None:
+    made = import_module("mlxpy.launcher").instance_from_dict("datetime.timedelta", {"days": 1})
+    assert made.days == 1
 
 
 def test_where_a_logger_logs(tmp_path: Path) -> None:
