@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def test_a_pickle_of_dill_without_dill(tmp_path: Path) -> None:
 # The modules of MLXP 1.0.5, and of their names those that programs use.
 MODULES = {
     "": ["ConfigDict", "Context", "DataFrame", "DefaultLogger", "GitVM", "Reader", "launch"],
-    "launcher": ["Context", "instantiate", "launch"],
+    "launcher": ["Context", "instance_from_dict", "instantiate", "launch"],
     "logger": ["DefaultLogger", "Logger"],
     "reader": ["Reader"],
     "parser": ["DefaultParser", "Parser"],
@@ -225,6 +226,11 @@ def test_names_are_where_mlxp_has_them(module: str) -> None:
     if "MLXP" in {found.metadata["Name"] for found in metadata.distributions()}:
         theirs = import_module(f"mlxp.{module}".rstrip("."))
         assert [name for name in MODULES[module] if not hasattr(theirs, name)] == []
+
+
+def test_instances_by_name() -> None:
+    made = import_module("mlxpy.launcher").instance_from_dict("datetime.timedelta", {"days": 1})
+    assert made.days == 1
 
 
 def test_where_a_logger_logs(tmp_path: Path) -> None:
@@ -261,6 +267,33 @@ def test_checkpoints_by_the_names_that_mlxp_has_for_them(tmp_path: Path) -> None
         assert again.load_checkpoint("last", root=again.artifacts_dir) == {"epoch": 2}
     assert not (tmp_path / "2/metrics/train.json").exists()
     assert (run / "metrics/train.json").read_text() == '{"loss": 1}\n'
+
+
+def test_a_checkpoint_that_holds_the_logger(tmp_path: Path) -> None:
+    with mlxpy.Logger(tmp_path) as logger:
+        logger.log_checkpoint(SimpleNamespace(logger=logger, config=mlxpy.ConfigDict(lr=1)), "trainer")
+    with mlxpy.Logger(tmp_path, forced_log_id=1) as again:
+        trainer = again.load_checkpoint("trainer")
+        assert trainer.logger is again
+        assert trainer.config.lr == 1
+    assert logger.load_checkpoint("trainer").logger is None  # no run is active
+
+
+def test_what_readers_do_with_groups_and_rows(tmp_path: Path) -> None:
+    for lr in (2, 1):
+        with mlxpy.Logger(tmp_path, config={"lr": lr, "seed": 0}) as logger:
+            logger.log_checkpoint({"lr": lr}, "last")
+            logger.log_artifacts([lr], "result", "pickle")
+    results = Reader(tmp_path).filter()
+    grouped = results.groupby("config.seed")
+    assert grouped.group_vals == list(grouped.grouped_dict) == [(0,)]
+    assert grouped.sort("config.lr", ungroup=True)[:]["config.lr"] == [1, 2]
+    chosen = mlxpy.DataFrame([row for row in results if row["config.lr"] == 1])
+    assert chosen[:]["config.lr"] == [1]
+    pickles = chosen[0]["artifact.pickle."]
+    assert list(pickles) == ["result.pkl"]
+    assert (pickles["result"].load(), pickles["last"].load()) == ([1], {"lr": 1})
+    assert repr(chosen[0].keys()).startswith("dict_keys(['info.log_id', ")
 
 
 def test_artifacts_of_another_run(tmp_path: Path) -> None:

@@ -471,6 +471,17 @@ def test_options_in_the_apps_own_config(app: Project) -> None:
     assert "-m Hydra" not in app.file(1, "log.stderr").read_text()
 
 
+def test_a_file_of_options_as_submitits_users_have_it(app: Project) -> None:
+    command = ["main.py", "-m", "hydra/launcher=cluster", "hydra.launcher.timeout_min=9", "lr=1"]
+    options = "timeout_min: 5\nqos: high\n"
+    file = "conf/hydra/launcher/cluster.yaml"
+    app.write(file, "_target_: hydra_plugins.mlxpy.launcher.MlxpLauncher\n" + options)
+    assert "write 'defaults: [mlxp_slurm]' in place of _target_" in app.run(*command, exit_code=1).stderr
+    app.write(file, "defaults: [mlxp_slurm]\n" + options)
+    script = app.run(*command, "hydra.launcher.dry_run=true").stdout
+    assert "#SBATCH --qos=high\n#SBATCH --time=9\n" in script
+
+
 def test_a_program_that_is_an_installed_command(app: Project, tmp_path: Path) -> None:
     app.write("package/prog/__init__.py", "")
     app.write("package/prog/main.py", (app.path / "main.py").read_text().replace('"conf"', '"configs"'))

@@ -168,7 +168,9 @@ def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
         ("#OAR\npython a.py \"x=$A,'b'\"\n", "holds commas, quotes and what the shell puts in: write a line"),
         ("#OAR\npython a.py 'x\n\n", "line 2: the quote ' is never closed"),
         ("#OAR\ncat > x <<EOF\npython a.py\nEOF\n", "line 2: a here-document (<<) cannot be"),
-        ("#OAR\nfor i in 1 2; do python a.py $i; done\n", "line 2 is a loop or a choice: write a line for"),
+        ("#OAR\nfor i in 1 2; do python a.py $i; done\n", "line 2 is in a loop or a choice: write a line"),
+        ("#OAR\nif a; then\n b\nfi\nfor i in 1 2\ndo\n python a.py $i\ndone\n", "line 7 is in a loop or a"),
+        ("#OAR\nf() {\n python a.py\n}\n", "line 3 is in a loop or a choice"),
         ("#OAR\r\npython a.py\r\n", "has line ends of Windows or is no text"),
     ],
 )  # fmt: skip
@@ -274,7 +276,7 @@ def test_lists_are_submitted_as_jobs(jobs: Project) -> None:
         ("module load python", False), ("source activate python3", False), ("conda activate python", False),
         ("export PYTHON=/opt/python", False), ("A=$(python -c 'print(1)')", False), ("pythonize x", False),
         ("echo 'x; python main.py'", False), ("echo x # ; python main.py", False), ("which python", False),
-        ("if true; then source x; fi", False), ("PATH=/opt/python:$PATH", False), ("  # python x", False),
+        ("if true; then source x; fi", False), ("{ python x; }", True), ("PATH=/opt/python:$PATH", False), ("  # python x", False),
     ],
 )  # fmt: skip
 def test_which_lines_are_jobs(line: str, is_job: bool) -> None:

@@ -1,5 +1,6 @@
 """A script of jobs, read line by line and never run: what its directives, set-up and jobs are."""
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", flags=re.DOTALL)
 # What starts another program, whose name comes after options; those of the second kind with `run`.
 _STARTERS = {"env", "exec", "mpiexec", "mpirun", "nice", "nohup", "srun", "time"}
 _RUNNERS = {"conda", "mamba", "micromamba", "poetry", "uv"}
-_LOOPS = {"case", "for", "if", "select", "until", "while"}
+_OPENING = {"case", "for", "if", "select", "until", "while", "{"}
+_CLOSING = {"done", "esac", "fi", "}"}
 _KEYWORDS = {"!", "do", "else", "then", "{"}
 _QUOTED = {
     "'": re.compile(r"'[^']*'"),
@@ -83,15 +85,18 @@ def parse_job_file(text: str, directives: Collection[str]) -> JobFile:
         raise MlxpyError("it has line ends of Windows or is no text: save it with those of Unix")
     shell = text.partition("\n")[0][2:].strip() if text.startswith("#!") else JobFile.shell
     found = JobFile(shell)
+    blocks = 0  # that are open
     for number, line, commands in _logical_lines(text):
+        inside = blocks or any(words[0] in _OPENING - {"{"} for words in commands if words)
+        blocks += sum(map(_opened_blocks, commands))
         option = _directive(line, directives)
         if option:
             found.directives.setdefault(option[0], []).append(option[1])
         elif not any(commands):
             continue
         elif any(map(python_word, commands)):
-            if commands[0][:1] and commands[0][0] in _LOOPS:
-                raise MlxpyError(f"line {number} is a loop or a choice: write a line for each job")
+            if inside:
+                raise MlxpyError(f"line {number} is in a loop or a choice: write a line for each job")
             found.jobs.append(line)
         elif found.jobs and any(map(_changes_shell, commands)):
             raise MlxpyError(
@@ -131,6 +136,12 @@ def sets_environment(lines: Iterable[str]) -> bool:
         or any(word.startswith(("PATH=", "PATH+=")) for word in command)
         for command in commands
     )
+
+
+def _opened_blocks(words: Words) -> int:
+    """Returns how many blocks a command opens, fewer than none where it closes one."""
+    leading = itertools.takewhile((_OPENING | _CLOSING | _KEYWORDS).__contains__, words)
+    return sum((word in _OPENING) - (word in _CLOSING) for word in leading)
 
 
 def _changes_shell(words: Words) -> bool:

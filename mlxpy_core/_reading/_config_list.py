@@ -37,8 +37,8 @@ class ConfigList:
     of shape (n,) for each run. Columns of config and info hold plain values, None where a run has none.
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, rows: Rows | Iterable[RunRow]) -> None:
+        self._rows: Rows = PlainRows(list(rows)) if isinstance(rows, Iterable) else rows
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -347,20 +347,21 @@ class GroupedConfigList:
 
     Attributes:
         group_keys: the columns.
+        grouped_dict: the groups by their values.
     """
 
     def __init__(self, group_keys: Sequence[str], groups: dict[GroupKey, ConfigList]) -> None:
         self.group_keys = list(group_keys)
-        self._groups = groups
+        self.grouped_dict = groups
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self.grouped_dict)
 
     def __iter__(self) -> Iterator[GroupKey]:
-        return iter(self._groups)
+        return iter(self.grouped_dict)
 
     def __getitem__(self, key: GroupKey) -> ConfigList:
-        return self._groups[key]
+        return self.grouped_dict[key]
 
     def __repr__(self) -> str:
         return str(self.toPandas())
@@ -368,13 +369,18 @@ class GroupedConfigList:
     def _repr_html_(self) -> str:
         return self.ungroup()._repr_html_()
 
+    @property
+    def group_vals(self) -> list[GroupKey]:
+        """The values of the groups, as a list."""
+        return list(self.grouped_dict)
+
     def keys(self) -> KeysView[GroupKey]:
         """Returns the values of the groups."""
-        return self._groups.keys()
+        return self.grouped_dict.keys()
 
     def items(self) -> ItemsView[GroupKey, ConfigList]:
         """Returns the groups with their values."""
-        return self._groups.items()
+        return self.grouped_dict.items()
 
     def select(self, key_list: Iterable[GroupKey]) -> "GroupedConfigList":
         """Returns the groups of these values."""
@@ -467,13 +473,25 @@ class GroupedConfigList:
             {key: cast("ConfigList", one.groupby(group_keys)) for key, one in self.items()}
         )
 
-    def sort(self, by: str | Sequence[str], ascending: bool = True) -> "GroupedConfigList":
+    @overload
+    def sort(
+        self, by: str | Sequence[str], ascending: bool = True, ungroup: Literal[False] = False
+    ) -> "GroupedConfigList": ...
+
+    @overload
+    def sort(
+        self, by: str | Sequence[str], ascending: bool = True, *, ungroup: Literal[True]
+    ) -> ConfigList: ...
+
+    def sort(
+        self, by: str | Sequence[str], ascending: bool = True, ungroup: bool = False
+    ) -> "GroupedConfigList | ConfigList":
         """Orders the runs of each group, see `ConfigList.sort`."""
-        return self._with({key: group.sort(by, ascending) for key, group in self.items()})
+        return self._each(lambda group: group.sort(by, ascending), ungroup)
 
     def ungroup(self) -> ConfigList:
         """Returns the rows of all groups as one list, with the columns of the groups."""
-        groups: list[Any] = list(self._groups.values())
+        groups: list[Any] = list(self.grouped_dict.values())
         if any(isinstance(group, GroupedConfigList) for group in groups):
             inner = {key: group.ungroup() for key, group in zip(self, groups, strict=True)}
             return cast("ConfigList", self._with(inner))
@@ -492,8 +510,8 @@ class GroupedConfigList:
         import pandas
 
         table: pandas.DataFrame = pandas.DataFrame()
-        if self._groups:
-            frames = [group.toPandas(lazy) for group in self._groups.values()]
+        if self.grouped_dict:
+            frames = [group.toPandas(lazy) for group in self.grouped_dict.values()]
             names = [*self.group_keys, *frames[0].index.names]
             keys = [tuple(as_unicode(v) if isinstance(v, str) else v for v in key) for key in self]
             table = pandas.concat(frames, keys=keys, names=names)

@@ -1,7 +1,7 @@
 """One run of the results: its fields, and what of it is loaded when it is asked for."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -89,6 +89,10 @@ class RunRow(Mapping[str, Any]):
     def __contains__(self, field: object) -> bool:
         return field in self._values or field in self._lazy
 
+    def keys(self) -> KeysView[str]:
+        """Names the fields."""
+        return dict.fromkeys(self).keys()  # which show themselves as names
+
     def update(self, new_dict: Mapping[str, Any]) -> None:
         """Adds fields to this row, and as columns to the list that it was taken from.
 
@@ -118,19 +122,29 @@ class RunRow(Mapping[str, Any]):
 
 
 class _Artifacts(dict[str, Artifact]):
-    """Artifacts by file name; one is found by the name without its suffix, too, as it was logged."""
+    """Artifacts by file name; one is found by the name without its suffix, too, as it was logged.
+
+    So is a checkpoint of the run among its pickles, where MLXP has them.
+    """
+
+    def __init__(self, artifacts: dict[str, Artifact], checkpoints: dict[str, Artifact]) -> None:
+        super().__init__(artifacts)
+        self._found = {**checkpoints, **artifacts}
 
     def __missing__(self, name: str) -> Artifact:
-        files = [file for file in self if os.path.splitext(file)[0] == name]
+        files = [file for file in self._found if name in (file, os.path.splitext(file)[0])]
         if len(files) != 1:
             raise KeyError(name)
-        return self[files[0]]
+        return self._found[files[0]]
 
 
 def artifacts_of(
     run: Path, type_name: str, folder: str, names: Mapping[str, Any]
 ) -> dict[str, Artifact]:
     """Returns the artifacts of a type and a folder, by file name."""
-    directory = run / "artifacts" / type_name / folder
-    files = names["artifacts"][type_name][folder]
-    return _Artifacts({name: Artifact(directory / name, run, type_name) for name in files})
+
+    def of_type(kind: str) -> dict[str, Artifact]:
+        directory, files = run / "artifacts" / kind / folder, names["artifacts"].get(kind, {})
+        return {name: Artifact(directory / name, run, kind) for name in files.get(folder, ())}
+
+    return _Artifacts(of_type(type_name), of_type("Checkpoint") if type_name == "pickle" else {})

@@ -113,6 +113,10 @@ class Logger:
     ) -> None:
         self._run.end(error)
 
+    def __reduce__(self) -> tuple[Callable[[], "Logger | None"], tuple[()]]:
+        # In a checkpoint it stands for the logger of whoever loads that: a trainer may hold one.
+        return get_logger, ()
+
     @property
     def log_id(self) -> int:
         """The run's number."""

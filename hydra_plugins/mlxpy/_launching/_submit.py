@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from hydra_plugins.mlxpy._hydra import (
     basic_launcher,
     callbacks_of,
 )
-from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode
 from hydra_plugins.mlxpy._outputs import (
     has_default_output,
     new_sweep_directory,
@@ -182,6 +182,11 @@ def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
         options: the launcher's options.
     """
     with errors_end_the_program():
+        if any(option.name not in {"_target_", *options} for option in fields(MlxpLauncherNode)):
+            raise MlxpyError(
+                "hydra.launcher lacks options of mlxpy's launchers: in its file, write "
+                "'defaults: [mlxp_slurm]' in place of _target_"
+            )
         # A rerun of a sweep's job leaves alone what the sweep wrote.
         if options["dry_run"] or RERUN_VARIABLE in os.environ:
             set_sweep_directory(config, passing_sweep_directory())
