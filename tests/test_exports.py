@@ -197,7 +197,7 @@ class TestMLflow:
             logger.log_metrics({"": 1, "x": math.inf}, "log")
         uri = f"sqlite:///{runs.path}/mlflow.db"
         assert "Exported 1 run.\n" in export(runs, "--logs", "odd", "--to", "mlflow", uri)
-        [(run, client)] = self.found(uri).values()
+        [(run, _)] = self.found(uri).values()
         assert run.data.params == {"größe": "1", "a_": "2", "__": "4", "b/c": "5"}
         assert sorted(run.data.metrics) == ["log", "log/x"]
 
