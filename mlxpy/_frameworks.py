@@ -74,8 +74,9 @@ def _last_row(path: Path) -> Any:
 
 def _is_known(name: str, value: Any, known: Mapping[str, Any]) -> bool:
     """Returns whether a config has a value by this name, perhaps within a group, as ``model.lr``."""
-    found = (known[other] for other in known if other == name or other.endswith(f".{name}"))
-    return any(one == value for one in found)
+    found = [known[other] for other in known if other == name or other.endswith(f".{name}")]
+    is_reference = isinstance(value, str) and "${" in value  # the config has what it stands for
+    return value in found or (is_reference and bool(found))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

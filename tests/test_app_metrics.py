@@ -311,6 +311,11 @@ def test_which_files_are_metrics(tmp_path: Path) -> None:
         "texts.jsonl": '{"step": 1, "text": "words"}\n',
         "metrics.json": '{"iteration": 19, "total_loss": 0.5, "name": "x"}\n',
         "results.json": '{"step": 1, "loss": 2}\n',
+        "semicolons.csv": "step;loss\n1;2\n",
+        "tabs.csv": "step\tloss\n1\t2\n",
+        "new/metrics.csv": "",
+        "whole/metrics.json": '{\n  "test": {"acc": 0.5}\n}',
+        "list/metrics.json": '[{"acc": 0.5}, {"acc": 0.75}]',
         "checkpoints/a.csv": "step,loss\n1,2\n",
         ".hydra/b.csv": "step,loss\n1,2\n",
         "artifacts/text/c.csv": "step,loss\n1,2\n",
@@ -321,10 +326,15 @@ def test_which_files_are_metrics(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     assert app_columns(reader) == [
         *("csv/metrics.loss", "csv/metrics.phase", "csv/results.epoch", "csv/results.train/box_loss"),
+        *("csv/semicolons.loss", "csv/semicolons.step", "csv/tabs.loss", "csv/tabs.step"),
+        "jsonl/list/metrics.acc",
         *(f"jsonl/metrics.{name}" for name in ("iteration", "name", "total_loss")),
-        *("jsonl/progress.eval.loss", "jsonl/progress.global_step"),
+        *("jsonl/progress.eval.loss", "jsonl/progress.global_step", "jsonl/whole/metrics.test.acc"),
     ]
     assert reader.troubles == []
+    (run / "whole" / "metrics.json").write_text('{\n  "test": {"acc": 0.25},\n  "epochs": 10\n}')
+    assert column(tmp_path, "jsonl/whole/metrics.test.acc") == [[0.25]]
+    assert column(tmp_path, "jsonl/list/metrics.acc") == [[0.5, 0.75]]
 
 
 def test_patterns(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ def runs(project: Project) -> Project:
             logger.log_metrics({"loss": 1 / (step + 1), "step": step, "note": "text"}, "train")
         logger.log_metrics({"acc": {"top1": 0.5}, "time": 1790000000.5, "huge": 10**400}, "eval")
         logger.log_metrics({"acc": {"top1": math.nan}, "flag": True}, "eval")
+        logger.log_metrics({"step": 1e300, "x": 1}, "odd")
+        # What the app writes by itself.
+        Path(logger.log_dir, "metrics.csv").write_text("epoch,val_loss,wall_time\n1,0.5,1790000001.5\n")
     with pytest.raises(ValueError, match="no good"), mlxpy.Logger(logs, config={"optimizer": {"lr": 1}}):
         raise ValueError("no good")
     return project
@@ -100,7 +103,12 @@ class TestTensorBoard:
             (10, pytest.approx(1 / 11)),
             (20, pytest.approx(1 / 21)),
         ]
-        assert set(found.Tags()["scalars"]) == {"train/loss", "eval/acc.top1", "eval/time", "eval/flag"}
+        assert set(found.Tags()["scalars"]) == {
+            *("train/loss", "eval/acc.top1", "eval/time", "eval/flag", "odd/x"),
+            *(f"csv/metrics/{name}" for name in ("epoch", "val_loss", "wall_time")),
+        }
+        [of_app] = found.Scalars("csv/metrics/val_loss")
+        assert (of_app.wall_time, of_app.value) == (1790000001.5, 0.5)
         first, second = found.Scalars("eval/acc.top1")
         assert (first.step, first.wall_time, first.value) == (0, 1790000000.5, 0.5)
         assert second.step == 1
@@ -181,6 +189,17 @@ class TestMLflow:
         assert again["run 1"][0].info.run_id == run.info.run_id
         third, client = again["run 3"]
         assert len(client.get_metric_history(third.info.run_id, "train/loss")) == 2
+
+    def test_names_that_it_does_not_take(self, runs: Project) -> None:
+        pytest.importorskip("mlflow")
+        config = {"größe": 1, "a?": 2, "a!": 3, "": 4, "/b//c": 5}
+        with mlxpy.Logger(runs.path / "odd", config=config) as logger:
+            logger.log_metrics({"": 1, "x": math.inf}, "log")
+        uri = f"sqlite:///{runs.path}/mlflow.db"
+        assert "Exported 1 run.\n" in export(runs, "--logs", "odd", "--to", "mlflow", uri)
+        [(run, _)] = self.found(uri).values()
+        assert run.data.params == {"größe": "1", "a_": "2", "__": "4", "b/c": "5"}
+        assert sorted(run.data.metrics) == ["log", "log/x"]
 
     def test_what_it_refuses_is_a_sentence(self, runs: Project) -> None:
         pytest.importorskip("mlflow")

@@ -368,6 +368,24 @@ def test_a_keras_callback(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(rows(logs / "1", "../metrics/.aside/2/val")) == 2
 
 
+def test_references_of_the_config_are_no_new_hyper_parameters(project: Project) -> None:
+    project.write("config.yaml", "paths: {root: /data}\nmodel: {files: '${paths.root}/a'}\n")
+    project.write(
+        "main.py",
+        """
+        import hydra, mlxpy
+        from mlxpy._frameworks import log_hyperparameters
+        @hydra.main(version_base=None, config_path=".", config_name="config")
+        def main(config):
+            values = {"model": {"files": "${paths.root}/a"}, "other": "${paths.root}"}
+            log_hyperparameters(values, mlxpy.get_logger())
+        main()
+        """,
+    )
+    project.run("main.py", CALLBACK)
+    assert rows(project.path / "logs" / "1", "hparams") == [{"other": "${paths.root}"}]
+
+
 def test_no_framework_is_imported_before_it_is_asked_for_torch_neither(project: Project) -> None:
     names = ["torch", "lightning", "pytorch_lightning", "transformers", "accelerate", "keras"]
     project.write(

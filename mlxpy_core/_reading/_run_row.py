@@ -9,6 +9,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._metrics_files import files_of_all_ranks
 from mlxpy_core._tracking._artifacts import ArtifactStore
 
 from ._drawable import LAZY_CELL
@@ -102,6 +103,12 @@ class RunRow(Mapping[str, Any]):
         self._lazy = {field: load for field, load in self._lazy.items() if field not in new_dict}
         if self.on_update:
             self.on_update(new_dict)
+
+    @property
+    def log_names(self) -> list[str]:
+        """The names that `log` takes: those of the run's logs, and of what the app wrote."""
+        files = files_of_all_ranks(self._path / "metrics") if self._path else {}
+        return list(dict.fromkeys([*files, *self._app_logs()]))
 
     def log(self, log_name: str) -> LogTable:
         """Returns one log as a table: its rows as they were logged, with None for what a row has not.

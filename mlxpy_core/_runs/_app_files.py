@@ -66,6 +66,11 @@ class AppFile:
     owner: int | None
     named: bool
 
+    @property
+    def grows(self) -> bool:
+        """Whether what has been read of it stays: Lightning writes a CSV file anew with a new column."""
+        return self.kind == EVENTS or self.path.lower().endswith((".jsonl", ".ndjson"))
+
     def open(self) -> int:
         """Opens it to read.
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlxpy_core._reading._moments import moment
-from mlxpy_core._runs._metrics_files import files_of_all_ranks
 
 if TYPE_CHECKING:
     from mlxpy_core._reading import RunRow
+
+
+_MOST_STEPS = 2**63  # for integers of 64 bits
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class MetricsRow:
     Attributes:
         log: the log's name.
         step: what the row has under ``step``, or its number from 0.
-        time: what it has under ``time``, where that is seconds since 1970; otherwise the run's start.
+        time: what it has under ``time`` or ``wall_time``, where that is seconds since 1970; otherwise
+            the run's start.
         values: its other numbers, by name.
     """
 
@@ -69,16 +72,17 @@ class ExportedRun:
         return self._row.get(f"info.{name}")
 
     def rows(self) -> Iterator[MetricsRow]:
-        """Yields the rows of all logs; those of other ranks are named as the reader does."""
-        for log in files_of_all_ranks(self.directory / "metrics"):
+        """Yields the rows of all logs, also of what the app wrote; they are named as the reader does."""
+        for log in self._row.log_names:
             for place, row in enumerate(self._row.log(log)):
                 numbers = {
                     key: number for key, value in row.items() if (number := _number(value)) is not None
                 }
-                step, time = numbers.pop("step", math.nan), numbers.get("time", 0)
+                step = numbers.pop("step", math.nan)
+                time = numbers.get("time", numbers.get("wall_time", 0))  # the latter is TensorBoard's
                 yield MetricsRow(
                     log,
-                    int(step) if math.isfinite(step) else place,
+                    int(step) if abs(step) < _MOST_STEPS else place,
                     time if 1e9 < time < 1e11 else self.start,
                     numbers,
                 )

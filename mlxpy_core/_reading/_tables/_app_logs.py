@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from mlxpy_core._io._progress import with_progress
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._runs._app_files import CSV, AppFile, list_app_files, output_places
+from mlxpy_core._runs._app_files import AppFile, list_app_files, output_places
 from mlxpy_core._runs._metrics_files import shown_log
 
 from ._app_rows import NoMetricsError, NotInstalledError, read_app_rows
@@ -376,7 +376,7 @@ def _look(
 def _read(file: AppFile, old: _Seen | None, damaged: list[str]) -> tuple[_Seen, list[Row]]:
     """Reads a file, from where an earlier reading ended if there was one."""
     start, last = 0, dict[str, Any]()
-    if old and old.last is not None and old.end <= file.stamp[1] and file.kind != CSV:
+    if old and old.last is not None and old.end <= file.stamp[1] and file.grows:
         start, last = old.end, dict(old.last)
     noted: list[str] = []
     rows, end = read_app_rows(file, noted, start)

@@ -5,8 +5,10 @@ if it is named so (``metrics.csv``, or by a pattern of the user's), or if its fi
 only, and one column counts: a step, an epoch.
 """
 
+import contextlib
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -73,10 +75,10 @@ def read_app_rows(file: AppFile, damaged: list[str], start: int = 0) -> Rows:
             return Rows(rows, end)
         if size > _LARGEST:
             raise NoMetricsError(f"it has more than {_LARGEST} bytes, and is not read")
-        if file.kind == CSV:
-            start = 0  # Lightning writes it anew when there is a new column
         opened.seek(start)
         content = opened.read(size - start) if size > start else b""
+    if file.path.lower().endswith(".json"):
+        content = _lines_of_document(content)
     content = content[: content.rfind(b"\n") + 1]
     read = _rows_of_csv if file.kind == CSV else _rows_of_json
     if not start and not file.named:
@@ -98,10 +100,14 @@ def _rows_of_csv(content: bytes, path: str, damaged: list[str]) -> list[Row]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NoMetricsError("it is no text") from error
-    lines = csv.reader(io.StringIO(text, newline=""))
+        raise NoMetricsError("it is no text in UTF-8") from error
+    first_line = text.partition("\n")[0]
+    delimiter = next((one for one in ",;\t" if one in first_line), ",")
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(lines, [])]
+        if not header:  # nothing has been written yet
+            return []
         if not any(type(_value(name)) is str and name for name in header):
             raise NoMetricsError("its first line names no columns")
         return [_row_of_cells(header, cells) for cells in _whole(lines, len(header), path, damaged)]
@@ -130,6 +136,16 @@ def _value(cell: str) -> float | int | str:
             except ValueError:  # noqa: PERF203  # that is how a number is told
                 pass
     return cell
+
+
+def _lines_of_document(content: bytes) -> bytes:
+    """Returns what a file called ``.json`` holds as lines: it may be one dict, or a list of dicts."""
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(content)
+        rows = document if isinstance(document, list) else [document]
+        if all(isinstance(row, dict) for row in rows):
+            return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    return content
 
 
 def _rows_of_json(content: bytes, path: str, damaged: list[str]) -> list[Row]:
