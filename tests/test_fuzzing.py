@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlxpy_core import Logger, MlxpyError, QueryError, Reader, dump_yaml, load_yaml
+from mlxpy_core import Logger, MlxpyError, QueryError, Reader, RunDirectory, dump_yaml, load_yaml
 from mlxpy_core._cli import main
+from mlxpy_core._operations._annotating import annotate, noted
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._reading._query._parser import parse_query
 from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
@@ -243,6 +244,11 @@ def test_a_summary_of_any_content(logs: Path, content: bytes) -> None:
     assert look_at(logs) == [1, 2]
 
 
+def test_a_run_whose_summary_nests_too_deep_gets_a_note(logs: Path) -> None:
+    (logs / "1/.keys/summary.json").write_text("[" * 100_000)
+    assert annotate([RunDirectory(logs / "1")], noted("a note")).runs == [1]
+
+
 @pytest.mark.parametrize("name", ["metrics.yaml", "job.yaml"])
 @many
 @given(content=yaml_bytes)
@@ -250,6 +256,13 @@ def test_lists_for_the_reader_of_any_bytes(logs: Path, name: str, content: bytes
     (logs / "1/.keys/summary.json").unlink(missing_ok=True)
     (logs / "1/.keys" / name).write_bytes(content)
     assert look_at(logs) == [1, 2]
+
+
+@pytest.mark.parametrize("name", [".ranks", ".subprocesses"])
+def test_a_link_in_the_place_of_metrics_that_leads_to_itself(logs: Path, name: str) -> None:
+    (logs / "1/metrics" / name).symlink_to(name)
+    result = CliRunner().invoke(main, ["show", "--logs", str(logs), "1"], catch_exceptions=False)
+    assert "train" in result.stdout
 
 
 def test_names_in_a_list_of_keys_do_not_lead_elsewhere(tmp_path: Path) -> None:

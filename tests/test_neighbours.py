@@ -35,7 +35,9 @@ from mlxpy_core import (
 )
 from mlxpy_core._cli import main
 from mlxpy_core._io._terminal_text import TerminalText
+from mlxpy_core._operations._cleaning import find_leftovers, remove
 from mlxpy_core._operations._foreign import other_owner
+from mlxpy_core._operations._removing import empty_trash
 from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 from mlxpy_core._versioning._copy import one_at_a_time, safe_copy
 from mlxpy_core._versioning._frozen_configs import frozen_configs
@@ -374,14 +376,66 @@ def test_clean_removes_no_copy_that_only_a_neighbour_names(shared: Project) -> N
     assert not copy.exists()
 
 
+@pytest.fixture
+def old_home(shared: Project) -> Path:
+    """Directories of one's own that look like frozen configs, claims and removed runs."""
+    for name in ("old", "claim-1", "7"):
+        shared.write(f"home/{name}/inner/file", "mine")
+        os.utime(shared.path / "home" / name, (0, 0))
+    return shared.path / "home"
+
+
+def test_clean_removes_nothing_behind_a_neighbours_link(shared: Project, old_home: Path) -> None:
+    configs = shared.path / "logs/.configs"
+    before = tree_of(old_home)
+    as_neighbour(lambda: plant_link(configs, str(old_home)))
+    output, errors = shared.mlxpy("clean", "--yes")
+    assert output == "Nothing to remove.\n"
+    assert "frozen configs are kept: .configs is a symbolic link of user nobody" in errors
+    os.unlink(configs)
+    plant(configs / "old")
+    os.utime(configs / "old", (0, 0))
+    found = find_leftovers(shared.path / "logs")
+    assert found.configs == [configs / "old"]
+    configs.rename(configs.with_name("away"))  # while somebody thinks
+    as_neighbour(lambda: plant_link(configs, str(old_home)))
+    with pytest.raises(StorageError, match=r"\.configs is a symbolic link of user nobody"):
+        remove(found)
+    assert tree_of(old_home) == before
+
+
+def test_rm_removes_nothing_behind_a_neighbours_link(shared: Project, old_home: Path) -> None:
+    before, logs = tree_of(old_home), shared.path / "logs"
+    as_neighbour(lambda: plant_link(logs / "5/.keys", str(old_home)))
+    os.utime(logs / "5", (0, 0))
+    shared.mlxpy("rm", "5", "--yes", "--trust", "nobody")
+    assert tree_of(old_home) == before
+    (logs / ".trash").rename(logs / "away")
+    as_neighbour(lambda: plant_link(logs / ".trash", str(old_home)))
+    with pytest.raises(StorageError, match=r"\.trash is a symbolic link of user nobody"):
+        empty_trash(logs)
+    assert tree_of(old_home) == before
+
+
+@pytest.mark.parametrize("place", ["", ".trash/.highest/"])
+def test_a_neighbour_can_use_numbers_up_and_no_run_vanishes_by_it(shared: Project, place: str) -> None:
+    highest = shared.path / "logs" / f"{place}{'9' * 18}"
+    as_neighbour(lambda: highest.mkdir(parents=True))
+    with pytest.raises(MlxpyError, match=f"no number is left for a run in .*: rename {'9' * 18}"):
+        take_run_directory(shared.path / "logs")
+    highest.rename(highest.with_name("away"))
+    assert take_run_directory(shared.path / "logs").log_id == 1
+
+
 # What is no file, or too large.
 
 FILES = ["metadata/info.yaml", "metadata/config.yaml", "metrics/train.json", "log.stdout", "script.sh"]
-FILES += [f".keys/{name}" for name in ("summary.json", "job.yaml", "metrics.yaml", "process.yaml")]
+KEPT = ("summary.json", "job.yaml", "metrics.yaml", "process.yaml", "annotations.yaml")
+FILES += [f".keys/{name}" for name in KEPT]
 COMMANDS = [
     ["ls"], ["ls", "-c", "train.loss"], ["status"], ["show", "1"], ["diff", "1", "2", "--info"], ["clean"],
     ["export", "--metrics", "-o", "-"], ["cancel", "1-2", "--yes"], ["resubmit", "1-2"], ["rerun", "1"],
-    ["logs", "1"], ["logs", "1", "-f"],
+    ["logs", "1"], ["logs", "1", "-f"], ["du"], ["tag", "1-2", "+a"],
 ]  # fmt: skip
 
 

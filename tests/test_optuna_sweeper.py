@@ -1,5 +1,6 @@
 """``hydra/sweeper=mlxp_optuna``: a search that keeps the queue full, prunes, and survives its process."""
 
+import contextlib
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Project, need_cluster, wait_until
+from conftest import NOBODY, REPOSITORY, Project, need_cluster, need_root, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +23,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa:
 from omegaconf import OmegaConf  # noqa: E402
 from optuna.storages.journal import JournalFileBackend  # noqa: E402
 
+from hydra_plugins.mlxpy._searching._results import write_results  # noqa: E402
 from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space  # noqa: E402
-from mlxpy_core import MlxpyError, load_yaml  # noqa: E402
+from mlxpy_core import (  # noqa: E402
+    Logger,
+    MlxpyError,
+    RunDirectory,
+    SearchStudy,
+    StudyClaim,
+    load_yaml,
+    make_study_directory,
+    values_of,
+)
+from mlxpy_core._scheduling._local import LocalScheduler  # noqa: E402
+from mlxpy_core._scheduling._submission import Grouping  # noqa: E402
+from mlxpy_core._search._followed_metric import MetricName  # noqa: E402
+from mlxpy_core._search._run_queue import RunQueue  # noqa: E402
 
 SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
 LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
@@ -229,6 +244,57 @@ def test_the_second_of_two_searches_of_one_study_is_refused(app: Project) -> Non
     assert second.stderr.startswith(f"mlxpy: the study s is under way in process {first.pid} on ")
     assert second.stderr.count("\n") == 1
     assert states(app) == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("place", [".studies", ".studies/s"])
+def test_a_study_is_not_kept_behind_a_neighbours_link(app: Project, place: str) -> None:
+    need_root()
+    home = app.path / "home"
+    home.mkdir()
+    link = app.path / "logs" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(home)
+    os.lchown(link, NOBODY, NOBODY)
+    done = app.run("main.py", *SEARCH, "hydra.sweeper.n_trials=1", X, exit_code=1)
+    assert f"{link.name} is a symbolic link of user nobody, which is not followed" in done.stderr
+    assert not list(home.iterdir())
+
+
+def test_a_study_stays_where_it_was_opened(tmp_path: Path) -> None:
+    """Whoever owns the directory of all studies can put a link in the place of one at any time."""
+    home, place = tmp_path / "home", tmp_path / "logs/.studies/s"
+    home.mkdir()
+    with make_study_directory(tmp_path / "logs", "s") as directory:
+        place.rename(place.with_name("away"))
+        place.symlink_to(home)
+        with contextlib.closing(StudyClaim(directory)):
+            study = SearchStudy(directory, ["minimize"])
+            trial = study.ask(1)
+            assert trial
+            study.tell(trial, [0.5])
+        write_results(study, directory.path)
+    names = ["journal.log", "optimization_results.yaml"]
+    assert sorted(path.name for path in place.with_name("away").iterdir()) == names
+    assert not list(home.iterdir())
+
+
+def test_a_run_that_a_neighbour_put_in_the_place_of_ones_own_is_not_taken_over(tmp_path: Path) -> None:
+    need_root()
+    runs = []
+    for _ in range(2):
+        with Logger(tmp_path) as logger:
+            runs.append(RunDirectory(Path(logger.log_dir)))
+    os.chown(runs[1].metadata / "info.yaml", NOBODY, NOBODY)
+    assert RunQueue(LocalScheduler(), Grouping(), 1).take_over(runs) == {runs[1]}
+
+
+def test_numbers_beyond_all_floats_are_no_values(tmp_path: Path) -> None:
+    with Logger(tmp_path) as logger:
+        logger.log_metrics({"loss": 1}, "train")
+        with open(Path(logger.metrics_dir, "train.json"), "a") as file:
+            file.write(f'{{"loss": 1{"0" * 400}}}\n{{"loss": 2}}\n')
+    run = RunDirectory(Path(logger.log_dir))
+    assert values_of(run, MetricName("train", "loss")) == [1, 2]
 
 
 def test_ctrl_c_stops_the_runs_and_the_same_command_goes_on_with_them(app: Project) -> None:

@@ -126,6 +126,14 @@ def test_curves_that_are_equal_are_kept_once_and_times_exactly() -> None:
     assert unpacked(packed, sparse[3], "<i4") == [3, 8]
 
 
+def test_numbers_beyond_all_floats_leave_the_report(tmp_path: Path) -> None:
+    with mlxpy.Logger(tmp_path) as logger:
+        logger.log_metrics({"loss": 1}, "train")
+        Path(logger.metrics_dir, "train.json").write_text(f'{{"loss": 1{"0" * 400}}}\n')
+    content = report_content(mlxpy.Reader(tmp_path).search(), tmp_path / "report.html", "", [])
+    assert content["influence"] == {}
+
+
 def test_settings_are_ranked_by_how_much_goes_with_them() -> None:
     numbers = list(range(40))
     values = np.array([-1.0 * number**3 for number in numbers])

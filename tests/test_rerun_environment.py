@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, GitProject
+from conftest import NOBODY, REPOSITORY, GitProject, need_root
 
 from mlxpy_core import MlxpyError, dump_yaml
 from mlxpy_core._versioning._environments import (
@@ -162,6 +162,21 @@ def test_two_at_once_make_one_and_what_was_broken_off_is_made_again(index: Path)
     assert sum("making the environment" in one.stderr for one in both) == 1
     assert made(index) == [f"{wanted.digest}.1"]
     assert installed(both[0].stdout.strip()) == "2.0\n"
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o777, 0), (0o755, NOBODY)])
+def test_no_environment_is_taken_where_others_can_plant_one(index: Path, mode: int, owner: int) -> None:
+    need_root()
+    requirements = Requirements(platform.python_version(), ("tiny==1.0",))
+    place = Path(os.environ["MLXPY_ENVIRONMENTS"], f"{requirements.digest}.0")
+    place.mkdir(parents=True)
+    (place / "whole").touch()
+    os.chown(place.parent, owner, owner)
+    place.parent.chmod(mode)
+    with pytest.raises(
+        MlxpyError, match=r"environments (can be written by others|belongs to user nobody), who"
+    ):
+        environment_python(requirements)
 
 
 def test_what_lies_in_the_repository_comes_from_the_copy(tmp_path: Path) -> None:

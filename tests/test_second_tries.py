@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, need_cluster, need_root
+from conftest import NOBODY, Project, need_cluster, need_root
 
 from hydra_plugins.mlxpy._launching._new_options import changed_launcher
-from mlxpy_core import MlxpyError, Reader
-from mlxpy_core._scheduling._slurm import reason_of_state
+from mlxpy_core import MlxpyError, Reader, RunDirectory
+from mlxpy_core._operations._retrying import retry_runs
+from mlxpy_core._scheduling._slurm import SLURMScheduler, reason_of_state
 
 APP = """
 import time
@@ -139,7 +140,9 @@ def test_runs_out_of_memory_are_given_more(queue: Queue) -> None:
     assert queue.info()["end_reason"] is None
 
 
-def test_tries_of_a_command_that_looks_now_and_then(queue: Queue) -> None:
+def test_tries_of_a_command_that_looks_now_and_then(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queue.submit(
         "hydra.launcher.mem_gb=2", "hydra.launcher.timeout_min=10",
         "hydra.launcher.retries={OUT_OF_MEMORY: 1, NODE_FAIL: 1}",
@@ -148,6 +151,11 @@ def test_tries_of_a_command_that_looks_now_and_then(queue: Queue) -> None:
     queue.end("OUT_OF_MEMORY|9")
     assert queue.command("status")[1] == ""
     assert queue.statuses() == ["FAILED"]
+    if os.getuid() == 0:  # a run that somebody else has put in the place of this user's
+        os.chown(queue.file(1, ".keys/job.yaml"), NOBODY, NOBODY)
+        monkeypatch.setenv("PATH", queue.environment["PATH"])
+        assert not retry_runs([RunDirectory(queue.path / "logs/1")], SLURMScheduler()).job_ids
+        os.chown(queue.file(1, ".keys/job.yaml"), 0, 0)
     assert queue.command("status", "--retry")[1] == "Submitted again: run 1.\n"
     assert queue.statuses() == ["FAILED"]  # what it listed, it asked about: that one ended, too
     script = queue.file(1, "script.sh").read_text()

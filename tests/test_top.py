@@ -27,6 +27,7 @@ pytest.importorskip(
 
 from mlxpy_core._top import Runs, TopApp
 from mlxpy_core._top._growing_file import GrowingFile
+from mlxpy_core._top._live_run import is_finite
 
 WAIT_S = 20
 
@@ -333,6 +334,11 @@ def test_a_run_has_its_curves_settings_and_output(project: Project) -> None:
             await screen.shows("2 runs")
 
     watch(project.path / "logs", steps)
+
+
+def test_what_a_curve_can_show() -> None:
+    values = [1, -0.5, 10**300, 10**400, -(10**400), float("inf"), float("nan"), True, "1", None]
+    assert [value for value in values if is_finite(value)] == values[:3]
 
 
 def test_of_a_file_only_what_is_new_is_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ._owners import owner_name
 
@@ -41,6 +42,24 @@ def opened_folder(path: StrPath, within: StrPath, *, make: bool = False) -> Iter
         yield folder
     finally:
         os.close(folder)
+
+
+@contextmanager
+def held_folder(path: Path, within: Path) -> Iterator[Path]:
+    """Yields a path of a directory, which `opened_folder` has opened, as `held_path` returns it."""
+    with opened_folder(path, within) as folder:
+        yield held_path(folder, path)
+
+
+def held_path(folder: int, path: Path) -> Path:
+    """Returns a path of an open directory that leads there whatever others do to those above it.
+
+    Args:
+        folder: its descriptor.
+        path: where it was opened, for systems that have no such path.
+    """
+    held = Path(f"/proc/{os.getpid()}/fd/{folder}")  # not self: programs that are started use it
+    return held if held.exists() else path
 
 
 def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) -> int:

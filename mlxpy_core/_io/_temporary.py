@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ._links import held_path
+
 TEMPORARY = ".mlxpy-tmp-"
 """How the names of half-written files start; no two processes anywhere make the same."""
 
@@ -53,8 +55,7 @@ def private_folder(path: Path, parent: int) -> Iterator[tuple[int, Path]]:
         try:
             if not is_own(folder, folder):
                 raise OSError(errno.EPERM, "its directory was replaced at this moment", str(path))
-            held = Path(f"/proc/{os.getpid()}/fd/{folder}")  # not self: programs that are started use it
-            yield folder, held if held.exists() else temporary
+            yield folder, held_path(folder, temporary)
         finally:
             with contextlib.suppress(OSError):
                 for name in os.listdir(folder):

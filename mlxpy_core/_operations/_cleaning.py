@@ -12,6 +12,7 @@ from typing import Any
 
 from mlxpy_core._errors import StorageError
 from mlxpy_core._io._files import read_bytes
+from mlxpy_core._io._links import held_folder, opened_folder
 from mlxpy_core._io._owners import foreign_owner
 from mlxpy_core._io._temporary import temporary_path
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
@@ -91,19 +92,14 @@ def remove(leftovers: Leftovers) -> int:
         StorageError: the file system refused.
     """
     removed = 0
-    for path in (*leftovers.copies, *leftovers.configs, *leftovers.arrays):
-        # Under another name first: half a copy must not be taken for a whole one.
-        doomed = temporary_path(path)
+    # Copies lie where their owner has chosen; the others are found below the directory of runs.
+    within = {path: path.parent for path in leftovers.copies}
+    within |= {path: path.parent.parent for path in (*leftovers.configs, *leftovers.arrays)}
+    for path, named in within.items():
         try:
-            path.rename(doomed)
-            # Whoever asks for a copy gives it a new time of change, or makes it again.
-            if path in leftovers.used and doomed.stat().st_mtime_ns != leftovers.used[path]:
-                _put_back(doomed, path)
-            else:
-                removed += 1
-            if doomed.exists():
-                shutil.rmtree(doomed)
-        except OSError as error:
+            with held_folder(path.parent, named) as folder:
+                removed += _remove(folder / path.name, leftovers.used.get(path))
+        except OSError as error:  # noqa: PERF203  # it names the one
             raise StorageError(f"cannot remove {path}", error) from error
     for path in leftovers.empty:
         try:
@@ -114,15 +110,37 @@ def remove(leftovers: Leftovers) -> int:
     return removed
 
 
+def _remove(path: Path, used: int | None) -> bool:
+    """Removes what was asked for last at a time, unless that has changed; returns whether it did."""
+    # Under another name first: half a copy must not be taken for a whole one.
+    doomed = temporary_path(path)
+    path.rename(doomed)
+    # Whoever asks for a copy gives it a new time of change, or makes it again.
+    unused = used in (None, doomed.stat().st_mtime_ns)
+    if not unused:
+        _put_back(doomed, path)
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    return unused
+
+
 def _put_back(doomed: Path, path: Path) -> None:
     with contextlib.suppress(OSError):  # made again meanwhile
         doomed.rename(path)
 
 
 def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> None:
-    # A link there is nobody's copy.
-    frozen = (logs / ".configs").glob("*")
-    configs = sorted(path for path in frozen if path.is_dir() and not path.is_symlink())
+    folder = logs / ".configs"
+    try:
+        with opened_folder(folder, logs):
+            # A link there is nobody's copy.
+            frozen = (path for path in folder.glob("*") if path.is_dir() and not path.is_symlink())
+            configs = sorted(frozen)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        found.kept.append(f"frozen configs are kept: {error.strerror}")
+        return
     try:
         named = {name for run in runs for name in _named_configs(run)} if configs else set()
     except OSError as error:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._interrupts import signals_held
-from mlxpy_core._io._links import opened_folder
+from mlxpy_core._io._links import held_folder, opened_folder
 from mlxpy_core._io._temporary import TEMPORARY_PATTERN, temporary_path
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info import last_written
 from mlxpy_core._runs._info_file import claim_attempt, claim_operation, read_info, read_info_to_rerun
 from mlxpy_core._runs._status import Status, is_final
@@ -125,8 +125,9 @@ def _remove(run: RunDirectory) -> None:
 
 def _drop_claims(run: RunDirectory) -> None:
     """Removes claims that were moved with their run."""
-    for claim in run.state.glob("claim-*"):
-        shutil.rmtree(claim, ignore_errors=True)
+    with contextlib.suppress(OSError), held_folder(run.state, run.logs) as state:
+        for claim in state.glob("claim-*"):
+            shutil.rmtree(claim, ignore_errors=True)
 
 
 def _move(path: Path, target: Path, logs: Path) -> None:
@@ -187,20 +188,20 @@ def empty_trash(logs: Path) -> int:
     Raises:
         StorageError: the file system refused.
     """
-    trash, count = trash_of(logs), 0
     try:
-        with opened_folder(trash, logs):
-            pass
+        with held_folder(trash_of(logs), logs) as trash:
+            return _empty(trash)
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise StorageError(f"cannot read {trash}", error) from error
-    for run in runs_in_trash(logs):
-        doomed = temporary_path(run.path)
-        try:
-            os.rename(run.path, doomed)
-        except OSError as error:
-            raise StorageError(f"cannot remove {run.path}", error) from error
+        raise StorageError(f"cannot empty {trash_of(logs)}", error) from error
+
+
+def _empty(trash: Path) -> int:
+    count = 0
+    for name in filter(is_run_name, os.listdir(trash)):
+        doomed = temporary_path(trash / name)
+        os.rename(trash / name, doomed)
         count += 1
         _remove_for_good(doomed)
     for doomed in trash.glob(TEMPORARY_PATTERN):  # of an earlier process that was killed
@@ -211,7 +212,7 @@ def empty_trash(logs: Path) -> int:
 def _remove_for_good(doomed: Path) -> None:
     try:
         doomed.unlink() if doomed.is_symlink() else shutil.rmtree(doomed)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(FileNotFoundError):  # another process empties the trash, too
             doomed.lstat()
-            raise StorageError(f"cannot remove {doomed}", error) from error
+            raise

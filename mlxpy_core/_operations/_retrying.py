@@ -52,7 +52,7 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
     """
     done = Retries()
     for run in runs:
-        if not tries_left(run, read_info(run)) or (scheduler is None and other_owner(run) is not None):
+        if not tries_left(run, read_info(run)) or other_owner(run) is not None:
             continue
         try:
             _retry(run, scheduler, done)

@@ -21,7 +21,7 @@ from mlxpy_core._reading._shown_columns import (
     metrics_by_importance,
 )
 
-from ._curves import metric_curves
+from ._curves import metric_curves, numbers
 from ._failures import failed_runs
 from ._images import MOST_BYTES, thumbnails
 from ._influence import FEWEST, importances, influence
@@ -150,9 +150,9 @@ def _influence_by_metric(
     columns = {name: [cell(value) for value in found[name]] for name in settings}
     answers = {}
     for name, values in last.items():
-        if not all(value is None or isinstance(value, (int, float)) for value in values):
+        floats = numbers(np.array(values, dtype=object))
+        if not len(floats):
             continue
-        floats = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
         ranked = influence(columns, floats)
         shares = importances(columns, floats) if name in chosen else None
         for one in ranked:

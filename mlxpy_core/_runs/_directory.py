@@ -82,7 +82,8 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
     takes it, so any number of processes on any hosts of one file system get different numbers.
 
     Raises:
-        MlxpyError: `forced_log_id` is no number of a run, or that of one that was removed.
+        MlxpyError: `forced_log_id` is no number of a run, or that of one that was removed; or no number
+            is left.
         StorageError: the directory cannot be made.
     """
     if forced_log_id != -1 and forced_log_id < 1:
@@ -213,7 +214,7 @@ def _take_next_id(parent: Path) -> Path:
     hint = _open_hint(parent)
     try:
         last = _read_hint(hint)
-        if last is None or not os.path.lexists(f"{parent}/{last}"):
+        if last is None or not (is_run_name(str(last)) and os.path.lexists(f"{parent}/{last}")):
             last = _newest_id(parent)
         log_id = _make_next(parent, last)
         _write_hint(hint, log_id)
@@ -228,6 +229,11 @@ def _make_next(parent: Path, last: int) -> int:
     for attempt in itertools.count(1):
         # Neighbours are tried one by one; a long stretch that others have taken is leapt over.
         candidate = candidate + 1 if attempt % 64 else _newest_id(parent) + 1
+        if not is_run_name(str(candidate)):
+            raise MlxpyError(
+                f"no number is left for a run in {parent}: rename {candidate - 1} there, or in its "
+                ".trash/.highest"
+            )
         try:
             os.mkdir(f"{parent}/{candidate}")
         except FileExistsError:

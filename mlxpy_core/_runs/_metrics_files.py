@@ -12,6 +12,7 @@ import yaml
 
 from mlxpy_core._io._files import open_regular, read_text
 from mlxpy_core._io._flatten import flat_row
+from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._io._yaml import load_yaml
 
@@ -103,7 +104,9 @@ def _numbers(directory: Path) -> list[int]:
                 for entry in entries
                 if is_run_name(entry.name) and entry.is_dir(follow_symlinks=False)
             )
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:  # there are none, or others have put something else there
+        if can_pass(error):
+            raise
         return []
 
 

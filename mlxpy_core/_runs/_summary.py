@@ -127,7 +127,8 @@ def renew_summary(directory: RunDirectory, before: Stamp, after: Stamp, said: An
         after: the stamp that the same contents have now.
         said: what people say.
     """
-    with contextlib.suppress(StorageError, OSError, LookupError, TypeError, ValueError, AttributeError):
+    damaged = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+    with contextlib.suppress(StorageError, OSError, *damaged):
         path = directory.state / "summary.json"
         summary = json.loads(read_bytes(path, directory.logs))
         if summary["info_file"] == list(before):

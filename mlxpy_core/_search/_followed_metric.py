@@ -74,10 +74,10 @@ class FollowedMetric:
             try:
                 row = flat_row(json.loads(line))
                 value, step = row[self._key], row.get(self._step, self._rows)
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                if _is_number(value) and _is_number(step) and 0 <= step < math.inf:
+                    found.append((int(step), float(value)))
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
                 continue
-            if _is_number(value) and _is_number(step) and 0 <= step < math.inf:
-                found.append((int(step), float(value)))
         return found
 
     def _new_lines(self) -> list[bytes]:

@@ -10,6 +10,7 @@ from mlxpy_core._operations import (
     claimed_resubmission,
     reconcile_runs,
 )
+from mlxpy_core._operations._foreign import other_owner
 from mlxpy_core._operations._reconciling import died_submitting, noted_cancellation
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -69,7 +70,7 @@ class RunQueue:
         Those whose jobs were never started, or stopped together with that process, are submitted again.
 
         Returns:
-            Those that are not there, or cannot be submitted again as they were.
+            Those that are not there, are another user's now, or cannot be submitted again as they were.
         """
         runs = list(runs)
         reconcile_runs(runs)
@@ -77,7 +78,7 @@ class RunQueue:
 
     def _take_over(self, run: RunDirectory) -> bool:
         info = read_info(run)
-        if info is None:
+        if info is None or other_owner(run) is not None:
             return False
         scheduler = info["scheduler"] or {}
         is_here = scheduler.get("name") == scheduler_name(self.scheduler)

@@ -57,7 +57,7 @@ class SearchStudy:
                 load_if_exists=True,
             )
         except (ValueError, LookupError, OSError) as error:
-            place = directory.journal if directory else "memory"
+            place = directory.path.resolve() if directory else "memory"
             raise MlxpyError(f"the study in {place} cannot be opened: {error}") from error
         found = [direction.name.lower() for direction in self.study.directions]
         if found != list(directions):

@@ -1,11 +1,15 @@
 """Where a study lies among the runs, and its journal."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlxpy_core._errors import MlxpyError, StorageError
+from mlxpy_core._io._links import held_path, make_folder, open_below, opened_folder
 from mlxpy_core._io._owners import foreign_owner, owner_name
 from mlxpy_core._runs._directory import make_results_directory
 from mlxpy_core._runs._metrics_files import cut_torn_line
@@ -19,15 +23,13 @@ class StudyDirectory:
     """The directory of a study, ``<parent_log_dir>/.studies/<name>``.
 
     Attributes:
-        path: where it is, absolute.
+        path: a path that leads there as long as the directory is held open: optuna opens the journal
+            again and again, and whoever may write beside the study could put a link in its place.
+        name: the study's name.
     """
 
     path: Path
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.path.name
+    name: str
 
     @property
     def journal(self) -> Path:
@@ -45,15 +47,16 @@ class StudyDirectory:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StorageError(f"cannot open {self.journal}", error) from error
+            raise StorageError(f"cannot open the journal in {self.path.resolve()}", error) from error
         try:
             cut_torn_line(descriptor)
         finally:
             os.close(descriptor)
 
 
-def make_study_directory(parent_log_dir: Path, name: str) -> StudyDirectory:
-    """Makes the directory of a study; one that exists is taken as it is.
+@contextmanager
+def make_study_directory(parent_log_dir: Path, name: str) -> Iterator[StudyDirectory]:
+    """Makes the directory of a study, held open in the block; one that exists is taken as it is.
 
     Raises:
         MlxpyError: the name cannot be a directory's, or the study is another user's.
@@ -66,13 +69,20 @@ def make_study_directory(parent_log_dir: Path, name: str) -> StudyDirectory:
     path = parent_log_dir / _STUDIES / name
     try:
         make_results_directory(parent_log_dir)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, parent_log_dir)
+        with opened_folder(path.parent, parent_log_dir) as here, contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=here)  # whatever the umask is, nobody else writes there
+        folder = open_below(path, parent_log_dir, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise StorageError(f"cannot make the directory of the study {path}", error) from error
-    owner = foreign_owner(path, path / "journal.log")
-    if owner is not None:
-        raise MlxpyError(
-            f"the study {name} in {parent_log_dir} is {owner_name(owner)}'s: give yours another name by "
-            "hydra.sweeper.study=NAME"
-        )
-    return StudyDirectory(path)
+    try:
+        study = StudyDirectory(held_path(folder, path), name)
+        owner = foreign_owner(f"{study.path}/", study.journal)
+        if owner is not None:
+            raise MlxpyError(
+                f"the study {name} in {parent_log_dir} is {owner_name(owner)}'s: give yours another "
+                "name by hydra.sweeper.study=NAME"
+            )
+        yield study
+    finally:
+        os.close(folder)

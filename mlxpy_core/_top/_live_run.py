@@ -1,8 +1,8 @@
 """What changes of a run from one second to the next: its progress, and a metric."""
 
 import json
-import math
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -119,7 +119,9 @@ def fraction_of(progress: Progress | None) -> float | None:
 
 def is_finite(value: Any) -> TypeGuard[float]:
     """Returns whether a value is a number that a curve can show."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # An integer may be beyond all floats.
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and abs(value) <= sys.float_info.max
 
 
 def _first_value(run: Path, metric: Metric) -> float | None:
@@ -127,6 +129,6 @@ def _first_value(run: Path, metric: Metric) -> float | None:
         descriptor = open_regular(file_of_log(run / "metrics", metric.log), run.parent)
         with os.fdopen(descriptor, "rb") as file:
             value = json.loads(file.readline(_TAIL)).get(metric.key)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return value if is_finite(value) else None

@@ -139,6 +139,6 @@ def _length_before(path: Path, length: int, step: float, key: str) -> int:
 def _reaches(line: bytes, step: float, key: str) -> bool:
     try:
         found = json.loads(line).get(key)
-    except (ValueError, AttributeError):  # no row of ours
+    except (ValueError, AttributeError, RecursionError):  # no row of ours
         return False
     return isinstance(found, (int, float)) and found >= step

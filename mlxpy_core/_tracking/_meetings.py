@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._io._files import read_own, write_unsynced, write_whole
+from mlxpy_core._io._links import held_folder
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._runs._directory import RunDirectory, make_results_directory
 from mlxpy_core._runs._parent_run import ParentRun
@@ -151,7 +152,8 @@ def publish(folder: Path, member: Member, directory: RunDirectory, number: int) 
     }
     path = folder / "0" / f"{time.time_ns()}-{secrets.token_hex(4)}.json"
     write_whole(path, json.dumps(said), _logs(folder))
-    _tidy(folder.parent)
+    with contextlib.suppress(OSError), held_folder(folder.parent, _logs(folder)) as together:
+        _tidy(together)
 
 
 def note_joined(member: Member, joined: str | None) -> None:

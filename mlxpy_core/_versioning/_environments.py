@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import read_text, write_whole
+from mlxpy_core._io._owners import foreign_owner, owner_name
 from mlxpy_core._io._yaml import dump_yaml, load_yaml
 from mlxpy_core._runs._process import describe_living_process, died_here
 
@@ -103,12 +105,13 @@ def environment_python(requirements: Requirements) -> str:
     Of several processes that ask for the same at once, one makes it, and the others wait.
 
     Raises:
-        MlxpyError: it cannot be made.
+        MlxpyError: it cannot be made, or others could put theirs in its place.
         StorageError: its directory cannot be made.
     """
     parent = _parent()
     try:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_own(parent)
         for number in itertools.count():
             # A number is given once, to who makes its directory: what was broken off is left behind.
             place = parent / f"{requirements.digest}.{number}"
@@ -127,6 +130,22 @@ def _parent() -> Path:
         return Path(chosen).expanduser().absolute()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "mlxpy" / "environments"
+
+
+def _check_own(parent: Path) -> None:
+    """Refuses a directory where others may put environments, whose Python would run as this user.
+
+    Raises:
+        MlxpyError: it is one.
+    """
+    status = parent.stat()
+    owner = foreign_owner(f"{parent}/")
+    if owner not in (None, 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        whose = f"belongs to {owner_name(owner)}" if owner else "can be written by others"
+        raise MlxpyError(
+            f"{parent} {whose}, who could decide what runs in its environments: set {PLACE_VARIABLE} to "
+            "a directory that only you may write to"
+        )
 
 
 def _is_claimed(place: Path) -> bool:

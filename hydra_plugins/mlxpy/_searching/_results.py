@@ -24,7 +24,7 @@ def write_results(study: SearchStudy, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(results_of(study)), path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}", error) from error
+        raise StorageError(f"cannot write {directory.resolve()}/{path.name}", error) from error
 
 
 def print_results(study: SearchStudy, logs: Path) -> None:

@@ -1,5 +1,6 @@
 """A search: asks for trials, keeps so many runs in the queue, and tells what came of them."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,17 +71,16 @@ def run_search(
         study = SearchStudy(None, options.directions)
         Search(study, name, options, space, queue, at_once).print_plan()
         return
-    directory = make_study_directory(queue.parent_log_dir, name)
-    claim = StudyClaim(directory.path)
-    try:
+    with (
+        make_study_directory(queue.parent_log_dir, name) as directory,
+        contextlib.closing(StudyClaim(directory)) as claim,
+    ):
         study = SearchStudy(directory, options.directions)
         search = Search(study, name, options, space, queue, at_once)
         search.run(claim)
         for place in (Path(config.hydra.sweep.dir), directory.path):
             write_results(study, place)
         print_results(study, queue.parent_log_dir)
-    finally:
-        claim.release()
 
 
 class Search:
