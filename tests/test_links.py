@@ -142,8 +142,8 @@ def test_of_files_that_are_written_together_none_has_its_name_before_all_are_on_
 
     monkeypatch.setattr(os, "fsync", noting)
     monkeypatch.setattr(os, "replace", naming)
-    write_all_whole(files, logs, scripts=[logs / "1/script.sh"])
-    assert seen == ["fsync"] * 3 + ["job.yaml", "script.sh", "info.yaml"]
+    write_all_whole(files, logs, [logs / "1/script.sh"], unsynced=[logs / "1/.keys/job.yaml"])
+    assert seen == ["fsync"] * 2 + ["job.yaml", "script.sh", "info.yaml"]
     assert [path.read_text() for path in files] == ["a", "b", "c"]
     assert [os.access(path, os.X_OK) for path in files] == [False, True, False]
 

@@ -390,5 +390,5 @@ def set_value(node: ValueNode, value: Any) -> None:
 
 
 def set_content(node: Node, content: Any) -> None:
-    """Replaces what a dict, a list or a union holds."""
-    node.__dict__["_content"] = content
+    """Replaces what a node holds, which is not checked."""
+    node.__dict__["_val" if isinstance(node, ValueNode) else "_content"] = content

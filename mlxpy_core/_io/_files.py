@@ -109,7 +109,12 @@ def write_whole(
     (retries or Retries())(write)
 
 
-def write_all_whole(files: Mapping[Path, str], within: Path, scripts: Container[Path] = ()) -> None:
+def write_all_whole(
+    files: Mapping[Path, str],
+    within: Path,
+    scripts: Container[Path] = (),
+    unsynced: Container[Path] = (),
+) -> None:
     """Writes small text files, each whole or not at all; the disk is waited for when all are written.
 
     They get their names one after the other, so that who finds the last one finds them all.
@@ -118,14 +123,17 @@ def write_all_whole(files: Mapping[Path, str], within: Path, scripts: Container[
         files: what each will hold.
         within: as for `whole_file`; all lie below it.
         scripts: those that who may read them may also run.
+        unsynced: those that a crash of the machine may damage; the disk is not waited for.
 
     Raises:
         StorageError: the file system refused.
     """
-    Retries()(lambda: _write_all(files, within, scripts))
+    Retries()(lambda: _write_all(files, within, scripts, unsynced))
 
 
-def _write_all(files: Mapping[Path, str], within: Path, scripts: Container[Path]) -> None:
+def _write_all(
+    files: Mapping[Path, str], within: Path, scripts: Container[Path], unsynced: Container[Path]
+) -> None:
     path = within
     begun: list[tuple[Path, int, str, int]] = []
     try:
@@ -138,8 +146,9 @@ def _write_all(files: Mapping[Path, str], within: Path, scripts: Container[Path]
                     _write(descriptor, text.encode(errors="surrogateescape"))
                     if path in scripts:
                         make_executable(descriptor)
-                for path, _, _, descriptor in begun:  # noqa: B007  # an error names it
-                    os.fsync(descriptor)
+                for path, _, _, descriptor in begun:
+                    if path not in unsynced:
+                        os.fsync(descriptor)
                 for path, folder, temporary, _ in begun:
                     os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:

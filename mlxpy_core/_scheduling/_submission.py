@@ -329,12 +329,14 @@ class _RunFiles:
             leave_bundle(directory.path)
         else:
             files[directory.config] = self._configs.dump(job.config)
-        script = directory.path / "script.sh"
-        files[note_path(directory)] = job.note
+        note, script = note_path(directory), directory.path / "script.sh"
+        files[note] = job.note
         files[script] = job.script(self._scheduler)
         info = _info(job, self._scheduler, self._cluster, self._submitter)
         files[info_path(directory.path)] = self._infos.dump(info)  # the last: with it it is a run
-        write_all_whole(files, directory.logs, scripts=(script,))
+        # A new note is synced with the job's id; the note that is there must not be lost.
+        unsynced = () if job.earlier else (note,)
+        write_all_whole(files, directory.logs, scripts=(script,), unsynced=unsynced)
 
 
 def write_script(job: Job, scheduler: Scheduler) -> Path:

@@ -22,6 +22,7 @@ from hydra_plugins.mlxpy._hydra import (
     is_empty,
     is_interpolation,
     override_dirname,
+    set_content,
     set_value,
 )
 
@@ -128,8 +129,10 @@ def keys_of(overrides: Sequence[tuple[Override, bool]]) -> tuple[str, ...] | Non
 
 def _is_plain(override: Override) -> bool:
     value = override.value()
+    if override.type is OverrideType.DEL:
+        return False
     if isinstance(value, str):
-        return override.type is not OverrideType.DEL and "${" not in value and value != "???"
+        return "${" not in value and value != "???"
     return isinstance(value, (bool, int, float))
 
 
@@ -170,12 +173,12 @@ class FilledConfig:
         for node, value in zip(self._values, values, strict=True):
             set_value(node, value)
         for node, (override, _) in zip(self._task, overrides, strict=True):
-            set_value(node, override.input_line)
+            set_content(node, override.input_line)
         for name, value in self._of_the_job.items():
-            set_value(child_of(self._job, name), value)
+            set_content(child_of(self._job, name), value)
         if WRITES_OVERRIDE_DIRNAME:
             dirname = override_dirname(self._form_of_dirname, [override for override, _ in overrides])
-            set_value(child_of(self._job, "override_dirname"), dirname)
+            set_content(child_of(self._job, "override_dirname"), dirname)
 
 
 def _walk(node: Any, names: Sequence[str]) -> Any:
