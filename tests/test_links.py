@@ -1,15 +1,24 @@
 """Files that are written and read where another user may have put something; root's tests give files away."""
 
+import errno
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import NOBODY, need_root, tree_of
 
 from mlxpy_core import StorageError
-from mlxpy_core._io._files import read_bytes, whole_file, whole_stream, write_whole
+from mlxpy_core._io._files import (
+    append_line,
+    read_bytes,
+    whole_file,
+    whole_stream,
+    write_all_whole,
+    write_whole,
+)
 from mlxpy_core._io._links import make_folder, open_below
 
 
@@ -27,6 +36,10 @@ def by_text(path: Path, within: Path) -> None:
     write_whole(path, "ours", within)
 
 
+def together(path: Path, within: Path) -> None:
+    write_all_whole({path: "ours"}, within)
+
+
 def in_place(path: Path, within: Path) -> None:
     os.close(open_below(path, within, os.O_WRONLY | os.O_CREAT))
 
@@ -35,7 +48,7 @@ def folder(path: Path, within: Path) -> None:
     make_folder(path, within)
 
 
-WRITERS = [by_stream, by_path, by_text, in_place, folder]
+WRITERS = [by_stream, by_path, by_text, together, in_place, folder]
 Write = Callable[[Path, Path], None]
 
 
@@ -67,7 +80,7 @@ def test_nothing_is_written_through_a_directory_that_another_user_links(
     assert tree_of(logs.parent) == before
 
 
-@pytest.mark.parametrize("write", [by_stream, by_path, by_text])
+@pytest.mark.parametrize("write", [by_stream, by_path, by_text, together])
 def test_a_file_replaces_the_link_that_another_user_put_there(logs: Path, write: Write) -> None:
     need_root()
     link(logs / "1/info.yaml", "../../home/metadata/info.yaml")
@@ -105,6 +118,53 @@ def test_what_is_left_half_written_is_removed(logs: Path) -> None:
     with pytest.raises(TypeError), whole_stream(logs / "1/x", logs) as file:
         file.write("no bytes")  # type: ignore[arg-type]  # as a saver's error would end it
     assert os.listdir(logs / "1") == []
+
+
+def test_of_files_that_are_written_together_none_has_its_name_before_all_are_on_disk(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        logs / "1/.keys/job.yaml": "a",
+        logs / "1/script.sh": "b",
+        logs / "1/metadata/info.yaml": "c",
+    }
+    seen: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noting(descriptor: int) -> None:
+        assert not any(path.exists() for path in files)
+        fsync(descriptor)
+        seen.append("fsync")
+
+    def naming(temporary: str, name: str, **folders: int) -> None:
+        replace(temporary, name, **folders)
+        seen.append(name)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "replace", naming)
+    write_all_whole(files, logs, [logs / "1/script.sh"], unsynced=[logs / "1/.keys/job.yaml"])
+    assert seen == ["fsync"] * 2 + ["job.yaml", "script.sh", "info.yaml"]
+    assert [path.read_text() for path in files] == ["a", "b", "c"]
+    assert [os.access(path, os.X_OK) for path in files] == [False, True, False]
+
+
+def test_what_is_refused_leaves_nothing_of_files_that_are_written_together(logs: Path) -> None:
+    (logs / "1/metadata").write_text("in the way")
+    before = tree_of(logs)
+    with pytest.raises(StorageError, match=r"cannot write .*info\.yaml"):
+        write_all_whole({logs / "1/script.sh": "a", logs / "1/metadata/info.yaml": "b"}, logs)
+    assert tree_of(logs) == before
+
+
+def test_a_line_is_added_whole_or_not_at_all(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = logs / "1/.keys/job.yaml"
+    write_all_whole({path: "first\n"}, logs)
+    append_line(path, "second\n", logs)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=full))
+    with pytest.raises(StorageError, match=r"cannot write .*job\.yaml: No space"):
+        append_line(path, "third\n", logs)
+    assert path.read_text() == "first\nsecond\n"
 
 
 def test_a_new_file_is_never_one_that_is_there(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

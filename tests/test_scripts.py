@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mlxpy_core import MlxpyError, launch_of_this_process, take_run_directory
+from mlxpy_core._io._files import write_all_whole
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._info_file import noted_job_id
 from mlxpy_core._scheduling._bundle import leave_bundle, note_bundle, script_ended
 from mlxpy_core._scheduling._find_scheduler import BUILT_IN_SCHEDULERS
-from mlxpy_core._scheduling._job import Job, note_job, noted_job
+from mlxpy_core._scheduling._job import Job, note_job_id, note_path, noted_job
 from mlxpy_core._scheduling._oar import OARScheduler
 from mlxpy_core._scheduling._script import ScriptOptions, array_script, job_script
 from mlxpy_core._scheduling._slurm import SLURMScheduler
@@ -73,11 +75,13 @@ def test_a_job_is_noted_as_it_was_submitted(
     environment = {f"V{index}": value for index, value in enumerate(values)}
     launch, options = launch_of_this_process(), ScriptOptions(setup=(setup,))
     job = Job(run, {}, launch, arguments, options, environment, "r1", launcher={"node": "A"})
-    note_job(job)
+    write_all_whole({note_path(run): job.note}, tmp_path)
+    note_job_id(job, "7")
     noted = noted_job(run, launch, config={}, run_id="r1", earlier={})
     assert noted
     assert (noted.command, noted.options, noted.environment) == (arguments, options, environment)
     assert noted.launcher == {"node": "A"}
+    assert noted_job_id(run, {}) == "7"
 
 
 def test_the_script_of_the_tutorial() -> None:

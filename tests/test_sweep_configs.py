@@ -134,20 +134,13 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
     assert configs.load_sweep_config(sweep, overrides) is not second
 
 
-@pytest.mark.parametrize("most", [0, 1, 3])
-def test_no_more_configs_wait_than_fit(loader: ConfigLoader, most: int) -> None:
+def test_many_kinds_of_jobs_are_what_hydra_gives(loader: ConfigLoader) -> None:
     sweep = sweep_of(loader)
-    jobs = [["lr=1"], ["lr=2"], ["lr=3"]]
+    kinds = [[f"+x{number}=1", "lr=1"] for number in range(20)] + [["lr=1", "opt@first=adam"]]
+    jobs = [[one.replace("=1", f"={value}") for one in kind] for value in (1, 2) for kind in kinds]
     expected = [list(nodes(loader.load_sweep_config(sweep, job))) for job in jobs]
-    configs = ComposedConfigs(loader, most)
-    first = [configs.load_sweep_config(sweep, job) for job in jobs]
-    assert len(configs._ready) == most
-    second = [configs.load_sweep_config(sweep, job) for job in jobs]
-    assert [list(nodes(config)) for config in first] == expected
-    assert [list(nodes(config)) for config in second] == expected
-    assert [one is other for one, other in zip(first, second, strict=True)] == [
-        index < most for index in range(3)
-    ]
+    configs = ComposedConfigs(loader, lends=True)
+    assert [list(nodes(configs.load_sweep_config(sweep, job))) for job in jobs] == expected
 
 
 def any_of(words: str) -> st.SearchStrategy[str]:
@@ -193,6 +186,16 @@ OF_HYDRA = any_of(
 )
 
 
+def and_alike(jobs: list[list[str]]) -> st.SearchStrategy[list[list[str]]]:
+    """Adds jobs that have the same overrides, of other values."""
+    value = any_of("2 3.5 word true nan 'quoted' BLUE 0 null ??? {a:1} '${lr}' 7")
+    alike = [
+        st.tuples(*(value.map(f"{one.partition('=')[0]}={{}}".format) for one in job)).map(list)
+        for job in jobs
+    ]
+    return st.tuples(*alike).map(lambda more: [*jobs, *more])
+
+
 def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[str]) -> object:
     try:
         return list(nodes(load(master_config=sweep, sweep_overrides=overrides)))
@@ -207,32 +210,29 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
 @given(
     config=st.sampled_from(["config", "config", "config", "config", "named", "tied"]),
     of_hydra=st.lists(OF_HYDRA, max_size=1),
-    jobs=st.lists(st.lists(OVERRIDES, max_size=3), min_size=1, max_size=4),
-    most_ready=st.integers(0, 3),
+    jobs=st.lists(st.lists(OVERRIDES, max_size=3), min_size=1, max_size=3).flatmap(and_alike),
     lends=st.booleans(),
 )
-@example("named", [], [["name=x"], ["lr=1"]], 0, False)
+@example("named", [], [["name=x"], ["lr=1"]], False)
 @example(
     "tied",
     [],
     [["copied=[HOME]"], ["env.B=2"], ["kv=_"], ["plain.a=2"], ["opt@first=adam", "lr=2"]],
-    0,
     False,
 )
-@example("config", [], [["lr=2"], ["twice.a='${hydra.job}'"], ["db=mysql", "launcher.num=1"]], 2, True)
+@example("config", [], [["lr=2"], ["twice.a='${hydra.job}'"], ["db=mysql", "launcher.num=1"]], True)
 def test_every_config_is_what_hydra_gives(
     loader: ConfigLoader,
     config: str,
     of_hydra: list[str],
     jobs: list[list[str]],
-    most_ready: int,
     lends: bool,
 ) -> None:
     try:
         sweep = sweep_of(loader, *of_hydra, config=config)
     except Exception:
         reject()
-    configs = ComposedConfigs(loader, most_ready, lends=lends)
+    configs = ComposedConfigs(loader, lends=lends)
     expected = [outcome(loader.load_sweep_config, sweep, overrides) for overrides in jobs]
     for _ in range(2):
         assert [outcome(configs.load_sweep_config, sweep, overrides) for overrides in jobs] == expected
@@ -415,7 +415,7 @@ def test_a_config_that_was_lent_is_as_before_when_it_comes_again(loader: ConfigL
         config = loader.load_sweep_config(sweep, job)
         OmegaConf.update(config, "hydra.job.num", number, force_add=True)
         expected.append((list(nodes(config)), OmegaConf.to_container(config.hydra.sweep, resolve=True)))
-    configs = ComposedConfigs(loader, 3, lends=True)
+    configs = ComposedConfigs(loader, lends=True)
     for job in jobs:
         configs.load_sweep_config(sweep, job)
     for number, job in enumerate(jobs):

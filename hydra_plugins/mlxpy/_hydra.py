@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
@@ -28,7 +28,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, Node, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf, ValueNode
 
 try:
     from hydra._internal.config_loader_impl import get_overrides_dirname
@@ -142,6 +142,16 @@ def callbacks_of(context: HydraContext) -> list[Any]:
     """
     callbacks: list[Any] = context.callbacks.callbacks
     return callbacks
+
+
+def callback_of(config: DictConfig, name: str) -> Mapping[str, Any]:
+    """Returns the node of a callback, empty if there is none: the configs of a thousand jobs are asked.
+
+    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    """
+    callbacks = child_of(child_of(config, "hydra"), "callbacks")
+    found = isinstance(content_of(callbacks), dict) and name in content_of(callbacks)
+    return callbacks[name] or {} if found else {}
 
 
 def basic_launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
@@ -303,20 +313,20 @@ def is_value_path(override: Override) -> bool:
 WRITES_OVERRIDE_DIRNAME = get_overrides_dirname is not None
 
 
-def override_dirname(form: DictConfig, overrides: Sequence[Override]) -> str:
+def override_dirname(form: Mapping[str, Any], overrides: Sequence[Override]) -> str:
     """Returns the value of ``hydra.job.override_dirname`` for these overrides.
 
     Seen with 1.3.2 and 1.3.8.
 
     Args:
-        form: ``hydra.job.config.override_dirname``.
+        form: ``hydra.job.config.override_dirname`` as plain data.
         overrides: all overrides of the task.
     """
     return get_overrides_dirname(
         overrides=list(overrides),
-        kv_sep=form.kv_sep,
-        item_sep=form.item_sep,
-        exclude_keys=form.exclude_keys,
+        kv_sep=form["kv_sep"],
+        item_sep=form["item_sep"],
+        exclude_keys=form["exclude_keys"],
     )
 
 
@@ -326,11 +336,6 @@ def override_dirname(form: DictConfig, overrides: Sequence[Override]) -> str:
 def parent_of(node: Node) -> Node | None:
     """Returns the node that holds this one."""
     return node._get_parent()
-
-
-def set_parent(node: Node, parent: Node) -> None:
-    """Has a node be held by another one of the same flags: what it knows of these stays."""
-    node.__dict__["_parent"] = parent
 
 
 def child_of(node: DictConfig, key: Any) -> Any:
@@ -379,6 +384,11 @@ def clone_of(node: Node, parent: Node | None) -> Node:
     return clone
 
 
+def set_value(node: ValueNode, value: Any) -> None:
+    """Has a node that holds a value hold another one, which is checked and converted."""
+    node._set_value(value)
+
+
 def set_content(node: Node, content: Any) -> None:
-    """Replaces what a dict, a list or a union holds."""
-    node.__dict__["_content"] = content
+    """Replaces what a node holds, which is not checked."""
+    node.__dict__["_val" if isinstance(node, ValueNode) else "_content"] = content

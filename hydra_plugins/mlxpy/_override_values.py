@@ -5,12 +5,12 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._hydra import as_written, child_of
+from hydra_plugins.mlxpy._hydra import as_written, callback_of, child_of
 
 
 def typed_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    callback = callback_of(config, "mlxp_logger")
     doubled = set(callback.get("doubled_keys") or ())  # by `launch`
     if not doubled:
         return overrides_for_hydra(config)

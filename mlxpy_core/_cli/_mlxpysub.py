@@ -64,8 +64,8 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
         return
     jobs_left: dict[RunDirectory, str] = {}
     with signals_break_off(scheduler, jobs_left):
-        with new_run_directories(logs) as new_directory:
-            jobs = _jobs(file, lines, options, launch, iter(new_directory, None))
+        with new_run_directories(logs) as new_directories:
+            jobs = _jobs(file, lines, options, launch, iter(new_directories(len(lines))))
             submit_jobs(scheduler, jobs, job_ids=jobs_left)
         count = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
         if isinstance(scheduler, LocalScheduler):

@@ -4,14 +4,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from mlxpy_core._errors import StorageError
 
-from ._links import StrPath, make_folder, open_below, opened_folder
+from ._links import OpenedFolders, StrPath, make_folder, open_below, opened_folder
 from ._retries import Retries
 from ._temporary import ANEW, is_own, private_folder, temporary_name
 
@@ -107,6 +107,98 @@ def write_whole(
             file.write(text.encode(errors="surrogateescape"))
 
     (retries or Retries())(write)
+
+
+def write_all_whole(
+    files: Mapping[Path, str],
+    within: Path,
+    scripts: Container[Path] = (),
+    unsynced: Container[Path] = (),
+) -> None:
+    """Writes small text files, each whole or not at all; the disk is waited for when all are written.
+
+    They get their names one after the other, so that who finds the last one finds them all.
+
+    Args:
+        files: what each will hold.
+        within: as for `whole_file`; all lie below it.
+        scripts: those that who may read them may also run.
+        unsynced: those that a crash of the machine may damage; the disk is not waited for.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    Retries()(lambda: _write_all(files, within, scripts, unsynced))
+
+
+def _write_all(
+    files: Mapping[Path, str], within: Path, scripts: Container[Path], unsynced: Container[Path]
+) -> None:
+    path = within
+    begun: list[tuple[Path, int, str, int]] = []
+    try:
+        with contextlib.closing(OpenedFolders(within)) as folders:
+            try:
+                for path, text in files.items():
+                    folder, temporary = folders.descriptor(str(path.parent)), temporary_name(path.name)
+                    descriptor = os.open(temporary, ANEW, 0o666, dir_fd=folder)
+                    begun.append((path, folder, temporary, descriptor))
+                    _write(descriptor, text.encode(errors="surrogateescape"))
+                    if path in scripts:
+                        make_executable(descriptor)
+                for path, _, _, descriptor in begun:
+                    if path not in unsynced:
+                        os.fsync(descriptor)
+                for path, folder, temporary, _ in begun:
+                    os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                for _, folder, temporary, _ in begun:
+                    with contextlib.suppress(OSError):  # has its name already
+                        os.unlink(temporary, dir_fd=folder)
+                raise
+            finally:
+                for _, _, _, descriptor in begun:
+                    os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}", error) from error
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    written = os.write(descriptor, content)
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
+
+
+def make_executable(descriptor: int) -> None:
+    """Lets who may read a file run it."""
+    mode = os.fstat(descriptor).st_mode
+    os.fchmod(descriptor, mode | (mode & 0o444) >> 2)
+
+
+def append_line(path: Path, line: str, within: Path) -> None:
+    """Adds a line to a small file, whole or not at all, which costs less than to write the file again.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+
+    def append() -> None:
+        descriptor = open_in_place(path, within, os.O_WRONLY | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _write(descriptor, line.encode(errors="surrogateescape"))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    try:
+        Retries()(append)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}", error) from error
 
 
 def write_unsynced(path: Path, text: str, within: Path) -> None:

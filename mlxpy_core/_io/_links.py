@@ -84,6 +84,31 @@ def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) ->
         os.close(folder)
 
 
+class OpenedFolders:
+    """Directories below one that the user has named, made where they are missing, each opened once.
+
+    Args:
+        within: the directory that the user has named.
+    """
+
+    def __init__(self, within: StrPath) -> None:
+        self._within = os.fspath(within)
+        self._opened = {self._within: os.open(within, _FOLDER | os.O_CLOEXEC)}
+
+    def descriptor(self, path: str) -> int:
+        """Returns a descriptor of a directory; refuses what `open_below` does."""
+        if path not in self._opened:
+            _names_below(path, self._within)
+            parent, name = os.path.split(path)
+            self._opened[path] = _open_or_make(self.descriptor(parent), name, make=True, to_read=False)
+        return self._opened[path]
+
+    def close(self) -> None:
+        """Closes the descriptors."""
+        for folder in self._opened.values():
+            os.close(folder)
+
+
 def check_named(path: StrPath) -> None:
     """Refuses a directory that the user has named if it is another user's link to what is not theirs.
 

@@ -20,6 +20,8 @@ from mlxpy_core._io._temporary import TEMPORARY_PATTERN, remove_leftover
 from ._trash import highest_removed, is_in_trash
 
 _HINT_WIDTH = 20
+# So many runs' directories are made before a signal is heard.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         with contextlib.suppress(FileNotFoundError):
             check_named(parent_log_dir)
         if forced_log_id == -1:
-            return RunDirectory(Retries()(lambda: _take_next_id(parent_log_dir)), made=True)
+            return _take_new(parent_log_dir, 1)[0]
         path = parent_log_dir / str(forced_log_id)
         if is_in_trash(parent_log_dir, forced_log_id) and not path.exists():
             raise MlxpyError(
@@ -108,17 +110,24 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
 
 
 @contextmanager
-def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[], RunDirectory]]:
-    """Yields a function that makes the directory of a new run at each call.
+def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[int], list[RunDirectory]]]:
+    """Yields a function that makes the directories of so many new runs at each call.
 
     If the block raises anything, those that are no runs yet are removed.
     """
     made: list[RunDirectory] = []
 
-    def take() -> RunDirectory:
-        with signals_held():
-            made.append(take_run_directory(parent_log_dir))
-        return made[-1]
+    def take(count: int) -> list[RunDirectory]:
+        first = len(made)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                check_named(parent_log_dir)
+            while (left := count + first - len(made)) > 0:
+                with signals_held():
+                    _take_new(parent_log_dir, min(left, _AT_ONCE), made)
+        except OSError as error:
+            raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
+        return made[first:]
 
     try:
         yield take
@@ -209,19 +218,28 @@ def remove_temporary_files(directory: RunDirectory) -> None:
         remove_leftover(leftover)
 
 
-def _take_next_id(parent: Path) -> Path:
+def _take_new(parent: Path, count: int, taken: list[RunDirectory] | None = None) -> list[RunDirectory]:
+    """Makes the directories of new runs, and adds each to those that are taken as it is made."""
+    taken = [] if taken is None else taken
+    end = len(taken) + count
+    Retries()(lambda: _take_next_ids(parent, end, taken))
+    return taken
+
+
+def _take_next_ids(parent: Path, end: int, taken: list[RunDirectory]) -> None:
     # The hint holds the last number taken. It may be stale or lost: mkdir alone decides.
     hint = _open_hint(parent)
     try:
         last = _read_hint(hint)
         if last is None or not (is_run_name(str(last)) and os.path.lexists(f"{parent}/{last}")):
             last = _newest_id(parent)
-        log_id = _make_next(parent, last)
-        _write_hint(hint, log_id)
+        while len(taken) < end:
+            last = _make_next(parent, last)
+            taken.append(RunDirectory(parent / str(last), made=True))
+        _write_hint(hint, last)
     finally:
         if hint is not None:
             os.close(hint)
-    return parent / str(log_id)
 
 
 def _make_next(parent: Path, last: int) -> int:

@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import read_text, write_unsynced, write_whole
+from mlxpy_core._io._files import append_line, read_text
 from mlxpy_core._io._yaml import dump_fields, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -67,7 +68,7 @@ class Job:
 
     @cached_property
     def note(self) -> str:
-        """What it takes to submit the run again, as YAML; the queue's answer is added to it."""
+        """What it takes to submit the run again, as YAML; the job's id is added to it."""
         command = str(self.command) if isinstance(self.command, ShellLine) else list(self.command)
         text = dump_fields({"command": command, "environment": dict(self.environment)})
         # JSON on one line is YAML, and is written faster.
@@ -81,15 +82,9 @@ class Job:
         return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
-def note_job(job: Job) -> None:
-    """Notes what it takes to submit a run again, should this process die before the queue has taken it.
-
-    Raises:
-        OSError: the file system refused.
-    """
-    path = job.directory.state / _NOTE
-    write = write_whole if job.earlier else write_unsynced  # the note that is there must not be lost
-    write(path, _noted(job, None), job.directory.logs)
+def note_path(directory: RunDirectory) -> Path:
+    """Returns where `Job.note` of a run lies; the job's id is added when the queue has taken it."""
+    return directory.state / _NOTE
 
 
 def note_job_id(job: Job, job_id: str) -> None:
@@ -98,16 +93,8 @@ def note_job_id(job: Job, job_id: str) -> None:
     Raises:
         StorageError: the file system refused.
     """
-    write_whole(job.directory.state / _NOTE, _noted(job, job_id), job.directory.logs)
-
-
-def _noted(job: Job, job_id: str | None) -> str:
-    return _id_as_yaml(job_id) + job.note
-
-
-@lru_cache(maxsize=1)  # none of a sweep's jobs has one at first
-def _id_as_yaml(job_id: str | None) -> str:
-    return dump_fields({"scheduler_job_id": job_id})
+    line = dump_fields({"scheduler_job_id": job_id})
+    append_line(note_path(job.directory), line, job.directory.logs)
 
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same

@@ -11,20 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import do_at_once, doing_at_once, whole_stream, write_whole
+from mlxpy_core._io._files import (
+    do_at_once,
+    doing_at_once,
+    make_executable,
+    whole_stream,
+    write_all_whole,
+)
 from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import RepeatedDumps
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
-from mlxpy_core._runs._info_file import drop_kept_info, keep_info, put_info_back, write_info
+from mlxpy_core._runs._info_file import (
+    drop_kept_info,
+    info_path,
+    keep_info,
+    put_info_back,
+    write_info,
+)
 from mlxpy_core._runs._process import describe_living_process
 from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
 from ._find_scheduler import scheduler_name
-from ._job import Job, note_job, note_job_id
+from ._job import Job, note_job_id, note_path
 from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
@@ -309,17 +321,22 @@ class _RunFiles:
         """Writes the files of a run, each of which is waited for until the disk has it."""
         # The job itself writes the rest. Each file counts: a sweep of a thousand jobs has thousands.
         directory = job.directory
-        make_folder(directory.state, directory.logs)
+        files = {}
         if job.earlier:
+            make_folder(directory.state, directory.logs)
             keep_info(directory)
             (directory.state / CANCELLED).unlink(missing_ok=True)
             leave_bundle(directory.path)
         else:
-            write_whole(directory.config, self._configs.dump(job.config), directory.logs)
-        note_job(job)
-        write_script(job, self._scheduler)
+            files[directory.config] = self._configs.dump(job.config)
+        note, script = note_path(directory), directory.path / "script.sh"
+        files[note] = job.note
+        files[script] = job.script(self._scheduler)
         info = _info(job, self._scheduler, self._cluster, self._submitter)
-        write_info(directory, info, dump=self._infos.dump)
+        files[info_path(directory.path)] = self._infos.dump(info)  # the last: with it it is a run
+        # A new note is synced with the job's id; the note that is there must not be lost.
+        unsynced = () if job.earlier else (note,)
+        write_all_whole(files, directory.logs, scripts=(script,), unsynced=unsynced)
 
 
 def write_script(job: Job, scheduler: Scheduler) -> Path:
@@ -388,8 +405,7 @@ def _array_directories(run: Path) -> Iterator[Path]:
 def _write_script(path: Path, text: str, logs: Path) -> None:
     with whole_stream(path, logs) as file:
         file.write(text.encode(errors="surrogateescape"))
-        mode = os.fstat(file.fileno()).st_mode
-        os.fchmod(file.fileno(), mode | (mode & 0o444) >> 2)  # who may read it may run it
+        make_executable(file.fileno())
 
 
 def _end_unsubmitted(

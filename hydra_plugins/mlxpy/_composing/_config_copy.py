@@ -7,15 +7,16 @@ from typing import Any
 
 from omegaconf import DictConfig, Node, ValueNode
 
-from hydra_plugins.mlxpy._hydra import child_of, clone_of, content_of, parent_of, set_content, set_parent
+from hydra_plugins.mlxpy._hydra import clone_of, content_of, parent_of, set_content
 
-# What composing a job's config changes in Hydra's own node, and who submits the job.
-_OF_THE_JOB = ("job", "overrides")
 _SHARED = (str, int, float, bool, bytes, Enum, PurePath, type(None))
 
 
 class Copies:
     """Makes copies of a config, which is kept pickled.
+
+    Attributes:
+        is_tree: whether `copied_tree` can copy the config, too.
 
     Raises:
         Exception: the config cannot be pickled.
@@ -25,7 +26,7 @@ class Copies:
         # It takes a tenth of the memory that way.
         self._pickled = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
         self._template: DictConfig | None = None
-        self._is_tree = _is_plain_tree(config, None, set())
+        self.is_tree = _is_plain_tree(config, None, set())
 
     def release(self) -> None:
         """Frees the memory of what only makes the next copies faster."""
@@ -33,52 +34,19 @@ class Copies:
 
     def copy(self) -> DictConfig:
         """Returns a copy; the cache of resolvers at its root is empty."""
-        if not self._is_tree:
+        if not self.is_tree:
             config: DictConfig = pickle.loads(self._pickled)
             return config
         if self._template is None:
             self._template = pickle.loads(self._pickled)
-        copied = _copy_node(self._template, None)
-        assert isinstance(copied, DictConfig)
-        return copied
-
-    def lend(self) -> DictConfig:
-        """Returns a copy that has most of Hydra's own node together with the others that were lent.
-
-        Only what is below ``job`` and ``overrides`` there may be changed. One at a time can be used:
-        after another copy was lent, `take_again` has this one be it.
-        """
-        if not self._is_tree:
-            return self.copy()
-        if self._template is None:
-            self._template = pickle.loads(self._pickled)
-        lent = clone_of(self._template, None)
-        content = {
-            key: _shared_hydra(node, lent) if key == "hydra" else _copy_node(node, lent)
-            for key, node in content_of(self._template).items()
-        }
-        set_content(lent, content)
-        assert isinstance(lent, DictConfig)
-        take_again(lent)
-        return lent
+        return copied_tree(self._template)
 
 
-def take_again(lent: DictConfig) -> None:
-    """Has a config that `Copies.lend` returned be the one in use."""
-    hydra = child_of(lent, "hydra")
-    for node in content_of(hydra).values():
-        if parent_of(node) is not hydra:
-            set_parent(node, hydra)
-
-
-def _shared_hydra(hydra: Node, parent: Node) -> Node:
-    shared = clone_of(hydra, parent)
-    content = {
-        key: _copy_node(node, shared) if key in _OF_THE_JOB else node
-        for key, node in content_of(hydra).items()
-    }
-    set_content(shared, content)
-    return shared
+def copied_tree(config: DictConfig) -> DictConfig:
+    """Returns a copy of a config in which each node has one place, and values never change."""
+    copied = _copy_node(config, None)
+    assert isinstance(copied, DictConfig)
+    return copied
 
 
 def _is_plain_tree(node: Any, parent: Node | None, seen: set[int]) -> bool:

@@ -5,7 +5,6 @@ launcher composes the same config again. Composing takes nearly all the time of 
 jobs of a sweep differ in values alone.
 """
 
-import gc
 import os
 import pickle
 import re
@@ -31,20 +30,22 @@ from hydra_plugins.mlxpy._hydra import (
 )
 from hydra_plugins.mlxpy._sweep_job import sweep_job_of_this_process
 
-from ._config_copy import Copies, take_again
+from ._config_copy import Copies, copied_tree
 from ._value_overrides import (
+    FilledConfig,
     NotSurelyEqual,
     apply_values,
     check_order_is_free,
     is_value_override,
+    keys_of,
     set_task_overrides,
 )
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
 LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
 _COMPOSE_HERE = (BASIC_LAUNCHER, LAUNCHER)
-# So many configs that were validated wait to be submitted; each is some 100 kB.
-_MOST_READY = 1000
+# So many configs are kept to be filled with the values of other jobs; each is some 100 kB.
+_MOST_FILLED = 16
 
 
 def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
@@ -58,10 +59,7 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         ours = config.hydra.launcher._target_ == LAUNCHER
         # To compare jobs, the launcher changes more of their configs; to run one, the task may.
         lends = ours and not (config.hydra.launcher.skip_completed or sweep_job_of_this_process())
-        configs = ComposedConfigs(loader, most_ready=_MOST_READY if ours else 0, lends=lends)
-        replace_load_sweep_config(loader, configs.load_sweep_config)
-        if ours:
-            gc.disable()  # until they are submitted: it would scan all the configs that are kept
+        replace_load_sweep_config(loader, ComposedConfigs(loader, lends=lends).load_sweep_config)
 
 
 def _parse_override(text: str) -> Override:
@@ -74,35 +72,21 @@ class ComposedConfigs:
 
     Args:
         loader: composes what has not been composed yet.
-        most_ready: how many configs are kept for their second request; the others are made again.
         lends: whether a config is used only until the next one is asked for, and nothing is changed in
-            Hydra's own node but ``job``.
+            it but the number and the id of ``hydra.job``: the next one may then be the same object.
     """
 
-    def __init__(self, loader: ConfigLoader, most_ready: int = 0, *, lends: bool = False) -> None:
+    def __init__(self, loader: ConfigLoader, *, lends: bool = False) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._context: tuple[Any, ...] = ()
-        self._most_ready = most_ready
         self._lends = lends
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns what the method of Hydra's loader returns."""
         self._forget_if_changed(master_config)
-        # Asked for the first time, to be validated; then, and for the last time, to be run.
-        ready = self._ready.pop(tuple(sweep_overrides), None)
-        if ready is not None:
-            if self._lends:
-                take_again(ready)
-            OmegaConf.copy_cache(from_config=master_config, to_config=ready)
-            return ready
         with suppress(Exception):  # where there is any doubt, Hydra composes it or raises its own error
-            config = self._compose_by_values(master_config, sweep_overrides)
-            if len(self._ready) < self._most_ready:
-                self._ready[tuple(sweep_overrides)] = config
-            elif self._most_ready:
-                gc.enable()
-            return config
+            return self._compose_by_values(master_config, sweep_overrides)
         return self._compose_whole(master_config, sweep_overrides)
 
     def _forget_if_changed(self, master_config: DictConfig) -> None:
@@ -117,10 +101,10 @@ class ComposedConfigs:
         if context == self._context:
             return
         self._context = context
-        self._ready: dict[tuple[str, ...], DictConfig] = {}
         self._kept: dict[tuple[str, ...], bytes] = {}
         self._bases: dict[tuple[str, ...], Copies | None] = {}
         self._warm: Copies | None = None
+        self._filled: dict[tuple[str, ...], FilledConfig] = {}
         self._templates: dict[str, Override] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
@@ -133,10 +117,27 @@ class ComposedConfigs:
             self._composition = Composition(self._loader, self._config_name, self._hydra_overrides)
         composition = self._composition
         parsed = [self._parse(composition, text) for text in overrides]
+        keys = keys_of(parsed)
+        filled = self._filled.get(keys) if keys else None
+        if filled:
+            filled.fill(parsed)
+            config = filled.config if self._lends else copied_tree(filled.config)
+        else:
+            config = self._changed_base(composition, master_config, parsed, keys)
+        composition.check_sweep_choices(master_config, config)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def _changed_base(
+        self,
+        composition: Composition,
+        master_config: DictConfig,
+        parsed: list[tuple[Override, bool]],
+        keys: tuple[str, ...] | None,
+    ) -> DictConfig:
+        """Applies overrides of values to what Hydra composes without them."""
         values = [override for override, is_value in parsed if is_value]
-        groups = tuple(
-            text for text, (_, is_value) in zip(overrides, parsed, strict=True) if not is_value
-        )
+        groups = tuple(override.input_line or "" for override, is_value in parsed if not is_value)
         if not values:
             raise NotSurelyEqual
         if groups not in self._bases:
@@ -149,11 +150,15 @@ class ComposedConfigs:
             if self._warm is not None:
                 self._warm.release()
             self._warm = base
-        config = base.lend() if self._lends else base.copy()
+        config = base.copy()
         apply_values(config, values)
         set_task_overrides(config, [override for override, _ in parsed], replaced=len(groups))
-        composition.check_sweep_choices(master_config, config)
-        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        if keys and base.is_tree:
+            if len(self._filled) == _MOST_FILLED:
+                self._filled.clear()
+            with suppress(NotSurelyEqual):
+                kept = config if self._lends else copied_tree(config)
+                self._filled[keys] = FilledConfig(kept, parsed)
         return config
 
     def _parse(self, composition: Composition, text: str) -> tuple[Override, bool]:

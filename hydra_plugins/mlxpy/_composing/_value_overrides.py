@@ -7,6 +7,7 @@ written, which takes an interpolation: where one could do so, `NotSurelyEqual` i
 
 import re
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
@@ -15,11 +16,14 @@ from omegaconf import DictConfig, Node, ValueNode
 from hydra_plugins.mlxpy._hydra import (
     WRITES_OVERRIDE_DIRNAME,
     apply_overrides,
+    as_written,
     child_of,
     content_of,
     is_empty,
     is_interpolation,
     override_dirname,
+    set_content,
+    set_value,
 )
 
 _NAME = r"[^\W\d]\w*"
@@ -95,8 +99,86 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override], replac
     for override in overrides:
         task.append(override.input_line)
     if WRITES_OVERRIDE_DIRNAME:
-        form = _walk(hydra, ("job", "config", "override_dirname"))
-        _walk(hydra, ("job",)).override_dirname = override_dirname(form, overrides)
+        _walk(hydra, ("job",)).override_dirname = override_dirname(_form_of_dirname(hydra), overrides)
+
+
+def _form_of_dirname(hydra: DictConfig) -> dict[str, Any]:
+    form: dict[str, Any] = as_written(_walk(hydra, ("job", "config", "override_dirname")))
+    return form
+
+
+def keys_of(overrides: Sequence[tuple[Override, bool]]) -> tuple[str, ...] | None:
+    """Returns what overrides have in common with others that a `FilledConfig` can have in their place.
+
+    Args:
+        overrides: those of a job, each with whether it is of a value, not of a config group.
+
+    Returns:
+        The parts that are the same; None if there are no such overrides.
+    """
+    names = [override.key_or_group for override, is_value in overrides if is_value]
+    if not all(_is_plain(override) for override, is_value in overrides if is_value):
+        return None
+    if any(f"{other}.".startswith(f"{name}.") for name, other in permutations(names, 2)):
+        return None  # one is below the other
+    return tuple(
+        (override.input_line or "").partition("=")[0] if is_value else override.input_line or ""
+        for override, is_value in overrides
+    )
+
+
+def _is_plain(override: Override) -> bool:
+    value = override.value()
+    if override.type is OverrideType.DEL:
+        return False
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return isinstance(value, (bool, int, float))
+
+
+class FilledConfig:
+    """A config that a job had, which is filled with the values of others that have the same `keys_of`.
+
+    Hydra would compose the same: a plain value is taken by the node that is at its key.
+
+    Args:
+        config: the config.
+        overrides: what was applied to it, each with whether it is of a value.
+
+    Attributes:
+        config: the config, of the last job that it was filled for.
+
+    Raises:
+        NotSurelyEqual: Hydra might put another node into the place of one.
+    """
+
+    def __init__(self, config: DictConfig, overrides: Sequence[tuple[Override, bool]]) -> None:
+        self.config = config
+        hydra = child_of(config, "hydra")
+        self._values = [
+            _walk(config, override.key_or_group.split("."))
+            for override, is_value in overrides
+            if is_value
+        ]
+        self._task = content_of(_walk(hydra, ("overrides", "task")))[-len(overrides) :]
+        if not all(isinstance(node, ValueNode) for node in (*self._values, *self._task)):
+            raise NotSurelyEqual
+        self._job = _walk(hydra, ("job",))
+        self._of_the_job = {name: content_of(child_of(self._job, name)) for name in ("num", "id")}
+        self._form_of_dirname = _form_of_dirname(hydra)
+
+    def fill(self, overrides: Sequence[tuple[Override, bool]]) -> None:
+        """Puts the values of another job in; the job's number and id are again as Hydra leaves them."""
+        values = [override.value() for override, is_value in overrides if is_value]
+        for node, value in zip(self._values, values, strict=True):
+            set_value(node, value)
+        for node, (override, _) in zip(self._task, overrides, strict=True):
+            set_content(node, override.input_line)
+        for name, value in self._of_the_job.items():
+            set_content(child_of(self._job, name), value)
+        if WRITES_OVERRIDE_DIRNAME:
+            dirname = override_dirname(self._form_of_dirname, [override for override, _ in overrides])
+            set_content(child_of(self._job, "override_dirname"), dirname)
 
 
 def _walk(node: Any, names: Sequence[str]) -> Any:

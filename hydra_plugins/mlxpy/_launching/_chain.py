@@ -13,7 +13,6 @@ from mlxpy_core import (
     Job,
     LocalScheduler,
     MlxpyError,
-    Reader,
     RunDirectory,
     Scheduler,
     dependency_directives,
@@ -95,6 +94,8 @@ def _numbers(written: Any, logs: Path) -> list[int]:
         raise MlxpyError(f"there are no runs in {str(logs)!r}: give hydra.launcher.parent_log_dir")
     numbers = named_numbers(logs, arguments)
     if numbers is None:
+        from mlxpy_core import Reader  # takes half a second, which most sweeps can do without
+
         found = Reader(logs).search(" ".join(arguments))
         numbers = list(found["info.log_id"]) if len(found) else []
     if not numbers:

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.mlxpy._hydra import parse_arguments
+from hydra_plugins.mlxpy._hydra import child_of, parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import has_default_output
 from hydra_plugins.mlxpy._override_values import as_override_value
@@ -80,11 +80,12 @@ class JobCommands:
         Returns:
             A path, relative to the run's directory; None where the callback chooses it.
         """
-        if not (self.uses_run_dir and has_default_output(config.hydra.sweep)):
+        hydra = child_of(config, "hydra")  # attributes of a thousand jobs' configs are slow
+        if not (self.uses_run_dir and has_default_output(child_of(hydra, "sweep"))):
             return relative_to_launch(
                 Path(config.hydra.sweep.dir, config.hydra.sweep.subdir), self.launch
             )
-        return None if has_default_output(config.hydra.run) else Path()
+        return None if has_default_output(child_of(hydra, "run")) else Path()
 
     def _callback_overrides(self, directory: RunDirectory, number: int) -> list[str]:
         parent = _value(str(self.parent_log_dir))

@@ -115,7 +115,10 @@ class SearchQueue:
         made = [self._combination(trial) for trial in trials]
         make_sweep_directory(self._config.hydra.sweep.dir)
         with signals_held(until_second=True), new_run_directories(self.parent_log_dir) as new:
-            jobs = [self._job(study, combination, new()) for combination in made]
+            jobs = [
+                self._job(study, combination, directory)
+                for combination, directory in zip(made, new(len(made)), strict=True)
+            ]
             for trial, job in zip(trials, jobs, strict=True):
                 note(trial, job.directory)
             self.runs.submit(jobs)

@@ -1,7 +1,6 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
 import contextlib
-import gc
 import itertools
 import os
 import sys
@@ -20,7 +19,10 @@ from hydra_plugins.mlxpy._hydra import (
     BASIC_SWEEPER,
     as_current_config,
     basic_launcher,
+    callback_of,
     callbacks_of,
+    child_of,
+    set_value,
 )
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode
 from hydra_plugins.mlxpy._outputs import (
@@ -134,7 +136,6 @@ def submit_sweep(
             combination_of(context, config, commands, script, *job, compares=options["skip_completed"])
             for job in enumerate(job_overrides, first_job)
         ]
-        gc.enable()
         chain = chain_of(scheduler, options, commands.parent_log_dir) if first_job == 0 else Chain()
         if options["skip_completed"] and first_job == 0:  # of a sweeper's batches, the first
             _say_what_is_not_compared(sweep)
@@ -155,8 +156,8 @@ def submit_sweep(
         make_sweep_directory(config.hydra.sweep.dir)
         jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
         with signals_break_off(scheduler, jobs_left):
-            with new_run_directories(commands.parent_log_dir) as new_directory:
-                new = iter(new_directory, None)
+            with new_run_directories(commands.parent_log_dir) as new_directories:
+                new = iter(new_directories(len(left)))
                 jobs = _make_jobs(left, commands, config, options, new, typed=typed)
                 submit_jobs(scheduler, chain.of(jobs), grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
@@ -264,9 +265,9 @@ def combination_of(
     compares: bool,
 ) -> Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
-    job = job_config.hydra.job
-    with open_dict(job):  # of the whole config it would take long
-        job.id = job.num = number
+    job = child_of(child_of(job_config, "hydra"), "job")
+    for name in ("num", "id"):
+        set_value(child_of(job, name), number)
     with as_current_config(job_config):
         script_options, launcher = script.of(job_config)
         combination = Combination(
@@ -289,7 +290,7 @@ def combination_of(
 
 
 def _tags(config: DictConfig) -> list[str]:
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+    callback = callback_of(config, "mlxp_logger")
     return checked_tags(list(callback.get("tags") or ()))
 
 

@@ -76,8 +76,8 @@ def command(
     if code.caveat:
         click.echo(f"mlxpy: what may differ: {printable(code.caveat)}", err=True)
     name = (info["scheduler"] or {}).get("name", LOCAL)
-    with new_run_directories(logs) as new_directory:
-        new = new_directory()
+    with new_run_directories(logs) as new_directories:
+        [new] = new_directories(1)
         click.echo(f"Run {new.log_id} makes run {old.log_id} again.", err=True)
         if job and name != LOCAL and not here:
             submit_jobs(find_scheduler(name), [job_of_rerun(job, code, new)])
