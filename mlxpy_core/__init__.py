@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
-    from ._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
+    from ._plugins._scheduler import JobOutlook, QueuedJob, Scheduler, SubmissionError
     from ._reading import (
         Artifact,
         ConfigList,
@@ -129,6 +129,7 @@ __all__ = [
     "ParentRun",
     "Parser",
     "QueryError",
+    "QueuedJob",
     "Reader",
     "Run",
     "RunDirectory",
@@ -230,6 +231,7 @@ _LATER = {
     "Outcome": "_runs._outcome",
     "Parser": "_reading",
     "QueryError": "_reading",
+    "QueuedJob": "_plugins._scheduler",
     "Reader": "_reading",
     "RunPruner": "_search._pruner",
     "RunQueue": "_search._run_queue",

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,7 @@ def check_that_none_was_asked_twice(app: Project, n_trials: int) -> None:
         info, config = (app.yaml(trial.user_attrs["run"], name) for name in ("info", "config"))
         assert info["trial"]["number"] == trial.number
         assert info["status"] == "COMPLETE"
+        assert len(info["attempts"]) == 1
         assert config["x"] == trial.params["x"]
         assert trial.value == (config["x"] - 2) ** 2
     # Others were taken by a process that was killed before they were runs.
@@ -217,6 +219,28 @@ def test_a_search_on_a_cluster_that_is_killed(app: Project, cluster_name: str) -
         kill_as_the_journal_grows(app, command, more=chance.randrange(1, 1500))
     app.run(*command)
     check_that_none_was_asked_twice(app, n_trials)
+
+
+@pytest.mark.parametrize("name", ["local", "slurm", "oar"])
+def test_a_search_that_is_killed_as_the_queue_answers(app: Project, name: str) -> None:
+    launcher = [f"hydra/launcher=mlxp_{name}", "hydra.launcher.poll_interval_s=1"]
+    killed = f"mkdir {app.path}/killed 2> /dev/null && kill -9 $PPID"
+    if name == "local":
+        shell = f'#!/bin/bash\necho >> {app.path}/submitted\n{killed}\nexec /bin/bash "$@"\n'
+        launcher += [f"hydra.launcher.shell_path={app.path}/bin/wrapped"]
+        app.write("bin/wrapped", shell).chmod(0o755)
+    else:
+        need_cluster(name)
+        command = {"slurm": "sbatch", "oar": "oarsub"}[name]
+        submit = f'printed=$({shutil.which(command)} "$@")\necho >> {app.path}/submitted'
+        text = f'#!/bin/sh\n{submit}\n{killed}\necho "$printed"\n'
+        app.write(f"bin/{command}", text).chmod(0o755)
+    search = ["main.py", *SEARCH, *launcher, X, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    environment = {"PATH": f"{app.path}/bin{os.pathsep}{os.environ['PATH']}"}
+    app.run(*search, env=environment, exit_code=-signal.SIGKILL)
+    app.run(*search, env=environment)
+    check_that_none_was_asked_twice(app, 2)
+    assert (app.path / "submitted").read_text() == "\n\n"
 
 
 def test_the_second_of_two_searches_of_one_study_is_refused(app: Project) -> None:

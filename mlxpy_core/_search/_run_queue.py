@@ -10,7 +10,7 @@ from mlxpy_core._operations import (
     claimed_resubmission,
     reconcile_runs,
 )
-from mlxpy_core._operations._reconciling import died_submitting, noted_cancellation
+from mlxpy_core._operations._reconciling import is_lost, noted_cancellation
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
@@ -81,7 +81,7 @@ class RunQueue:
             return False
         scheduler = info["scheduler"] or {}
         is_here = scheduler.get("name") == scheduler_name(self.scheduler)
-        never_started = not info["attempts"] and (is_final(info) or _is_lost(run, info))
+        never_started = not info["attempts"] and (is_final(info) or is_lost(run, info))
         stopped = info["status"] == Status.INTERRUPTED.value and is_final(info)
         if (never_started or stopped) and noted_cancellation(run) is None:
             return is_here and self._submit_again(run)
@@ -126,12 +126,3 @@ class RunQueue:
         self.scheduler.pause(self._watch.pause_s)
         if self._elsewhere and isinstance(self.scheduler, LocalScheduler) and not self._watch.left:
             time.sleep(max(0.0, self._watch.pause_s - (time.monotonic() - began)))
-
-
-def _is_lost(run: RunDirectory, info: dict[str, object]) -> bool:
-    """Returns whether the submission of a run was broken off before it was known which job it is."""
-    return (
-        info["status"] == Status.SUBMITTED.value
-        and job_id_of(run, info) is None
-        and died_submitting(info)
-    )
