@@ -21,6 +21,8 @@ from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._submission import Grouping, submit_jobs
 
+_LOOK_S = 0.05
+
 
 class RunQueue:
     """Submits runs without waiting for them, and tells which have ended.
@@ -121,8 +123,15 @@ class RunQueue:
         return ended
 
     def pause(self) -> None:
-        """Waits until a job of this machine ends, or for the time until the next look."""
-        began = time.monotonic()
-        self.scheduler.pause(self._watch.pause_s)
-        if self._elsewhere and isinstance(self.scheduler, LocalScheduler) and not self._watch.left:
-            time.sleep(max(0.0, self._watch.pause_s - (time.monotonic() - began)))
+        """Waits until a run of this machine ends, or for the time until the next look."""
+        if not isinstance(self.scheduler, LocalScheduler):
+            self.scheduler.pause(self._watch.pause_s)
+            return
+        # A run's file says that it is over before its process has ended: the next one is ready by then.
+        end = time.monotonic() + self._watch.pause_s
+        while (now := time.monotonic()) < end:
+            next_look = min(end, now + _LOOK_S)
+            self.scheduler.pause(next_look - now)
+            if self._watch.has_news:
+                return
+            time.sleep(max(0.0, next_look - time.monotonic()))  # where none runs here

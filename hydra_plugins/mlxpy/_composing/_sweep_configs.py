@@ -42,6 +42,7 @@ from ._value_overrides import (
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
 LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
+_SEARCH = "hydra_plugins.mlxpy.sweeper.MlxpOptunaSweeper"
 _COMPOSE_HERE = (BASIC_LAUNCHER, LAUNCHER)
 # So many configs that were validated wait to be submitted; each is some 100 kB.
 _MOST_READY = 1000
@@ -51,7 +52,11 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     """Has the loader keep what it composes, if this sweep's sweeper and launcher both ask for it."""
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
         return  # the callback has done so already
-    if (
+    if config.hydra.sweeper._target_ == _SEARCH:
+        # Each is asked for once, over days.
+        configs = ComposedConfigs(loader, asks_twice=False, lends=True)
+        replace_load_sweep_config(loader, configs.load_sweep_config)
+    elif (
         config.hydra.sweeper._target_ == BASIC_SWEEPER
         and config.hydra.launcher._target_ in _COMPOSE_HERE
     ):
@@ -75,15 +80,24 @@ class ComposedConfigs:
     Args:
         loader: composes what has not been composed yet.
         most_ready: how many configs are kept for their second request; the others are made again.
+        asks_twice: whether each config is asked for twice, to be validated and to be run.
         lends: whether a config is used only until the next one is asked for, and nothing is changed in
             Hydra's own node but ``job``.
     """
 
-    def __init__(self, loader: ConfigLoader, most_ready: int = 0, *, lends: bool = False) -> None:
+    def __init__(
+        self,
+        loader: ConfigLoader,
+        most_ready: int = 0,
+        *,
+        asks_twice: bool = True,
+        lends: bool = False,
+    ) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._context: tuple[Any, ...] = ()
         self._most_ready = most_ready
+        self._asks_twice = asks_twice
         self._lends = lends
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -204,5 +218,6 @@ class ComposedConfigs:
             return config
         config = self._compose(master_config=master_config, sweep_overrides=overrides)
         with suppress(Exception):  # not everything can be pickled
-            self._kept[tuple(overrides)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+            if self._asks_twice:
+                self._kept[tuple(overrides)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
         return config
