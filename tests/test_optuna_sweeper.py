@@ -24,7 +24,9 @@ from omegaconf import OmegaConf  # noqa: E402
 from optuna.storages.journal import JournalFileBackend  # noqa: E402
 
 from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space  # noqa: E402
-from mlxpy_core import MlxpyError, load_yaml  # noqa: E402
+from mlxpy_core import MlxpyError, Reader, lines_of_results, load_yaml  # noqa: E402
+from mlxpy_core._report._content import report_content  # noqa: E402
+from mlxpy_core._search._study_results import read_results  # noqa: E402
 
 SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
 LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
@@ -109,7 +111,8 @@ def trial_numbers(app: Project) -> list[int]:
 
 
 def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
-    done = app.run("main.py", *SEARCH, X, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1")
+    more = ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1"]
+    done = app.run("main.py", *SEARCH, X, *more)
     lines = done.stdout.splitlines()
     assert lines[0] == ("Trials run here one after another; hydra/launcher=mlxp_local runs 2 at once.")
     assert [line.split()[1] for line in lines[1:7]] == ["0:", "0:", "1:", "1:", "2:", "2:"]
@@ -125,6 +128,57 @@ def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
     assert trial_numbers(app) == [0, 1, 2]
     listed, _ = app.mlxpy("ls", "'best-of-s' in info.tags", "-c", "info.trial.number", "--json")
     assert f'"info.trial.number": {best.number}' in listed
+
+
+def test_what_a_search_has_found_is_shown_with_its_runs(app: Project) -> None:
+    space = [X, "+y=interval(0.0,1.0)", "hydra.sweeper.n_trials=10", "hydra.sweeper.sampler.seed=1"]
+    done = app.run("main.py", *LOCAL, *space, "hydra.sweeper.n_jobs=4")
+    found = done.stdout[done.stdout.index("Study s: 10 complete\nBest: ") :].splitlines()[:3]
+    assert found[2].startswith("Importances: ")
+    listed, _ = app.mlxpy("ls", "info.study == 's'")
+    assert listed.splitlines()[-3:] == found
+    best = study_of(app).best_trial
+    run = best.user_attrs["run"]
+    assert found[1].endswith(f"(trial {best.number}, run {run})")
+    shown, _ = app.mlxpy("show", str(run))
+    assert f"search\n  Trial {best.number}\n  " + "\n  ".join(found) in shown
+    app.run("main.py", "hydra/callbacks=mlxp_logger")
+    listed, _ = app.mlxpy("ls")
+    assert "Study" not in listed  # there are other runs, too
+    runs = Reader(app.path / "logs").search()
+    [search] = report_content(runs, app.path / "report.html", "", [])["searches"]
+    assert search["name"] == "s"
+    assert search["trials"] == "10 complete"
+    assert search["best"] == [{"words": found[1].removeprefix("Best: "), "run": run - 1}]
+    assert sorted(name for name, _ in search["importances"]) == ["+y", "x"]
+
+
+def test_what_was_found_is_there_before_the_search_has_ended(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=slow", "hydra.sweeper.n_trials=3"]
+    with app.start(*command) as process:  # the first trial waits
+        results = app.path / "logs/.studies/s/optimization_results.yaml"
+        wait_until(results.exists)
+        listed, _ = app.mlxpy("ls", "info.study == 's'")
+        (app.path / "ended-3").touch()
+        process.communicate(timeout=90)
+    assert (
+        "Study s: 1 running, 1 complete\nBest: " in listed or "Study s: 2 running, 1 complete" in listed
+    )
+
+
+def test_results_that_are_none_of_a_search(tmp_path: Path) -> None:
+    for name in ("../7", "", None, 3):
+        assert read_results(tmp_path, name) is None
+    place = tmp_path / ".studies/s"
+    place.mkdir(parents=True)
+    results = place / "optimization_results.yaml"
+    for text in ("", "[1]", "{name: optuna, best_value: 1}", "{trials: 3}", "a: [", "\x00"):
+        results.write_text(text)
+        assert read_results(tmp_path, "s") is None
+    results.write_text("{study: s, trials: {}, solutions: 3, importances: {x: .nan, y: z}}")
+    read = read_results(tmp_path, "s")
+    assert read is not None
+    assert lines_of_results(read) == ["Study s: ", "No trial has a value."]
 
 
 def test_a_slow_trial_holds_no_other_back(app: Project) -> None:
@@ -270,6 +324,24 @@ def test_ctrl_c_stops_the_runs_and_the_same_command_goes_on_with_them(app: Proje
     assert "Goes on with study s: 2 of its trials have not ended.\n" in done.stdout
     assert app.run_ids() == [1, 2]
     assert states(app) == ["COMPLETE"] * 2
+
+
+def test_ctrl_c_stops_the_runs_of_a_search_that_was_killed(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=wait", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    with app.start(*command) as process:
+        wait_until((app.path / "started-0").exists)
+        process.kill()
+    with app.start(*command) as process:
+        assert process.stdout is not None
+        assert "Goes on with study s" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=90)
+    assert "interrupted: stopped 1 job (to go on with them: mlxpy resubmit 1)" in stderr
+    assert app.statuses() == ["INTERRUPTED"]
+    (app.path / "go").touch()
+    app.run(*command)
+    assert states(app) == ["COMPLETE"] * 2
+    assert app.run_ids() == [1, 2]
 
 
 def test_runs_that_fail_and_their_retries(app: Project) -> None:

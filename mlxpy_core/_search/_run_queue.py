@@ -34,6 +34,7 @@ class RunQueue:
 
     Attributes:
         scheduler: the scheduler.
+        taken_over: runs that an earlier process has submitted to this machine, or to another scheduler.
     """
 
     def __init__(self, scheduler: Scheduler, grouping: Grouping, poll_interval_s: float) -> None:
@@ -41,8 +42,7 @@ class RunQueue:
         self._grouping = grouping
         self._poll_interval_s = poll_interval_s
         self._watch = RunWatch(scheduler, poll_interval_s)
-        # Submitted by an earlier process to this machine, or to another scheduler.
-        self._elsewhere: set[RunDirectory] = set()
+        self.taken_over: set[RunDirectory] = set()
         self._next_query = 0.0
 
     @property
@@ -51,7 +51,7 @@ class RunQueue:
         return self._watch.left
 
     def __len__(self) -> int:
-        return len(self._watch.left) + len(self._elsewhere)
+        return len(self._watch.left) + len(self.taken_over)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Submits runs.
@@ -91,7 +91,7 @@ class RunQueue:
         if is_here and job_id and self.scheduler.keeps_jobs and not is_final(info):
             self._watch.add({run: job_id})
         else:
-            self._elsewhere.add(run)
+            self.taken_over.add(run)
         return True
 
     def _submit_again(self, run: RunDirectory) -> bool:
@@ -109,16 +109,16 @@ class RunQueue:
     def look(self) -> dict[RunDirectory, Status]:
         """Returns the final status of each run that has ended since the last look."""
         ended = self._watch.look()
-        if self._elsewhere and time.monotonic() >= self._next_query:
-            statuses = reconcile_runs(self._elsewhere).statuses
+        if self.taken_over and time.monotonic() >= self._next_query:
+            statuses = reconcile_runs(self.taken_over).statuses
             for run, status in statuses.items():
                 info = read_info(run)
                 if status in ENDED and (info is None or is_final(info)):
                     ended[run] = status
-            for run in self._elsewhere - statuses.keys():  # removed meanwhile
+            for run in self.taken_over - statuses.keys():  # removed meanwhile
                 if not run.path.exists():
                     ended[run] = Status.KILLED
-            self._elsewhere -= ended.keys()
+            self.taken_over -= ended.keys()
             self._next_query = time.monotonic() + self._poll_interval_s
         return ended
 
