@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from ._operations._completed import completed_runs, config_key, different_fields
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
-    from ._plugins._scheduler import JobOutlook, Scheduler, SubmissionError
+    from ._plugins._scheduler import JobOutlook, QueuedJob, Scheduler, SubmissionError
     from ._reading import (
         Artifact,
         ConfigList,
@@ -93,14 +93,16 @@ if TYPE_CHECKING:
     from ._search._followed_metric import MetricName, values_of
     from ._search._pruner import RunPruner
     from ._search._run_queue import RunQueue
-    from ._search._study import SearchStudy, constraints_of, results_of
+    from ._search._study import RUN_ATTRIBUTE, SearchStudy, constraints_of, results_of
     from ._search._study_directory import StudyDirectory, make_study_directory
+    from ._search._study_results import lines_of_results, write_results
     from ._tracking._rerun_output import writes_to_own_directory
     from ._versioning._frozen_configs import frozen_configs
     from ._versioning._git_manager import GitVM
 
 __all__ = [
     "RERUN_VARIABLE",
+    "RUN_ATTRIBUTE",
     "RUN_DIRECTORY_VARIABLE",
     "SUBMITIT",
     "SWEEP_JOB_VARIABLE",
@@ -129,6 +131,7 @@ __all__ = [
     "ParentRun",
     "Parser",
     "QueryError",
+    "QueuedJob",
     "Reader",
     "Run",
     "RunDirectory",
@@ -173,6 +176,7 @@ __all__ = [
     "keep_outcome",
     "kept_outcome",
     "launch_of_this_process",
+    "lines_of_results",
     "load_class",
     "load_yaml",
     "make_study_directory",
@@ -209,6 +213,7 @@ __all__ = [
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
+    "write_results",
     "writes_to_own_directory",
 ]
 
@@ -230,6 +235,7 @@ _LATER = {
     "Outcome": "_runs._outcome",
     "Parser": "_reading",
     "QueryError": "_reading",
+    "QueuedJob": "_plugins._scheduler",
     "Reader": "_reading",
     "RunPruner": "_search._pruner",
     "RunQueue": "_search._run_queue",
@@ -263,6 +269,9 @@ _LATER = {
     "read_info": "_runs._info_file",
     "reconcile": "_operations",
     "results_of": "_search._study",
+    "lines_of_results": "_search._study_results",
+    "write_results": "_search._study_results",
+    "RUN_ATTRIBUTE": "_search._study",
     "retry_runs": "_operations",
     "run_names": "_scheduling._submission",
     "runs_to_wait_for": "_operations",

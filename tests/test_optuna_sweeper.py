@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,22 +24,27 @@ from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa:
 from omegaconf import OmegaConf  # noqa: E402
 from optuna.storages.journal import JournalFileBackend  # noqa: E402
 
-from hydra_plugins.mlxpy._searching._results import write_results  # noqa: E402
 from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space  # noqa: E402
 from mlxpy_core import (  # noqa: E402
     Logger,
     MlxpyError,
+    Reader,
     RunDirectory,
     SearchStudy,
     StudyClaim,
+    lines_of_results,
     load_yaml,
     make_study_directory,
+    results_of,
     values_of,
+    write_results,
 )
+from mlxpy_core._report._content import report_content  # noqa: E402
 from mlxpy_core._scheduling._local import LocalScheduler  # noqa: E402
 from mlxpy_core._scheduling._submission import Grouping  # noqa: E402
 from mlxpy_core._search._followed_metric import MetricName  # noqa: E402
 from mlxpy_core._search._run_queue import RunQueue  # noqa: E402
+from mlxpy_core._search._study_results import read_results  # noqa: E402
 
 SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
 LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
@@ -123,7 +129,8 @@ def trial_numbers(app: Project) -> list[int]:
 
 
 def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
-    done = app.run("main.py", *SEARCH, X, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1")
+    more = ["hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1"]
+    done = app.run("main.py", *SEARCH, X, *more)
     lines = done.stdout.splitlines()
     assert lines[0] == ("Trials run here one after another; hydra/launcher=mlxp_local runs 2 at once.")
     assert [line.split()[1] for line in lines[1:7]] == ["0:", "0:", "1:", "1:", "2:", "2:"]
@@ -139,6 +146,57 @@ def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
     assert trial_numbers(app) == [0, 1, 2]
     listed, _ = app.mlxpy("ls", "'best-of-s' in info.tags", "-c", "info.trial.number", "--json")
     assert f'"info.trial.number": {best.number}' in listed
+
+
+def test_what_a_search_has_found_is_shown_with_its_runs(app: Project) -> None:
+    space = [X, "+y=interval(0.0,1.0)", "hydra.sweeper.n_trials=10", "hydra.sweeper.sampler.seed=1"]
+    done = app.run("main.py", *LOCAL, *space, "hydra.sweeper.n_jobs=4")
+    found = done.stdout[done.stdout.index("Study s: 10 complete\nBest: ") :].splitlines()[:3]
+    assert found[2].startswith("Importances: ")
+    listed, _ = app.mlxpy("ls", "info.study == 's'")
+    assert listed.splitlines()[-3:] == found
+    best = study_of(app).best_trial
+    run = best.user_attrs["run"]
+    assert found[1].endswith(f"(trial {best.number}, run {run})")
+    shown, _ = app.mlxpy("show", str(run))
+    assert f"search\n  Trial {best.number}\n  " + "\n  ".join(found) in shown
+    app.run("main.py", "hydra/callbacks=mlxp_logger")
+    listed, _ = app.mlxpy("ls")
+    assert "Study" not in listed  # there are other runs, too
+    runs = Reader(app.path / "logs").search()
+    [search] = report_content(runs, app.path / "report.html", "", [])["searches"]
+    assert search["name"] == "s"
+    assert search["trials"] == "10 complete"
+    assert search["best"] == [{"words": found[1].removeprefix("Best: "), "run": run - 1}]
+    assert sorted(name for name, _ in search["importances"]) == ["+y", "x"]
+
+
+def test_what_was_found_is_there_before_the_search_has_ended(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=slow", "hydra.sweeper.n_trials=3"]
+    with app.start(*command) as process:  # the first trial waits
+        results = app.path / "logs/.studies/s/optimization_results.yaml"
+        wait_until(results.exists)
+        listed, _ = app.mlxpy("ls", "info.study == 's'")
+        (app.path / "ended-3").touch()
+        process.communicate(timeout=90)
+    assert (
+        "Study s: 1 running, 1 complete\nBest: " in listed or "Study s: 2 running, 1 complete" in listed
+    )
+
+
+def test_results_that_are_none_of_a_search(tmp_path: Path) -> None:
+    for name in ("../7", "", None, 3):
+        assert read_results(tmp_path, name) is None
+    place = tmp_path / ".studies/s"
+    place.mkdir(parents=True)
+    results = place / "optimization_results.yaml"
+    for text in ("", "[1]", "{name: optuna, best_value: 1}", "{trials: 3}", "a: [", "\x00"):
+        results.write_text(text)
+        assert read_results(tmp_path, "s") is None
+    results.write_text("{study: s, trials: {}, solutions: 3, importances: {x: .nan, y: z}}")
+    read = read_results(tmp_path, "s")
+    assert read is not None
+    assert lines_of_results(read) == ["Study s: ", "No trial has a value."]
 
 
 def test_a_slow_trial_holds_no_other_back(app: Project) -> None:
@@ -198,6 +256,7 @@ def check_that_none_was_asked_twice(app: Project, n_trials: int) -> None:
         info, config = (app.yaml(trial.user_attrs["run"], name) for name in ("info", "config"))
         assert info["trial"]["number"] == trial.number
         assert info["status"] == "COMPLETE"
+        assert len(info["attempts"]) == 1
         assert config["x"] == trial.params["x"]
         assert trial.value == (config["x"] - 2) ** 2
     # Others were taken by a process that was killed before they were runs.
@@ -232,6 +291,28 @@ def test_a_search_on_a_cluster_that_is_killed(app: Project, cluster_name: str) -
         kill_as_the_journal_grows(app, command, more=chance.randrange(1, 1500))
     app.run(*command)
     check_that_none_was_asked_twice(app, n_trials)
+
+
+@pytest.mark.parametrize("name", ["local", "slurm", "oar"])
+def test_a_search_that_is_killed_as_the_queue_answers(app: Project, name: str) -> None:
+    launcher = [f"hydra/launcher=mlxp_{name}", "hydra.launcher.poll_interval_s=1"]
+    killed = f"mkdir {app.path}/killed 2> /dev/null && kill -9 $PPID"
+    if name == "local":
+        shell = f'#!/bin/bash\necho >> {app.path}/submitted\n{killed}\nexec /bin/bash "$@"\n'
+        launcher += [f"hydra.launcher.shell_path={app.path}/bin/wrapped"]
+        app.write("bin/wrapped", shell).chmod(0o755)
+    else:
+        need_cluster(name)
+        command = {"slurm": "sbatch", "oar": "oarsub"}[name]
+        submit = f'printed=$({shutil.which(command)} "$@")\necho >> {app.path}/submitted'
+        text = f'#!/bin/sh\n{submit}\n{killed}\necho "$printed"\n'
+        app.write(f"bin/{command}", text).chmod(0o755)
+    search = ["main.py", *SEARCH, *launcher, X, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    environment = {"PATH": f"{app.path}/bin{os.pathsep}{os.environ['PATH']}"}
+    app.run(*search, env=environment, exit_code=-signal.SIGKILL)
+    app.run(*search, env=environment)
+    check_that_none_was_asked_twice(app, 2)
+    assert (app.path / "submitted").read_text() == "\n\n"
 
 
 def test_the_second_of_two_searches_of_one_study_is_refused(app: Project) -> None:
@@ -272,7 +353,7 @@ def test_a_study_stays_where_it_was_opened(tmp_path: Path) -> None:
             trial = study.ask(1)
             assert trial
             study.tell(trial, [0.5])
-        write_results(study, directory.path)
+        write_results(results_of(study), directory.path)
     names = ["journal.log", "optimization_results.yaml"]
     assert sorted(path.name for path in place.with_name("away").iterdir()) == names
     assert not list(home.iterdir())
@@ -312,6 +393,24 @@ def test_ctrl_c_stops_the_runs_and_the_same_command_goes_on_with_them(app: Proje
     assert "Goes on with study s: 2 of its trials have not ended.\n" in done.stdout
     assert app.run_ids() == [1, 2]
     assert states(app) == ["COMPLETE"] * 2
+
+
+def test_ctrl_c_stops_the_runs_of_a_search_that_was_killed(app: Project) -> None:
+    command = ["main.py", *LOCAL, X, "how=wait", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    with app.start(*command) as process:
+        wait_until((app.path / "started-0").exists)
+        process.kill()
+    with app.start(*command) as process:
+        assert process.stdout is not None
+        assert "Goes on with study s" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=90)
+    assert "interrupted: stopped 1 job (to go on with them: mlxpy resubmit 1)" in stderr
+    assert app.statuses() == ["INTERRUPTED"]
+    (app.path / "go").touch()
+    app.run(*command)
+    assert states(app) == ["COMPLETE"] * 2
+    assert app.run_ids() == [1, 2]
 
 
 def test_runs_that_fail_and_their_retries(app: Project) -> None:

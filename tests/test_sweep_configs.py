@@ -283,6 +283,21 @@ def test_what_is_left_to_hydra_is_composed_once(
     assert [overrides for overrides in composed if overrides] == [in_doubt]
 
 
+def test_trials_of_a_search_are_composed_by_their_values(
+    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = count_compositions(loader, monkeypatch)
+    sweep = sweep_of(loader, "hydra/sweeper=mlxp_optuna", "hydra/launcher=mlxp_local")
+    compose_once(loader, sweep)
+    values = ("0.1", "0.25", "3e-05")
+    found = [loader.load_sweep_config(sweep, [f"lr={value}"]).lr for value in values]
+    assert found == [0.1, 0.25, 3e-05]
+    assert composed == [[]]
+    for _ in range(2):  # nobody asks a second time for what is kept
+        loader.load_sweep_config(sweep, ["db=mysql"])
+    assert composed == [[], ["db=mysql"], ["db=mysql"]]
+
+
 class Anything(list[int]):
     pass
 

@@ -10,6 +10,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import Status
 from mlxpy_core._scheduling._dependencies import after_of_info
+from mlxpy_core._search._study_results import lines_of_results, read_results
 
 from ._sizes import size_text
 from ._table import colored_status
@@ -45,6 +46,7 @@ def facts(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
         f"run {directory.log_id}  {colored_status(clean(info.get('status')))}",
         *(f"{label:{_LABEL}}{clean(fact)}" for label, fact in named.items() if fact),
         *section("attempts", list(map(_attempt, attempts)) if len(attempts) > 1 else []),
+        *section("search", _search(directory, info)),
         *section("exception", _exception(info.get("exception") or {})),
     ]
 
@@ -139,6 +141,17 @@ def _used(usage: Mapping[str, Any]) -> str | None:
 def _seconds_text(seconds: Any) -> str | None:
     known = isinstance(seconds, int | float) and math.isfinite(seconds)
     return duration_text(seconds) if known else None
+
+
+def _search(directory: RunDirectory, info: Mapping[str, Any]) -> list[str]:
+    """Returns which trial of a search a run is, and what the search has found."""
+    if not info.get("study"):
+        return []
+    trial = info.get("trial")
+    number = trial.get("number") if isinstance(trial, dict) else None
+    results = read_results(directory.logs, info["study"])
+    lines = lines_of_results(results) if results else [f"Study {info['study']}"]
+    return [f"Trial {number}", *lines]
 
 
 def _attempt(attempt: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
-from mlxpy_core._runs._status import Status, is_final
+from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._submission import run_names
@@ -27,6 +28,8 @@ from ._reconciling import (
     reconcile_runs,
     scheduler_of,
 )
+
+_LOOK_S = 0.05
 
 
 @dataclass
@@ -140,19 +143,31 @@ def cancel(plan: Cancellation) -> Cancellation:
         return now
 
 
+def interrupt_runs(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
+    """Asks runs of this machine to end, which is no cancellation: they may go on later.
+
+    Returns:
+        Those whose processes have got the signal.
+    """
+    plan = plan_cancellation(runs)
+    _signal(plan)
+    return [*plan.processes, *plan.scripts]
+
+
+def await_ends(runs: Iterable[RunDirectory]) -> None:
+    """Waits until no process of some runs of this machine lives."""
+    left = list(runs)
+    while left:
+        statuses = reconcile_runs(left).statuses
+        left = [run for run in left if statuses.get(run) not in ENDED]
+        if left:
+            time.sleep(_LOOK_S)
+
+
 def _stop(plan: Cancellation) -> None:
     for run in plan.waiting:  # first: their launcher starts them where others end
         reconcile(run, Status.INTERRUPTED)
-    for run, process_id in plan.processes.items():
-        info = read_info(run)
-        # It may have ended, or its process may do another run.
-        if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
-    for run, process_id in plan.scripts.items():
-        if _is_still(run, noted_process(run) or {}, process_id):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
+    _signal(plan)
     for run in (*plan.processes, *plan.scripts):
         with contextlib.suppress(StorageError):
             note_cancelled(run)
@@ -172,6 +187,19 @@ def _stop(plan: Cancellation) -> None:
             refusals.append(str(error))
     if refusals:
         raise MlxpyError("; ".join(refusals))
+
+
+def _signal(plan: Cancellation) -> None:
+    for run, process_id in plan.processes.items():
+        info = read_info(run)
+        # It may have ended, or its process may do another run.
+        if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
+    for run, process_id in plan.scripts.items():
+        if _is_still(run, noted_process(run) or {}, process_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
 
 
 def _attempt(info: Mapping[str, Any]) -> dict[str, Any]:

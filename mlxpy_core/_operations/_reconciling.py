@@ -30,6 +30,8 @@ from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, fin
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
+from ._lost_jobs import find_jobs, note_started_scripts
+
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
 _LAST_OUTPUT = 2**14  # so many bytes of a job's output may hold its scheduler's message
@@ -65,6 +67,7 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
     findings = Findings()
     of_schedulers: dict[tuple[str, str], dict[RunDirectory, dict[str, Any]]] = {}
     retries = Retries()  # for all together
+    unstarted: list[RunDirectory] = []
     for run in runs:
         info = read_info(run, retries)
         if info is None:
@@ -78,12 +81,17 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
             if _died_here(run, info):
-                _record(findings, run, None)
+                waited = info["status"] == Status.SUBMITTED.value
+                unstarted.append(run) if waited else _record(findings, run, None)
         elif _script_ended(run, info):
             _record(findings, run, None)
         elif not _lives_here(info):
             key = (scheduler["name"], scheduler.get("cluster", ""))
             of_schedulers.setdefault(key, {})[run] = info
+    started = note_started_scripts(unstarted)
+    for run in unstarted:
+        if run not in started:
+            _record(findings, run, None)
     for (name, cluster), infos in of_schedulers.items():
         _ask_scheduler(findings, name, cluster, infos, timeout_s)
     if findings.unwritten:
@@ -171,13 +179,8 @@ def _ask_scheduler(
         return
     scheduler.timeout_s = timeout_s or scheduler.timeout_s
     known = {run: job_id for run, info in infos.items() if (job_id := job_id_of(run, info))}
-    if lost := sorted(run.log_id for run in infos.keys() - known.keys() if died_submitting(infos[run])):
-        ids = " ".join(map(str, lost))
-        findings.troubles.append(
-            f"the submission of {ids} was broken off before it was known which jobs they are: if they "
-            f"are not in the queue, mlxpy resubmit {ids}"
-        )
-    if not known:
+    lost = {run: infos[run] for run in infos.keys() - known.keys() if died_submitting(infos[run])}
+    if not (known or lost):
         return
     try:
         if cluster and scheduler.cluster != cluster:
@@ -185,10 +188,18 @@ def _ask_scheduler(
                 f"the cluster {cluster!r} of {name} does not answer on this machine"
             )
             return
-        states = scheduler.states(sorted(set(known.values())))
+        found = find_jobs(scheduler, lost) if lost else {}
+        known.update(found or {})
+        states = scheduler.states(sorted(set(known.values()))) if known else {}
     except MlxpyError as error:
         findings.troubles.append(str(error))
         return
+    if left := sorted(run.log_id for run in lost.keys() - known.keys()):
+        ids = " ".join(map(str, left))
+        unless = " if they are not in the queue," if found is None else ""
+        findings.troubles.append(
+            f"the submission of {run_names(left)} was broken off:{unless} mlxpy resubmit {ids}"
+        )
     reasons = reasons_of_ended(scheduler, states)
     # What is waited for comes before what waits.
     for run, job_id in sorted(known.items(), key=lambda one: one[0].log_id):
@@ -341,6 +352,19 @@ def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     waits_again = info["status"] == Status.SUBMITTED.value and info["attempts"]
     interrupted = info["status"] == Status.INTERRUPTED.value
     return not waits_again and not interrupted and script_ended(directory.path)
+
+
+def is_lost(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
+    """Returns whether a run, which is reconciled, waits without being in a queue.
+
+    Its submitter has died, and no job of the scheduler was found to be the run's.
+    """
+    if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
+        return False
+    scheduler = info["scheduler"] or {"name": LOCAL}
+    if scheduler["name"] == LOCAL:
+        return _died_here(directory, info)
+    return job_id_of(directory, info) is None
 
 
 def died_submitting(info: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import claim_operation, noted_job_id, read_info_to_rerun
+from mlxpy_core._runs._info_file import claim_operation, read_info_to_rerun
 from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
@@ -17,7 +17,7 @@ from mlxpy_core._scheduling._local import LOCAL
 
 from ._chaining import submit_again
 from ._changed_options import with_changed_options
-from ._reconciling import died_submitting
+from ._reconciling import is_lost
 from ._recorded_job import recorded_job
 from ._rerun import code_to_rerun, reason_against_start
 
@@ -148,7 +148,6 @@ def _reason_against(run: RunDirectory, info: dict[str, Any], *, complete: bool) 
         )
     if status is Status.COMPLETE and not complete:
         return f"run {run.log_id} is COMPLETE (--complete submits it, too)"
-    lost = status is Status.SUBMITTED and noted_job_id(run, info) is None and died_submitting(info)
-    if not is_final(info) and not lost:
+    if not is_final(info) and not is_lost(run, info):
         return f"run {run.log_id} is {status.value}: cancel it first"
     return None

@@ -110,14 +110,16 @@ class RunWatch:
             self._next_query = time.monotonic() + self._interval_s
         return ended
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the file of a run has changed since the last look."""
+        return any(self._stamp(run) not in (None, self._stamps.get(run)) for run in self.left)
+
     def _ended_by_their_files(self) -> dict[RunDirectory, Status]:
         ended: dict[RunDirectory, Status] = {}
         for directory in list(self.left):
-            try:
-                stamp = info_stamp(directory)
-            except OSError:
-                continue
-            if self._stamps.get(directory) != stamp:
+            stamp = self._stamp(directory)
+            if stamp is not None and self._stamps.get(directory) != stamp:
                 self._stamps[directory] = stamp
                 status = read_status(directory)
                 # What was interrupted may be in the queue again: the scheduler knows.
@@ -125,6 +127,12 @@ class RunWatch:
                     ended[directory] = status
                     del self.left[directory]
         return ended
+
+    def _stamp(self, directory: RunDirectory) -> Stamp | None:
+        try:
+            return info_stamp(directory)
+        except OSError:
+            return None
 
     def _ask(self) -> tuple[dict[RunDirectory, Status], bool]:
         """Asks the scheduler; returns the runs that are over, and whether anything has changed."""

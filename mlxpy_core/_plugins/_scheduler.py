@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._end_reason import EndReason
@@ -44,6 +44,20 @@ class JobOutlook:
     starts_in_s: float | None = None
     left_s: float | None = None
     reason: str = ""
+
+
+class QueuedJob(NamedTuple):
+    """A job that waits or runs.
+
+    Attributes:
+        job_id: its id, of an array that of the task.
+        script: the script that it was submitted by.
+        task: its place in its array, from 0.
+    """
+
+    job_id: str
+    script: Path
+    task: int = 0
 
 
 class Scheduler(ABC):
@@ -255,6 +269,16 @@ class Scheduler(ABC):
             SubmissionError: the scheduler does not answer.
         """
         return {}
+
+    def queued_jobs(self) -> list[QueuedJob] | None:
+        """Returns this user's jobs that wait or run; None if it cannot tell by which scripts.
+
+        By them a job is found again whose id nobody has noted: its submitter was killed.
+
+        Raises:
+            SubmissionError: the scheduler does not answer.
+        """
+        return None
 
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Returns the id by which each job is known now; some schedulers put a job back under a new one.

@@ -20,6 +20,12 @@ from mlxpy_core._reading._shown_columns import (
     is_seed,
     metrics_by_importance,
 )
+from mlxpy_core._search._study_results import (
+    best_of_results,
+    importances_of_results,
+    read_results,
+    trials_of_results,
+)
 
 from ._curves import metric_curves, numbers
 from ._failures import failed_runs
@@ -77,6 +83,7 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
             found, [name for name in telling if not is_seed(name)], last, first
         ),
         "fewest": FEWEST,
+        "searches": _searches(found, directories),
         "failures": failed_runs(found, directories),
         "images": {**thumbnails(found, directories), "limit": MOST_BYTES},
     }
@@ -115,6 +122,25 @@ def _said(found: ConfigList) -> list[dict[str, Any]]:
 
 def _said_text(value: Any) -> Any:
     return cell(", ".join(map(str, value)) or None if isinstance(value, list) else value)
+
+
+def _searches(found: ConfigList, directories: Sequence[Path]) -> list[dict[str, Any]]:
+    """Returns what the searches have found of which runs of the report are trials."""
+    if "info.study" not in found.keys():  # noqa: SIM118
+        return []
+    places = {path.name: place for place, path in enumerate(directories)}
+    searches = []
+    for study in dict.fromkeys(filter(None, found["info.study"])):
+        if results := read_results(directories[0].parent, study):
+            best = best_of_results(results)
+            shares = importances_of_results(results).items()
+            searches.append({
+                "name": clean(str(study)),
+                "trials": clean(trials_of_results(results)),
+                "best": [{"words": clean(text), "run": places.get(str(run), -1)} for text, run in best],
+                "importances": [[clean(name), share] for name, share in shares],
+            })  # fmt: skip
+    return searches
 
 
 def _rounded(value: Any) -> Any:

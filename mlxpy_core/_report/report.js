@@ -653,7 +653,20 @@ escaped where plotly would take them for markup (plain). */
     drawParallel();
   }
 
-  // Failures and images.
+  // Searches, failures and images.
+
+  function drawSearches() {
+    const place = byId("searches");
+    place.hidden = !content.searches.length;
+    place.querySelector("div").append(...content.searches.flatMap((one) => [
+      element("h3", one.name),
+      element("p", one.trials),
+      ...one.best.map(({ words, run }) => element("p", null, {}, [
+        `Best: ${words} `, ...(run < 0 ? [] : [runLink(run)])])),
+      ...(one.importances.length ? [element("p", `Importances: ${one.importances
+        .map(([name, share]) => `${name} ${share.toFixed(2)}`).join(", ")}`)] : []),
+    ]));
+  }
 
   function drawFailures() {
     const { runs: failed, count } = content.failures;
@@ -746,6 +759,7 @@ escaped where plotly would take them for markup (plain). */
   try {
     watchTheme();
     fillControls();
+    drawSearches();
     drawFailures();
     drawImages();
     drawSame();

@@ -183,6 +183,27 @@ def processes_here() -> list[int]:
         return []
 
 
+def detached_processes() -> list[int]:
+    """Lists the ids of the processes that lead a session without a terminal.
+
+    So are the commands of schedulers that a process has called, and the scripts that it has started.
+    """
+    found = []
+    for pid in processes_here():
+        state, *fields = _stat(pid)
+        if state not in "ZX" and fields[2] == str(pid) and fields[3] == "0":
+            found.append(pid)
+    return found
+
+
+def working_directory(pid: int) -> str:
+    """Returns the working directory of a process; empty if it cannot be read."""
+    try:
+        return os.readlink(_PROC / str(pid) / "cwd")
+    except OSError:
+        return ""
+
+
 def group_lives(groups: Collection[int]) -> bool:
     """Returns whether a process of one of these groups is seen that has not ended."""
     if not groups:

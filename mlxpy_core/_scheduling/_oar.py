@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._plugins._scheduler import QueuedJob, Scheduler, SubmissionError
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
@@ -76,6 +76,18 @@ class OARScheduler(Scheduler):
     def current_ids(self, job_ids: Sequence[str]) -> dict[str, str]:
         newest = self._newest(job_ids)
         return {job_id: newest[job_id][0] if job_id in newest else job_id for job_id in job_ids}
+
+    def queued_jobs(self) -> list[QueuedJob]:
+        jobs = json.loads(self.call(["oarstat", "-J", "-u"], Path("/")).strip() or "{}")
+        return [
+            QueuedJob(
+                job_id,
+                Path(os.path.normpath(f"{job['launchingDirectory']}/{job['command']}")),
+                int(job["array_index"]) - self.first_index,
+            )
+            for job_id, job in jobs.items()
+            if job["command"]  # not of one that was submitted to be connected to
+        ]
 
     def _newest(self, job_ids: Sequence[str]) -> dict[str, tuple[str, Status, Mapping[str, Any]]]:
         """Returns the newest id of each job, its status, and what is known of one that has ended.

@@ -222,6 +222,20 @@ def array_script(
     return "\n".join(lines) + "\n"
 
 
+def runs_of_array(script: str) -> list[list[tuple[str, str]]]:
+    """Returns the runs of each task of an array, each run's number and its identity.
+
+    Args:
+        script: what `array_script` returned.
+    """
+    listed = re.search(r"^set -- (.+)$", script, flags=re.MULTILINE)
+    words = listed[1].split() if listed else []
+    runs = [(name, run_id) for name, _, run_id in (word.partition(":") for word in words)]
+    each = re.search(r"^shift \$\(\(.* \* (\d+)\)\)$", script, flags=re.MULTILINE)
+    size = int(each[1]) if each else max(1, len(runs))  # all in one task
+    return [runs[start : start + size] for start in range(0, len(runs), size)]
+
+
 def _head(
     scheduler: Scheduler, options: ScriptOptions, name: str, directives: Sequence[str]
 ) -> list[str]:

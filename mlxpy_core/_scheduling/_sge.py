@@ -1,10 +1,12 @@
 """Grid Engine: ``qsub``. Seen with 8.1.9, whose manual pages are named here."""
 
+import os
+import pwd
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError, no_job_id
+from mlxpy_core._plugins._scheduler import QueuedJob, Scheduler, SubmissionError, no_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -94,19 +96,43 @@ class SGEScheduler(Scheduler):
                     found[task] = reason
         return found
 
+    def queued_jobs(self) -> list[QueuedJob]:
+        found = self._tasks(["-u", pwd.getpwuid(os.getuid()).pw_name])
+        numbers = sorted({job_id.partition(".")[0] for job_id in found})
+        if not numbers:
+            return []
+        shown = self.call(["qstat", "-j", ",".join(numbers)], Path("/"))
+        scripts = {}
+        for record in re.split(r"^=+$", shown, flags=re.MULTILINE)[1:]:
+            values = dict(re.findall(r"^(\w+): +(\S.*)$", record, flags=re.MULTILINE))
+            place, name = values.get("sge_o_workdir", ""), values.get("script_file", "")
+            scripts[values["job_number"]] = Path(os.path.normpath(os.path.join(place, name)))
+        jobs = []
+        for job_id in found:
+            number, _, index = job_id.partition(".")
+            if number in scripts:  # others have ended meanwhile
+                task = int(index) - self.first_index if index else 0
+                jobs.append(QueuedJob(job_id, scripts[number], task))
+        return jobs
+
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *job_ids]
 
     def _queued(self, job_ids: set[str]) -> dict[str, Status]:
-        shown = self.call(["qstat", "-u", "*", "-xml"], Path("/"))
-        found = {}
+        found = self._tasks(["-u", "*"])
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def _tasks(self, options: Sequence[str]) -> dict[str, Status]:
+        """Asks for the jobs in the queue, and each task of arrays."""
+        shown = self.call(["qstat", *options, "-xml"], Path("/"))
+        found: dict[str, Status] = {}
         from xml.etree import ElementTree  # each run imports this module, to find out whose job it is
 
         for job in ElementTree.fromstring(shown).iter("job_list"):  # noqa: S314  # the scheduler's own
             number, state = job.findtext("JB_job_number", ""), job.findtext("state", "")
             tasks = job.findtext("tasks")
             ids = [number] if tasks is None else [f"{number}.{task}" for task in _indices(tasks)]
-            found.update(dict.fromkeys(job_ids.intersection(ids), _status(state)))
+            found.update(dict.fromkeys(ids, _status(state)))
         return found
 
     def _ended(self, number: str) -> dict[str, dict[str, str]]:

@@ -1,6 +1,7 @@
 """Slurm: ``sbatch``. Seen with 22.05."""
 
 import contextlib
+import os
 import re
 import shlex
 import signal
@@ -8,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler, SubmissionError, no_job_id
+from mlxpy_core._plugins._scheduler import (
+    JobOutlook,
+    QueuedJob,
+    Scheduler,
+    SubmissionError,
+    no_job_id,
+)
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -146,6 +153,15 @@ class SLURMScheduler(Scheduler):
                 found = {**self._ask(sacct, job_ids), **found}
         reasons = {job_id: reason_of_state(*told) for job_id, told in found.items()}
         return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+    def queued_jobs(self) -> list[QueuedJob]:
+        printed = self.call(["squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i|%o"], Path("/"))
+        jobs = []
+        for line in printed.splitlines():
+            job_id, _, script = line.partition("|")
+            index = job_id.partition("_")[2]
+            jobs.append(QueuedJob(job_id, Path(script), int(index) if index.isdecimal() else 0))
+        return jobs
 
     def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns what a command prints of each job that it knows: its state, and what follows."""

@@ -11,7 +11,7 @@ from mlxpy_core._operations import (
     reconcile_runs,
 )
 from mlxpy_core._operations._foreign import other_owner
-from mlxpy_core._operations._reconciling import died_submitting, noted_cancellation
+from mlxpy_core._operations._reconciling import is_lost, noted_cancellation
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
@@ -21,6 +21,8 @@ from mlxpy_core._scheduling._find_scheduler import scheduler_name
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._submission import Grouping, submit_jobs
+
+_LOOK_S = 0.05
 
 
 class RunQueue:
@@ -33,6 +35,7 @@ class RunQueue:
 
     Attributes:
         scheduler: the scheduler.
+        taken_over: runs that an earlier process has submitted to this machine, or to another scheduler.
     """
 
     def __init__(self, scheduler: Scheduler, grouping: Grouping, poll_interval_s: float) -> None:
@@ -40,8 +43,7 @@ class RunQueue:
         self._grouping = grouping
         self._poll_interval_s = poll_interval_s
         self._watch = RunWatch(scheduler, poll_interval_s)
-        # Submitted by an earlier process to this machine, or to another scheduler.
-        self._elsewhere: set[RunDirectory] = set()
+        self.taken_over: set[RunDirectory] = set()
         self._next_query = 0.0
 
     @property
@@ -50,7 +52,7 @@ class RunQueue:
         return self._watch.left
 
     def __len__(self) -> int:
-        return len(self._watch.left) + len(self._elsewhere)
+        return len(self._watch.left) + len(self.taken_over)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Submits runs.
@@ -82,7 +84,7 @@ class RunQueue:
             return False
         scheduler = info["scheduler"] or {}
         is_here = scheduler.get("name") == scheduler_name(self.scheduler)
-        never_started = not info["attempts"] and (is_final(info) or _is_lost(run, info))
+        never_started = not info["attempts"] and (is_final(info) or is_lost(run, info))
         stopped = info["status"] == Status.INTERRUPTED.value and is_final(info)
         if (never_started or stopped) and noted_cancellation(run) is None:
             return is_here and self._submit_again(run)
@@ -90,7 +92,7 @@ class RunQueue:
         if is_here and job_id and self.scheduler.keeps_jobs and not is_final(info):
             self._watch.add({run: job_id})
         else:
-            self._elsewhere.add(run)
+            self.taken_over.add(run)
         return True
 
     def _submit_again(self, run: RunDirectory) -> bool:
@@ -108,31 +110,29 @@ class RunQueue:
     def look(self) -> dict[RunDirectory, Status]:
         """Returns the final status of each run that has ended since the last look."""
         ended = self._watch.look()
-        if self._elsewhere and time.monotonic() >= self._next_query:
-            statuses = reconcile_runs(self._elsewhere).statuses
+        if self.taken_over and time.monotonic() >= self._next_query:
+            statuses = reconcile_runs(self.taken_over).statuses
             for run, status in statuses.items():
                 info = read_info(run)
                 if status in ENDED and (info is None or is_final(info)):
                     ended[run] = status
-            for run in self._elsewhere - statuses.keys():  # removed meanwhile
+            for run in self.taken_over - statuses.keys():  # removed meanwhile
                 if not run.path.exists():
                     ended[run] = Status.KILLED
-            self._elsewhere -= ended.keys()
+            self.taken_over -= ended.keys()
             self._next_query = time.monotonic() + self._poll_interval_s
         return ended
 
     def pause(self) -> None:
-        """Waits until a job of this machine ends, or for the time until the next look."""
-        began = time.monotonic()
-        self.scheduler.pause(self._watch.pause_s)
-        if self._elsewhere and isinstance(self.scheduler, LocalScheduler) and not self._watch.left:
-            time.sleep(max(0.0, self._watch.pause_s - (time.monotonic() - began)))
-
-
-def _is_lost(run: RunDirectory, info: dict[str, object]) -> bool:
-    """Returns whether the submission of a run was broken off before it was known which job it is."""
-    return (
-        info["status"] == Status.SUBMITTED.value
-        and job_id_of(run, info) is None
-        and died_submitting(info)
-    )
+        """Waits until a run of this machine ends, or for the time until the next look."""
+        if not isinstance(self.scheduler, LocalScheduler):
+            self.scheduler.pause(self._watch.pause_s)
+            return
+        # A run's file says that it is over before its process has ended: the next one is ready by then.
+        end = time.monotonic() + self._watch.pause_s
+        while (now := time.monotonic()) < end:
+            next_look = min(end, now + _LOOK_S)
+            self.scheduler.pause(next_look - now)
+            if self._watch.has_news:
+                return
+            time.sleep(max(0.0, next_look - time.monotonic()))  # where none runs here

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._status import Status
 
 from ._study_directory import StudyDirectory
+
+RUN_ATTRIBUTE = "run"
+"""The attribute of a trial that holds the number of its run, noted before the run is submitted."""
 
 _CONSTRAINTS = "constraints"
 _STARTS = "starts"
@@ -154,16 +158,24 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 
 
 def results_of(study: SearchStudy) -> dict[str, Any]:
-    """Returns what ``optimization_results.yaml`` holds: as hydra-optuna-sweeper's, and importances."""
+    """Returns what ``optimization_results.yaml`` holds: hydra-optuna-sweeper's fields, and ours."""
     best = study.best_trials()
-    results: dict[str, Any] = {"name": "optuna"}
+    states = Counter(trial.state.name.lower() for trial in study.trials)
+    results: dict[str, Any] = {"name": "optuna", "study": study.study.study_name, "trials": dict(states)}
     if len(study.study.directions) > 1:
-        results["solutions"] = [{"params": one.params, "values": list(one.values)} for one in best]
+        results["solutions"] = [
+            {"params": one.params, "values": list(one.values), **_numbers(one)} for one in best
+        ]
     elif best:
         results.update(best_params=best[0].params, best_value=best[0].value)
+        results.update({f"best_{name}": number for name, number in _numbers(best[0]).items()})
         if importances := importances_of(study):
-            results["importances"] = importances
+            results["importances"] = dict(importances)
     return results
+
+
+def _numbers(trial: FrozenTrial) -> dict[str, Any]:
+    return {"trial": trial.number, "run": trial.user_attrs.get(RUN_ATTRIBUTE)}
 
 
 def importances_of(study: SearchStudy) -> Mapping[str, float]:

@@ -54,6 +54,11 @@ class StudyDirectory:
             os.close(descriptor)
 
 
+def study_path(logs: Path, name: object) -> Path | None:
+    """Returns the directory of a study; None if it has no such name."""
+    return logs / _STUDIES / name if isinstance(name, str) and _NAME.fullmatch(name) else None
+
+
 @contextmanager
 def make_study_directory(parent_log_dir: Path, name: str) -> Iterator[StudyDirectory]:
     """Makes the directory of a study, held open in the block; one that exists is taken as it is.

@@ -43,6 +43,7 @@ from ._value_overrides import (
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
 LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
+_SEARCH = "hydra_plugins.mlxpy.sweeper.MlxpOptunaSweeper"
 _COMPOSE_HERE = (BASIC_LAUNCHER, LAUNCHER)
 # So many configs are kept to be filled with the values of other jobs; each is some 100 kB.
 _MOST_FILLED = 16
@@ -52,7 +53,11 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
     """Has the loader keep what it composes, if this sweep's sweeper and launcher both ask for it."""
     if isinstance(getattr(loader.load_sweep_config, "__self__", None), ComposedConfigs):
         return  # the callback has done so already
-    if (
+    if config.hydra.sweeper._target_ == _SEARCH:
+        # Each is asked for once, over days.
+        configs = ComposedConfigs(loader, asks_twice=False, lends=True)
+        replace_load_sweep_config(loader, configs.load_sweep_config)
+    elif (
         config.hydra.sweeper._target_ == BASIC_SWEEPER
         and config.hydra.launcher._target_ in _COMPOSE_HERE
     ):
@@ -72,14 +77,16 @@ class ComposedConfigs:
 
     Args:
         loader: composes what has not been composed yet.
+        asks_twice: whether each config is asked for twice, to be validated and to be run.
         lends: whether a config is used only until the next one is asked for, and nothing is changed in
             it but the number and the id of ``hydra.job``: the next one may then be the same object.
     """
 
-    def __init__(self, loader: ConfigLoader, *, lends: bool = False) -> None:
+    def __init__(self, loader: ConfigLoader, *, asks_twice: bool = True, lends: bool = False) -> None:
         self._loader = loader
         self._compose = loader.load_sweep_config
         self._context: tuple[Any, ...] = ()
+        self._asks_twice = asks_twice
         self._lends = lends
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -209,5 +216,6 @@ class ComposedConfigs:
             return config
         config = self._compose(master_config=master_config, sweep_overrides=overrides)
         with suppress(Exception):  # not everything can be pickled
-            self._kept[tuple(overrides)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+            if self._asks_twice:
+                self._kept[tuple(overrides)] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
         return config

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from optuna.trial import Trial
 
 from hydra_plugins.mlxpy._launching._search_queue import SearchQueue, TrialJob
 from mlxpy_core import (
+    RUN_ATTRIBUTE,
     MlxpyError,
     RunDirectory,
     RunPruner,
@@ -22,16 +24,19 @@ from mlxpy_core import (
     kept_outcome,
     make_study_directory,
     read_info,
+    results_of,
     signals_break_off,
     values_of,
+    write_results,
 )
 
 from ._options import SearchOptions
-from ._results import RUN, print_results, write_results
+from ._results import print_results
 from ._space import SearchSpace, search_space
 
 # Fewer failures say nothing of the rate.
 _FIRST_TRIALS = 5
+_RESULTS_EVERY_S = 10.0
 _OVERRIDES = "overrides"  # the attribute of a trial that holds those of its run
 
 
@@ -77,9 +82,9 @@ def run_search(
     ):
         study = SearchStudy(directory, options.directions)
         search = Search(study, name, options, space, queue, at_once)
-        search.run(claim)
+        search.run(claim, directory.path)
         for place in (Path(config.hydra.sweep.dir), directory.path):
-            write_results(study, place)
+            write_results(results_of(study), place)
         print_results(study, queue.parent_log_dir)
 
 
@@ -124,16 +129,21 @@ class Search:
         self._ended = self._failed = 0
         self._last_failure = ""
         self._told_of_metric = False
+        self._next_results = 0.0
 
-    def run(self, claim: StudyClaim) -> None:
+    def run(self, claim: StudyClaim, place: Path) -> None:
         """Searches until the study has its trials, and all have ended.
+
+        Args:
+            claim: that of the study.
+            place: its directory, where is written now and then what was found.
 
         Raises:
             MlxpyError: the scheduler refuses, a signal came, or too many trials have failed.
         """
         runs = self._queue.runs
         try:
-            with signals_break_off(runs.scheduler, runs.job_ids):
+            with signals_break_off(runs.scheduler, runs.job_ids, runs.taken_over):
                 self._take_over()
                 while True:
                     self._study.enqueue_retries(self._options.retry_failed)
@@ -141,8 +151,12 @@ class Search:
                         self._fill()
                     if not len(runs):
                         break
-                    for directory, status in runs.look().items():
+                    ended = runs.look()
+                    for directory, status in ended.items():
                         self._finish(directory, status)
+                    if ended and time.monotonic() >= self._next_results:
+                        write_results(results_of(self._study), place)
+                        self._next_results = time.monotonic() + _RESULTS_EVERY_S
                     if self._pruner:
                         self._pruner.look(self._trials)
                     claim.renew()
@@ -178,7 +192,7 @@ class Search:
         unfinished = self._study.unfinished()
         noted: dict[RunDirectory, Trial] = {}
         for trial in unfinished:
-            if run := trial.user_attrs.get(RUN):
+            if run := trial.user_attrs.get(RUN_ATTRIBUTE):
                 noted[RunDirectory(self._queue.parent_log_dir / str(run))] = trial
         self._trials.update(noted)
         lost = self._queue.runs.take_over(noted)
@@ -219,7 +233,7 @@ class Search:
         by_number = {trial.number: trial for trial in trials}
 
         def note(job: TrialJob, directory: RunDirectory) -> None:
-            by_number[job.number].set_user_attr(RUN, directory.log_id)
+            by_number[job.number].set_user_attr(RUN_ATTRIBUTE, directory.log_id)
             self._trials[directory] = by_number[job.number]
 
         jobs = [self._complete(trial) for trial in trials]

@@ -14,6 +14,7 @@ from mlxpy_core._cli._json import print_json
 from mlxpy_core._cli._numbers import earlier_numbers
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
+from mlxpy_core._io._text import clean
 
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
@@ -61,12 +62,14 @@ def command(
     A FIELD is id, status, start, duration, tags, note, after (what a run waits for), or any of the
     reader's: of a metric, such as train.loss, the last value is shown. What a run used,
     info.usage.peak_memory, is usage.peak_memory, too.
+    Below the runs of one search stands what it has found.
 
     \b
     Examples:
       mlxpy ls
       mlxpy ls "config.optimizer.lr <= 0.01 & info.status == 'COMPLETE'"
       mlxpy ls "'baseline' in info.tags"
+      mlxpy ls "info.study == 'first'"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
       mlxpy ls -c usage.peak_memory -c usage.requested_memory
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
@@ -110,6 +113,19 @@ def command(
     if "tags" in table:
         table["tags"] = [tags and ", ".join(map(str, tags)) for tags in table["tags"]]
     print_table(table, [] if columns else ["id", "status", *metric], [*said, *telling])
+    if lines := _of_study(found, logs):
+        click.echo("\n" + "\n".join(map(clean, lines)))
+
+
+def _of_study(found: "ConfigList", logs: Path) -> list[str]:
+    """Returns what a search has found all of whose runs these are."""
+    studies = set(found["info.study"]) if "info.study" in found.keys() else set()  # noqa: SIM118
+    if len(studies) != 1:
+        return []
+    from mlxpy_core._search._study_results import lines_of_results, read_results
+
+    results = read_results(logs, *studies)
+    return lines_of_results(results) if results else []
 
 
 def _telling(found: "ConfigList") -> tuple[list[str], list[str]]:
