@@ -35,7 +35,11 @@ from ._runs._sweep_directory import take_sweep_directory
 from ._tracking._attempt import Attempt, take_run
 from ._tracking._logger import Logger, get_logger
 from ._tracking._meetings import was_joined_by_children, was_started_again
-from ._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
+from ._tracking._placement import (
+    RERUN_VARIABLE,
+    RUN_DIRECTORY_VARIABLE,
+    say_that_ranks_submit,
+)
 from ._tracking._run import Run, current_run
 from ._versioning import (
     Version,
@@ -199,6 +203,7 @@ __all__ = [
     "run_names",
     "runs_from_copy",
     "runs_to_wait_for",
+    "say_that_ranks_submit",
     "set_ranks_back",
     "signals_break_off",
     "signals_held",

@@ -126,6 +126,8 @@ def test_each_job_of_a_sweep_has_its_run(app: Project) -> None:
     assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
     app.run("app.py", CALLBACK)
     assert app.run_ids() == [1, 2, 3, 4]
+    app.run("app.py", "-m", CALLBACK, "+x=4", "+y=0", "~y")
+    assert app.info(5)["overrides"] == ["+x=4", "+y=0", "~y"]
 
 
 def test_the_directory_of_a_sweep_is_the_same_in_its_jobs(app: Project) -> None:

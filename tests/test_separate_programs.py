@@ -139,8 +139,13 @@ def test_a_program_of_a_copy_that_sets_the_variables_itself(tmp_path: Path) -> N
 
 def test_variables_of_a_shell_that_starts_jobs(programs: Programs) -> None:
     variables = {**ADDRESS, "RANK": "1", "WORLD_SIZE": "2"}
-    programs.run("main.py", "-m", "hydra/launcher=mlxp_local", "+x=1,2", env=variables)
-    assert programs.runs() == [[0], [0]]
+    launched = ["main.py", "-m", "hydra/launcher=mlxp_local", "+x=1"]
+    sentence = "this is rank 1, and each rank submits jobs of its own: RANK=1 and WORLD_SIZE=2 in the"
+    assert sentence in programs.run(*launched, env=variables).stderr
+    off = programs.run(*launched, env={**variables, "MLXPY_RANKS": "off"})
+    rank_0 = programs.run(*launched, env={**variables, "RANK": "0"})
+    assert "each rank" not in off.stderr + rank_0.stderr
+    assert programs.runs() == [[0], [0], [0]]
 
 
 # By hand.

@@ -12,12 +12,13 @@ def typed_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
     callback = callback_of(config, "mlxp_logger")
     doubled = set(callback.get("doubled_keys") or ())  # by `launch`
-    if not doubled:
-        return overrides_for_hydra(config)
-    return [
-        override[1:] if override.startswith("++") and _key(override) in doubled else override
-        for override in overrides_for_hydra(config)
-    ]
+    return [_as_typed(override, doubled) for override in overrides_for_hydra(config)]
+
+
+def _as_typed(override: str, doubled: set[str]) -> str:
+    if override.startswith("~"):
+        return override.removesuffix("=null")  # which Hydra's sweeper adds
+    return override[1:] if override.startswith("++") and _key(override) in doubled else override
 
 
 def overrides_for_hydra(config: DictConfig) -> list[str]:

@@ -24,6 +24,7 @@ from mlxpy_core._runs._process import describe_process, is_same_process
 from mlxpy_core._runs._ranks import (
     SWITCH,
     Claim,
+    claim_of_this_process,
     doubt_of_this_process,
     ranks_count,
     sets_ranks_itself,
@@ -66,6 +67,23 @@ class Place:
     rank: int = 0
     number: int = 0
     rank_0: RankZero | None = None
+
+
+def say_that_ranks_submit(ranks: str = "auto") -> None:
+    """Says on ranks other than 0 that each rank submits jobs of its own.
+
+    Args:
+        ranks: as for `place_run`.
+
+    Raises:
+        MlxpyError: it is neither of the two.
+    """
+    claim = claim_of_this_process() if ranks_count(ranks) else None
+    if claim and claim.rank:
+        say_once(
+            f"this is rank {claim.rank}, and each rank submits jobs of its own: {claim.sentence}; "
+            f"start the launcher as one process, or separate sweeps with {SWITCH}=off"
+        )
 
 
 def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Place:

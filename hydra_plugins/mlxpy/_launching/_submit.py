@@ -66,6 +66,7 @@ from mlxpy_core import (
     plain_config_at_another_time,
     print_plan,
     run_names,
+    say_that_ranks_submit,
     signals_break_off,
     submit_jobs,
 )
@@ -153,6 +154,8 @@ def submit_sweep(
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
+        logger = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
+        say_that_ranks_submit(str(logger.get("ranks", "auto")))  # YAML reads off as false
         make_sweep_directory(config.hydra.sweep.dir)
         jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
         with signals_break_off(scheduler, jobs_left):
