@@ -427,6 +427,17 @@ def test_a_neighbour_can_use_numbers_up_and_no_run_vanishes_by_it(shared: Projec
     assert take_run_directory(shared.path / "logs").log_id == 1
 
 
+def test_numbers_of_removed_runs_that_another_user_keeps_to_themselves(shared: Project) -> None:
+    (shared.path / "logs/.trash").mkdir(mode=0o700)
+
+    def take() -> None:
+        with pytest.raises(StorageError, match=r"you may not read .*/\.trash/\.highest, which holds"):
+            take_run_directory(shared.path / "logs")
+
+    as_neighbour(take)
+    assert shared.run_ids() == []
+
+
 # What is no file, or too large.
 
 FILES = ["metadata/info.yaml", "metadata/config.yaml", "metrics/train.json", "log.stdout", "script.sh"]

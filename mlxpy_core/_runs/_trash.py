@@ -33,6 +33,9 @@ def highest_removed(logs: Path | str) -> int:
         names = os.listdir(f"{logs}/{_TRASH}/{_HIGHEST}")
     except (FileNotFoundError, NotADirectoryError):
         return 0
+    except PermissionError as error:
+        why = f"you may not read {error.filename}, which holds the numbers of removed runs"
+        raise PermissionError(error.errno, why, error.filename) from error
     return max((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), default=0)
 
 
