@@ -183,8 +183,10 @@ def importances_of(study: SearchStudy) -> Mapping[str, float]:
     try:
         # By the only evaluator that needs no other package.
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        found = optuna.importance.get_param_importances(study.study, evaluator=evaluator)
-    except (ValueError, RuntimeError):  # too few trials, or of one value
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # by which it says that they mean nothing
+            found = optuna.importance.get_param_importances(study.study, evaluator=evaluator)
+    except (ValueError, RuntimeError, UserWarning):  # too few trials, or of one value
         return {}
     return {} if any(map(math.isnan, found.values())) else dict(found)
 
