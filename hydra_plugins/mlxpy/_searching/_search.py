@@ -155,7 +155,7 @@ class Search:
                     for directory, status in ended.items():
                         self._finish(directory, status)
                     if ended and time.monotonic() >= self._next_results:
-                        write_results(results_of(self._study), place)
+                        write_results(results_of(self._study, ended=False), place)
                         self._next_results = time.monotonic() + _RESULTS_EVERY_S
                     if self._pruner:
                         self._pruner.look(self._trials)
