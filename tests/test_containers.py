@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Project, need_cluster, wait_until
 
-from mlxpy_core import MlxpyError
+from mlxpy_core import MlxpyError, RunDirectory, load_yaml
+from mlxpy_core._operations._cancelling import plan_cancellation
 from mlxpy_core._scheduling._script import ScriptOptions, job_script
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
@@ -21,7 +23,7 @@ APPTAINER = """
     #!/bin/sh
     if [ -z "$MOUNTS_ARE_OWN" ]; then
         [ "$(id -u)" = 0 ] || user=--map-root-user
-        MOUNTS_ARE_OWN=yes exec unshare --mount $user -- "$0" "$@"
+        MOUNTS_ARE_OWN=yes exec unshare --mount $OWN_PIDS $user -- "$0" "$@"
     fi
     unset MOUNTS_ARE_OWN
     set -e
@@ -273,3 +275,17 @@ def test_an_image_of_a_registry_keeps_its_name(app: Project) -> None:
         "main.py", *LOCAL, f"hydra.launcher.container='{name}'", "hydra.launcher.dry_run=true"
     )
     assert f"    {shlex.quote(name)} \\\n    python" in done.stdout
+
+
+def test_a_container_whose_processes_have_numbers_of_their_own(app: Project) -> None:
+    own = {"OWN_PIDS": "--pid --fork"}
+    with app.start("main.py", *LOCAL, IMAGE, "wait=true", env=own) as launcher:
+        wait_until(lambda: app.statuses() == ["RUNNING"] and app.file(1, "metrics/seen.json").exists())
+        assert app.info()["attempts"][0]["process_namespace"] != os.readlink("/proc/self/ns/pid")
+        script = load_yaml(app.file(1, ".keys/process.yaml").read_text())["process_id"]
+        run = RunDirectory(app.path / "logs/1")
+        assert plan_cancellation([run]).scripts == {run: script}
+        launcher.kill()
+        os.killpg(script, signal.SIGKILL)
+        launcher.communicate(timeout=60)
+    wait_until(lambda: (app.mlxpy("status"), app.statuses())[1] == ["KILLED"])

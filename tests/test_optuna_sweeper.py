@@ -555,6 +555,18 @@ def test_an_optuna_that_is_too_old(app: Project, tmp_path: Path) -> None:
     )
 
 
+def test_the_other_sweeper_beside_a_new_optuna(app: Project, tmp_path: Path) -> None:
+    place = tmp_path / "other/hydra_optuna_sweeper-1.2.0.dist-info"
+    place.mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: hydra-optuna-sweeper\nVersion: 1.2.0\n"
+    (place / "METADATA").write_text(metadata)
+    more = ["hydra.launcher.dry_run=true", "hydra.sweeper.n_trials=1"]
+    done = app.run("main.py", *LOCAL, X, *more, env={"PYTHONPATH": str(place.parent)})
+    assert done.stderr.startswith("mlxpy: hydra-optuna-sweeper is installed, which does not work with")
+    assert done.stderr.count("\n") == 1
+    assert "Dry run: 1 job" in done.stdout
+
+
 def distribution(text: str) -> Any:
     [override] = OverridesParser.create().parse_overrides([text])
     return distribution_of(override)

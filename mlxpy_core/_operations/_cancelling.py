@@ -14,7 +14,7 @@ from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import claim_operation, info_path, read_info
+from mlxpy_core._runs._info_file import claim_operation, info_path, read_info, read_status
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
@@ -39,7 +39,8 @@ class Cancellation:
     Attributes:
         jobs: the runs of each job to be cancelled, by the scheduler's name and the job's id.
         processes: the process of each run that runs on this machine outside of a cluster.
-        scripts: the process of each script that has been started here and whose program has not.
+        scripts: the process of each script that has been started here and whose program has not, or runs
+            in a container.
         waiting: runs that wait for a launcher on this machine.
         left: why other runs are left alone, a sentence each.
         noted: what was noted of earlier cancellations of the runs when the plan was made.
@@ -92,15 +93,18 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
                 plan.left.append(f"it is not known which job run {run.log_id} is")
             else:
                 plan.jobs.setdefault(scheduler["name"], {}).setdefault(job_id, []).append(run)
-        elif status is Status.SUBMITTED:
+        elif status is Status.SUBMITTED or attempt.get("container"):
+            # The processes of a container may have numbers of their own.
             script = noted_process(run)
             if script and lives_here(script):
                 if reason := _reason_against(run, script, run.state, noted_process_path(run)):
                     plan.left.append(reason)
                 else:
                     plan.scripts[run] = script["process_id"]
-            else:
+            elif status is Status.SUBMITTED:
                 plan.waiting.append(run)
+            else:
+                plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
         elif lives_here(attempt):
             if reason := _reason_against(run, attempt, run.metadata, info_path(run.path)):
                 plan.left.append(reason)
@@ -172,7 +176,8 @@ def _stop(plan: Cancellation) -> None:
         with contextlib.suppress(StorageError):
             note_cancelled(run)
     for run in plan.scripts:
-        reconcile(run, Status.INTERRUPTED)
+        if read_status(run) is Status.SUBMITTED:  # what runs says itself how it ended
+            reconcile(run, Status.INTERRUPTED)
     refusals = []
     for name, jobs in plan.jobs.items():
         scheduler = scheduler_of(name, [run for runs in jobs.values() for run in runs])

@@ -21,7 +21,7 @@ from mlxpy_core._runs._end_note import remove_end_note
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import info_path, read_config, read_info, write_info
-from mlxpy_core._runs._process import died_here, lives_here, noted_process
+from mlxpy_core._runs._process import died_here, group_lives, lives_here, noted_process
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
@@ -336,7 +336,8 @@ def _lives_here(info: Mapping[str, Any]) -> bool:
 
 def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     if info["status"] == Status.RUNNING.value:
-        return bool(info["attempts"]) and died_here(info["attempts"][-1])
+        attempt = info["attempts"][-1] if info["attempts"] else {}
+        return died_here(attempt) or (bool(attempt.get("container")) and _container_ended(directory))
     if info["status"] == Status.INTERRUPTED.value:  # no queue puts what ran on this machine back
         return not (info["attempts"] and lives_here(info["attempts"][-1]))
     if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
@@ -345,6 +346,15 @@ def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     # that it had started.
     script = noted_process(directory)
     return script is None or died_here(script)
+
+
+def _container_ended(directory: RunDirectory) -> bool:
+    """Returns whether what started a container on this machine has ended.
+
+    Its processes may have numbers of their own. A script may end sooner than what it has started.
+    """
+    script = noted_process(directory)
+    return script is not None and died_here(script) and not group_lives([script["process_id"]])
 
 
 def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:

@@ -157,8 +157,13 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
     return list(trial.user_attrs.get(_CONSTRAINTS, [math.inf]))
 
 
-def results_of(study: SearchStudy) -> dict[str, Any]:
-    """Returns what ``optimization_results.yaml`` holds: hydra-optuna-sweeper's fields, and ours."""
+def results_of(study: SearchStudy, *, ended: bool = True) -> dict[str, Any]:
+    """Returns what ``optimization_results.yaml`` holds: hydra-optuna-sweeper's fields, and ours.
+
+    Args:
+        study: the study.
+        ended: whether the search has ended; until then it does not wait for importances.
+    """
     best = study.best_trials()
     states = Counter(trial.state.name.lower() for trial in study.trials)
     results: dict[str, Any] = {"name": "optuna", "study": study.study.study_name, "trials": dict(states)}
@@ -169,7 +174,7 @@ def results_of(study: SearchStudy) -> dict[str, Any]:
     elif best:
         results.update(best_params=best[0].params, best_value=best[0].value)
         results.update({f"best_{name}": number for name, number in _numbers(best[0]).items()})
-        if importances := importances_of(study):
+        if ended and (importances := importances_of(study)):
             results["importances"] = dict(importances)
     return results
 
@@ -183,8 +188,10 @@ def importances_of(study: SearchStudy) -> Mapping[str, float]:
     try:
         # By the only evaluator that needs no other package.
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        found = optuna.importance.get_param_importances(study.study, evaluator=evaluator)
-    except (ValueError, RuntimeError):  # too few trials, or of one value
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # by which it says that they mean nothing
+            found = optuna.importance.get_param_importances(study.study, evaluator=evaluator)
+    except (ValueError, RuntimeError, UserWarning):  # too few trials, or of one value
         return {}
     return {} if any(map(math.isnan, found.values())) else dict(found)
 

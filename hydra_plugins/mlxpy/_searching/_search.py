@@ -155,7 +155,7 @@ class Search:
                     for directory, status in ended.items():
                         self._finish(directory, status)
                     if ended and time.monotonic() >= self._next_results:
-                        write_results(results_of(self._study), place)
+                        write_results(results_of(self._study, ended=False), place)
                         self._next_results = time.monotonic() + _RESULTS_EVERY_S
                     if self._pruner:
                         self._pruner.look(self._trials)
@@ -222,8 +222,9 @@ class Search:
         try:
             overrides = trial.user_attrs.get(_OVERRIDES) or self._space.overrides(trial)
         except ValueError as error:  # such as other choices than the study has
+            reason = str(error).rstrip(".")
             raise MlxpyError(
-                f"the study {self._name} cannot go on with this search space: {error}: give another "
+                f"the study {self._name} cannot go on with this search space: {reason}: give another "
                 "name by hydra.sweeper.study=NAME"
             ) from error
         trial.set_user_attr(_OVERRIDES, overrides)

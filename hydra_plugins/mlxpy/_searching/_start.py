@@ -1,5 +1,6 @@
 """What must hold before a search starts; optuna may be missing, or too old."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -47,18 +48,29 @@ def _check_optuna() -> None:
         found = version("optuna")
     except PackageNotFoundError:
         raise MlxpyError("hydra/sweeper=mlxp_optuna needs optuna: pip install 'mlxpy[optuna]'") from None
+    other = _has_other_sweeper()
     if int(found.partition(".")[0]) >= _OLDEST:
+        if other:
+            print(
+                f"mlxpy: hydra-optuna-sweeper is installed, which does not work with optuna {found} and "
+                "whose options of samplers come in the place of mlxp_optuna's: "
+                "pip uninstall hydra-optuna-sweeper",
+                file=sys.stderr,
+            )
         return
-    reason = ""
+    uninstall = ", which hydra-optuna-sweeper wants: pip uninstall hydra-optuna-sweeper, then"
+    raise MlxpyError(
+        f"hydra/sweeper=mlxp_optuna needs optuna {_OLDEST} or newer, and here is {found}"
+        f"{uninstall if other else ':'} pip install 'mlxpy[optuna]'"
+    )
+
+
+def _has_other_sweeper() -> bool:
     try:
         version("hydra-optuna-sweeper")
-        reason = ", which hydra-optuna-sweeper wants: pip uninstall hydra-optuna-sweeper, then"
     except PackageNotFoundError:
-        reason = ":"
-    raise MlxpyError(
-        f"hydra/sweeper=mlxp_optuna needs optuna {_OLDEST} or newer, and here is {found}{reason} "
-        "pip install 'mlxpy[optuna]'"
-    )
+        return False
+    return True
 
 
 def _launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> MlxpLauncher:
