@@ -130,7 +130,9 @@ class TestMaps:
             (lambda seeds: [seed - min(seeds) for seed in seeds], "config.seed", "rank")
         )
         assert ranks["rank"] == [0, 1, 2]
-        with pytest.raises(MlxpyError, match="transform keeps the 18 rows: call aggregate to make one row"):
+        with pytest.raises(
+            MlxpyError, match="transform keeps the 18 rows: call aggregate to make one row"
+        ):
             results.transform((sum, "config.seed"))
         both = results.apply([(sum, "config.seed"), (np.mean, "config.seed", "mean")], "Columnwise")
         assert [dict(row) for row in both] == [{"fsum.config.seed": 36, "mean": 2.0}]
@@ -222,7 +224,9 @@ class TestAddedColumns:
         assert merged is results
         assert results["length"] == [4] * 18
         assert results[0]["config.seed"] == 1
-        with pytest.raises(MlxpyError, match="merge needs as many rows as there are here: give 18, not 1"):
+        with pytest.raises(
+            MlxpyError, match="merge needs as many rows as there are here: give 18, not 1"
+        ):
             results.merge(results[:1])
 
     def test_lists_are_added(self, results: ConfigList, tmp_path: Path) -> None:

@@ -114,7 +114,10 @@ def test_a_changed_option(option: str, before: Any, typed: str, after: Any) -> N
         ({"mem_gb": "1,2"}, "hydra.launcher.mem_gb=1,2 is several values: give one"),
         ({"partition": "*2"}, "hydra.launcher.partition=low is no number to be multiplied"),
         ({"timeout_min": "*x"}, "hydra.launcher.timeout_min=*x: give a number above 0 after the *"),
-        ({"wait": "true"}, "hydra.launcher.wait is the whole submission's: leave it out, it stays as it was"),
+        (
+            {"wait": "true"},
+            "hydra.launcher.wait is the whole submission's: leave it out, it stays as it was",
+        ),
     ],
 )
 def test_an_option_that_cannot_be_changed_so(change: dict[str, str], message: str) -> None:
