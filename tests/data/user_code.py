@@ -99,7 +99,7 @@ class MyScheduler(mlxpy.Scheduler):
 
 class MyVersionManager(mlxpy.VersionManager):
     def prepare(self, directories: Sequence[Path]) -> mlxpy.Version:
-        return mlxpy.GitVM(parent_work_dir=".workdir").prepare(directories)
+        return mlxpy.GitVM(parent_work_dir=Path(".workdir")).prepare(directories)
 
 
 def save(sound: bytes, path: Path) -> None:
