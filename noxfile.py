@@ -186,7 +186,7 @@ def minimum(session: nox.Session) -> None:
         session.run("uv", "pip", "install", "-q", "--python", installed, *needed)
         with session.chdir(unpacked_tests(Path(place))):
             pytest = [installed, "-m", "pytest", "-q", "-n", "2"]
-            session.run(*pytest, "-m", "smoke", *session.posargs)
+            session.run(*pytest, "-m", "smoke", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -261,7 +261,8 @@ def interpreter(version: str) -> str | None:
 def make_environment(session: nox.Session, python: str, place: str) -> str:
     """Makes a virtual environment, and returns its interpreter."""
     uv = shutil.which("uv")
-    session.run(*([uv, "venv", "-q", "--python", python] if uv else [python, "-m", "venv"]), place)
+    make = [uv, "venv", "-q", "--python", python] if uv else [python, "-m", "venv"]
+    session.run(*make, place, external=True)
     return f"{place}/bin/python"
 
 
