@@ -10,13 +10,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
 
-VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.13", "1.4.0rc3")]
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+HYDRAS = ("1.3.2", "1.3.8", "1.4.0rc3")
+# On 3.14 no app of Hydra 1.3 starts: argparse refuses a help text of Hydra's.
+ALL_VERSIONS = [(one, hydra) for one in PYTHONS for hydra in HYDRAS if one < "3.14" or hydra >= "1.4"]
+FEW_VERSIONS = [("3.10", "1.3.2"), ("3.12", "1.3.8"), ("3.14", "1.4.0rc3")]
+VERSIONS = ALL_VERSIONS if "--long" in os.environ.get("PYTEST_ADDOPTS", "").split() else FEW_VERSIONS
 """The versions of Python and Hydra that the smoke tests run against: the first supported to the last."""
+
+EXTRAS = ("image", "system", "tensorboard", "mlflow", "wandb", "optuna", "plot", "report", "top")
+"""What users choose from; the others are for who works on mlxpy."""
 
 INSTALLS = [".", ". hydra-joblib-launcher hydra-optuna-sweeper", "hydra-submitit-launcher ."]
 """What people install: the launchers by themselves would take Hydra 1.4."""
@@ -29,6 +39,7 @@ ESLINT = "eslint@10.15.0"
 
 PACKAGES = ("mlxpy", "mlxpy_core", "hydra_plugins")
 DIST = Path("dist")
+SMOKE_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "pexpect")
 
 nox.needs_version = ">=2024.3.2"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -47,6 +58,17 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Checks the type hints."""
     run_module(session, "mypy")
+
+
+@nox.session(requires=["dist"])
+def user_types(session: nox.Session) -> None:
+    """Checks what users write, against the built wheel, by mypy and pyright, which npm brings."""
+    session.install(*DIST.glob("*.whl"), "mypy", "pyright[nodejs]", "typing-extensions")
+    place = session.create_tmp()  # outside of the sources, which would be found first
+    shutil.copy("tests/data/user_code.py", place)
+    with session.chdir(place):
+        session.run("mypy", "--strict", "--disallow-any-decorated", "user_code.py")
+        session.run("pyright", "user_code.py")
 
 
 @nox.session(venv_backend="none")
@@ -129,6 +151,14 @@ def dist(session: nox.Session) -> None:
     shutil.rmtree(DIST, ignore_errors=True)
     session.run("python", "-m", "build", "--no-isolation", "--outdir", str(DIST), ".", silent=True)
     session.run("python", "-m", "twine", "check", "--strict", *map(str, DIST.iterdir()))
+    # What is tracked, and nothing that lies about.
+    tracked = set(tracked_files())
+    (archive,), (wheel,) = DIST.glob("*.tar.gz"), DIST.glob("*.whl")
+    with tarfile.open(archive) as opened:
+        packed = {one.name.partition("/")[2] for one in opened if one.isfile()}
+    check_same(session, archive, packed, tracked)
+    installed = {name for name in tracked if name.split("/")[0] in PACKAGES}
+    check_same(session, wheel, set(zipfile.ZipFile(wheel).namelist()), installed)
 
 
 @nox.session(venv_backend="none", requires=["dist"])
@@ -138,18 +168,33 @@ def smoke(session: nox.Session, version: str, hydra: str) -> None:
     python = interpreter(version) or sys.executable
     session.run(python, "--version")
     (wheel,) = DIST.glob("*.whl")
-    tools = ["pytest", "pytest-xdist", "hypothesis", "pexpect"]
     with tempfile.TemporaryDirectory() as place:
-        session.run(python, "-m", "venv", f"{place}/environment")
-        installed = f"{place}/environment/bin/python"
-        session.run(*pip_install(installed), str(wheel), *tools)
+        installed = make_environment(session, python, f"{place}/environment")
+        session.run(*pip_install(installed), str(wheel), *SMOKE_TOOLS)
         # Afterwards: mlxpy asks for a final version, and this may be another.
         session.run(*pip_install(installed), f"hydra-core=={hydra}")
-        copy_tracked_files(Path(place, "clone"))
-        for package in PACKAGES:  # what is tested is the wheel
-            shutil.rmtree(Path(place, "clone", package))
-        with session.chdir(f"{place}/clone"):
+        with session.chdir(unpacked_tests(Path(place))):
             session.run(installed, "-m", "pytest", "-q", "-n", "2", "-m", "smoke", *session.posargs)
+
+
+@nox.session(requires=["dist"])
+def minimum(session: nox.Session) -> None:
+    """Runs the smoke tests with the oldest of everything that setup.cfg admits, extras too."""
+    session.install("uv")
+    python = interpreter(PYTHONS[0]) or sys.executable
+    extras = [word for name in EXTRAS for word in ("--extra", name)]
+    (wheel,) = DIST.glob("*.whl")
+    with tempfile.TemporaryDirectory() as place:
+        oldest = f"{place}/oldest.txt"
+        options = ["-q", "--python", python, "--resolution", "lowest-direct", "-o", oldest]
+        session.run("uv", "pip", "compile", *options, *extras, "setup.cfg", silent=True)
+        installed = make_environment(session, python, f"{place}/environment")
+        session.run("uv", "pip", "install", "-q", "--python", installed, "-r", oldest)
+        needed = [str(wheel), *SMOKE_TOOLS, "-c", oldest]
+        session.run("uv", "pip", "install", "-q", "--python", installed, *needed)
+        with session.chdir(unpacked_tests(Path(place))):
+            pytest = [installed, "-m", "pytest", "-q", "-n", "2"]
+            session.run(*pytest, "-m", "smoke", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -221,9 +266,39 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def make_environment(session: nox.Session, python: str, place: str) -> str:
+    """Makes a virtual environment, and returns its interpreter."""
+    uv = shutil.which("uv")
+    make = [uv, "venv", "-q", "--python", python] if uv else [python, "-m", "venv"]
+    session.run(*make, place, external=True)
+    return f"{place}/bin/python"
+
+
+def unpacked_tests(place: Path) -> Path:
+    """Unpacks the source distribution without its packages: what is tested is what is installed."""
+    (archive,) = DIST.glob("*.tar.gz")
+    shutil.unpack_archive(archive, place / "unpacked")
+    (root,) = (place / "unpacked").iterdir()
+    for package in PACKAGES:
+        shutil.rmtree(root / package)
+    return root
+
+
+def check_same(session: nox.Session, archive: Path, packed: set[str], expected: set[str]) -> None:
+    """Refuses an archive that lacks a file or has another, besides those that setuptools makes."""
+    made = {name for name in packed if re.search(r"^(PKG-INFO|[^/]+\.(egg|dist)-info/.*)$", name)}
+    if wrong := (packed - made) ^ expected:
+        session.error(f"{archive} lacks, or has besides what is tracked: {sorted(wrong)}")
+
+
+def tracked_files() -> list[str]:
+    """Lists the files that git tracks."""
+    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
+    return list(filter(os.path.lexists, listed.split("\0")))
+
+
 def copy_tracked_files(place: Path) -> None:
     """Copies the files that git tracks, as they are now."""
-    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
-    for name in filter(os.path.lexists, listed.split("\0")):
+    for name in tracked_files():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(name, place / name, follow_symlinks=False)

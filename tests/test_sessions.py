@@ -22,7 +22,7 @@ def noxfile() -> Any:
 
 
 def test_the_versions_that_are_promised_are_those_that_are_tested(noxfile: Any) -> None:
-    (first_python, first_hydra), *_, (last_python, last_hydra) = noxfile.VERSIONS
+    (first_python, first_hydra), *_, (last_python, last_hydra) = noxfile.ALL_VERSIONS
     readme = (REPOSITORY / "README.md").read_text()
     promised = f"Python {first_python} to {last_python} and hydra-core {first_hydra} to {last_hydra}"
     assert promised in readme
@@ -30,9 +30,26 @@ def test_the_versions_that_are_promised_are_those_that_are_tested(noxfile: Any) 
     setup.read(REPOSITORY / "setup.cfg")
     pythons = re.findall(r"Python :: (3\.\d+)$", setup["metadata"]["classifiers"], re.MULTILINE)
     assert (pythons[0], pythons[-1]) == (first_python, last_python)
-    assert {python for python, _ in noxfile.VERSIONS} <= set(pythons)
+    assert [*noxfile.PYTHONS] == pythons
+    assert set(noxfile.FEW_VERSIONS) <= set(noxfile.ALL_VERSIONS)
     assert setup["options"]["python_requires"] == f">={first_python}"
     assert f"\nhydra-core >={first_hydra}," in setup["options"]["install_requires"]
+
+
+def test_the_extras_that_are_named_are_those_that_are_tested(noxfile: Any) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([^|]+) \|", (REPOSITORY / "docs" / "install.md").read_text(), re.M
+    )
+    extras = setup["options.extras_require"]
+    assert [name for name, _ in rows] == [*noxfile.EXTRAS]
+    for name, packages in rows:
+        assert packages.split(", ") == re.findall(
+            r"^([\w-]+)", extras[name].lower().replace("pillow", "Pillow"), re.M
+        )
+    for_users = {name for name in extras if "mlxpy[" not in extras[name]}
+    assert for_users == set(noxfile.EXTRAS)
 
 
 @pytest.mark.usefixtures("noxfile")

@@ -46,7 +46,10 @@ def _unknown(ctx: click.Context, name: str) -> NoReturn:
 
 
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""mlxpy COMMAND --help tells of its options. The shell completes them after
+    eval "$(_MLXPY_COMPLETE=bash_source mlxpy)" (or zsh_source, fish_source).""",
 )
 @click.version_option(package_name="mlxpy")
 def main() -> None:

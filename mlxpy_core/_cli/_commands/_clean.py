@@ -9,7 +9,7 @@ from mlxpy_core._cli._asking import agreed
 from mlxpy_core._io._text import printable
 
 
-@click.command()
+@click.command(short_help="Removes copies of code and directories that no run needs.")
 @logs_option
 @yes_option
 def command(logs: Path, yes: bool) -> None:

@@ -12,7 +12,7 @@ from mlxpy_core._cli._json import print_json
 _COPY = "info.version_manager.safe_copy"
 
 
-@click.command()
+@click.command(short_help="Shows where the space is: runs, copies of code, the trash.")
 @runs_argument(required=False)
 @logs_option
 @click.option("-n", "--largest", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",

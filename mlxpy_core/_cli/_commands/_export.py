@@ -34,7 +34,7 @@ class _Export(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Export)
+@click.command(cls=_Export, short_help="Writes a table of runs, or hands them to another tracker.")
 @runs_argument(required=False)
 @logs_option
 @archived_option

@@ -10,7 +10,7 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._annotations import check_note
 
 
-@click.command()
+@click.command(short_help="Writes a note to a run; an empty text takes it away.")
 @run_argument()
 @click.argument("text")
 @logs_option

@@ -11,7 +11,7 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._files import whole_file
 
 
-@click.command()
+@click.command(short_help="Plots one field over another, a line for each setting.")
 @click.argument("x")
 @click.argument("y")
 @runs_argument(required=False)

@@ -10,7 +10,7 @@ from mlxpy_core._io._files import whole_stream
 from mlxpy_core._io._text import printable
 
 
-@click.command()
+@click.command(short_help="Writes one HTML file: table, curves, failures, images.")
 @runs_argument(required=False)
 @logs_option
 @click.option(

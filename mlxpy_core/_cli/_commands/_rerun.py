@@ -19,7 +19,7 @@ from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
 from mlxpy_core._runs._status import Status
 
 
-@click.command()
+@click.command(short_help="Makes a run again, as a new one: same code and config.")
 @run_argument()
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDES...]")
 @logs_option

@@ -13,7 +13,7 @@ from mlxpy_core._io._interrupts import end_by_signals
 from mlxpy_core._runs._directory import RunDirectory
 
 
-@click.command()
+@click.command(short_help="Has runs that have ended go on from their checkpoints.")
 @runs_argument(required=True, more="[hydra.launcher.OPTION=VALUE...]")
 @logs_option
 @click.option("--complete", is_flag=True, help="Submit runs that are COMPLETE, too.")

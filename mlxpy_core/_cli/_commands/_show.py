@@ -17,7 +17,7 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._metrics_files import files_of_all_ranks, whole_lines
 
 
-@click.command()
+@click.command(short_help="Shows one run: what, when, where, how it ended, its results.")
 @run_argument()
 @logs_option
 @json_option

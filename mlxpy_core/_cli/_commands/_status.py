@@ -30,7 +30,7 @@ _SHOWN = {
 _OPEN = ("SUBMITTED", "RUNNING")
 
 
-@click.command()
+@click.command(short_help="Counts runs by status, as scheduler and machine know it.")
 @runs_argument(required=False)
 @logs_option
 @archived_option

@@ -12,7 +12,7 @@ from mlxpy_core._cli._numbers import named_numbers
 from mlxpy_core._errors import MlxpyError
 
 
-@click.command()
+@click.command(short_help="Watches runs live: status, queue, progress and a metric.")
 @runs_argument(required=False)
 @logs_option
 @click.option("--metric", metavar="FIELD", help="The metric that is shown at first.")
