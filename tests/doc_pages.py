@@ -243,9 +243,8 @@ def _commands(text: str) -> list[str]:
 
 
 def _session(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
-        command, _, expected = part.partition("\n")
-        yield command.split("  # ")[0], expected
+    for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        yield command.replace("\\\n", " ").split("  # ")[0], expected
 
 
 _VARYING = [
