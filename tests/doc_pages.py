@@ -33,7 +33,7 @@ from pathlib import Path
 
 import pexpect
 import yaml
-from conftest import ASK, REPOSITORY, Project, why_not
+from conftest import ASK, MLXPY, REPOSITORY, Project, why_not
 from packaging.requirements import Requirement
 
 SHOWN = {"text", "mermaid"}
@@ -142,6 +142,10 @@ class Scenario:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if list(self.project.path.glob("logs/*/.keys/job.yaml")):  # jobs of a page that has failed, say
+            under_way = "info.status in ['SUBMITTED', 'RUNNING']"
+            command = [MLXPY, "cancel", "--yes", under_way]
+            subprocess.run(command, cwd=self.project.path, capture_output=True, timeout=120)
         if self._python and self._python.stdin:
             self._python.stdin.close()
             assert self._python.wait(60) == 0
