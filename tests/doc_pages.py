@@ -145,7 +145,7 @@ class Scenario:
         if list(self.project.path.glob("logs/*/.keys/job.yaml")):  # jobs of a page that has failed, say
             under_way = "info.status in ['SUBMITTED', 'RUNNING']"
             command = [MLXPY, "cancel", "--yes", under_way]
-            subprocess.run(command, cwd=self.project.path, capture_output=True, timeout=120)
+            subprocess.run(command, cwd=self.project.path, capture_output=True, timeout=300)
         if self._python and self._python.stdin:
             self._python.stdin.close()
             assert self._python.wait(60) == 0
@@ -187,7 +187,7 @@ class Scenario:
             terminals = {**environment, "NO_COLOR": "1"}
             options = {"cwd": str(self.project.path), "env": terminals, "dimensions": (50, 300)}
             with pexpect.spawn(
-                "bash", ["-c", command], timeout=90, encoding="utf-8", **options
+                "bash", ["-c", command], timeout=300, encoding="utf-8", **options
             ) as terminal:
                 terminal.logfile_read = io.StringIO()
                 for answer in answers:
@@ -206,7 +206,7 @@ class Scenario:
                 ["bash", "-c", command], cwd=self.project.path, env=environment, text=True, **merged
             )
         with process:
-            output, _ = process.communicate(timeout=120)
+            output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def _interpret(self, block: Block) -> None:
