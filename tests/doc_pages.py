@@ -33,7 +33,7 @@ from pathlib import Path
 
 import pexpect
 import yaml
-from conftest import ASK, REPOSITORY, Project, why_not
+from conftest import ASK, MLXPY, REPOSITORY, Project, why_not
 from packaging.requirements import Requirement
 
 SHOWN = {"text", "mermaid"}
@@ -142,6 +142,10 @@ class Scenario:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if list(self.project.path.glob("logs/*/.keys/job.yaml")):  # jobs of a page that has failed, say
+            under_way = "info.status in ['SUBMITTED', 'RUNNING']"
+            command = [MLXPY, "cancel", "--yes", under_way]
+            subprocess.run(command, cwd=self.project.path, capture_output=True, timeout=300)
         if self._python and self._python.stdin:
             self._python.stdin.close()
             assert self._python.wait(60) == 0
@@ -183,7 +187,7 @@ class Scenario:
             terminals = {**environment, "NO_COLOR": "1"}
             options = {"cwd": str(self.project.path), "env": terminals, "dimensions": (50, 300)}
             with pexpect.spawn(
-                "bash", ["-c", command], timeout=90, encoding="utf-8", **options
+                "bash", ["-c", command], timeout=300, encoding="utf-8", **options
             ) as terminal:
                 terminal.logfile_read = io.StringIO()
                 for answer in answers:
@@ -202,7 +206,7 @@ class Scenario:
                 ["bash", "-c", command], cwd=self.project.path, env=environment, text=True, **merged
             )
         with process:
-            output, _ = process.communicate(timeout=120)
+            output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def _interpret(self, block: Block) -> None:
@@ -243,9 +247,8 @@ def _commands(text: str) -> list[str]:
 
 
 def _session(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
-        command, _, expected = part.partition("\n")
-        yield command.split("  # ")[0], expected
+    for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        yield command.replace("\\\n", " ").split("  # ")[0], expected
 
 
 _VARYING = [

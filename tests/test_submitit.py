@@ -269,7 +269,7 @@ def test_the_guide_for_who_comes_from_submitit(project: Project) -> None:
     need_cluster("slurm")
     guide = (REPOSITORY / "docs/from-submitit.md").read_text()
     program, commands = (
-        re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("python", "sh")
+        re.findall(rf"```{kind}[^\n]*\n(.*?)```", guide, re.DOTALL) for kind in ("python", "sh")
     )
     project.write("main.py", program[0])
     before, after = (shlex.split(command)[1:] for command in commands[0].splitlines())
