@@ -190,6 +190,17 @@ class TestMLflow:
         third, client = again["run 3"]
         assert len(client.get_metric_history(third.info.run_id, "train/loss")) == 2
 
+    def test_names_that_it_does_not_take(self, runs: Project) -> None:
+        pytest.importorskip("mlflow")
+        config = {"größe": 1, "a?": 2, "a!": 3, "": 4, "/b//c": 5}
+        with mlxpy.Logger(runs.path / "odd", config=config) as logger:
+            logger.log_metrics({"": 1, "x": math.inf}, "log")
+        uri = f"sqlite:///{runs.path}/mlflow.db"
+        assert "Exported 1 run.\n" in export(runs, "--logs", "odd", "--to", "mlflow", uri)
+        [(run, _)] = self.found(uri).values()
+        assert run.data.params == {"größe": "1", "a_": "2", "__": "4", "b/c": "5"}
+        assert sorted(run.data.metrics) == ["log", "log/x"]
+
     def test_what_it_refuses_is_a_sentence(self, runs: Project) -> None:
         pytest.importorskip("mlflow")
         error = export(runs, "1", "--to", "mlflow", "nonsense://x", exit_code=1)

@@ -26,8 +26,8 @@ class MetricsRow:
     Attributes:
         log: the log's name.
         step: what the row has under ``step``, or its number from 0.
-        time: what it has under ``time`` or ``wall_time``, where that is seconds since 1970; otherwise the
-            run's start.
+        time: what it has under ``time`` or ``wall_time``, where that is seconds since 1970; otherwise
+            the run's start.
         values: its other numbers, by name.
     """
 

@@ -1,6 +1,7 @@
 """Runs as MLflow's, by its own client."""
 
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ _STATUSES = {"COMPLETE": "FINISHED", "FAILED": "FAILED", "SUBMITTED": "SCHEDULED
 # MLflow takes so many at once, texts of so many characters, and names of few others.
 _METRICS, _PARAMS = 1000, 100
 _LONGEST, _LONGEST_NAME = 500, 250
-_ODD = re.compile(r"[^\w\-. /]", flags=re.ASCII)
+_ODD = re.compile(r"[^\w\-. /]")
 _RUN_ID, _ENDED = "mlxpy.run_id", "mlxpy.ended"
 
 
@@ -72,7 +73,9 @@ def _export(client: Any, experiment_id: str, run: ExportedRun) -> None:
     made = client.create_run(
         experiment_id, start_time=_milliseconds(run.start), tags=tags, run_name=f"run {run.log_id}"
     ).info.run_id
-    params = [Param(_named(name), str(value)[:_LONGEST]) for name, value in run.config.items()]
+    # Of several that get one name the last counts.
+    named = {_named(name): str(value)[:_LONGEST] for name, value in run.config.items()}
+    params = [Param(name, value) for name, value in named.items()]
     metrics = [
         Metric(_named(f"{row.log}/{key}"), value, _milliseconds(row.time), row.step)
         for row in run.rows()
@@ -91,7 +94,8 @@ def _export(client: Any, experiment_id: str, run: ExportedRun) -> None:
 
 
 def _named(name: str) -> str:
-    return _ODD.sub("_", name)[:_LONGEST_NAME]
+    path = posixpath.normpath("/" + _ODD.sub("_", name)[:_LONGEST_NAME])  # names are paths there
+    return path.lstrip("/") or "_"
 
 
 def _milliseconds(seconds: float) -> int:
