@@ -84,6 +84,18 @@ def test_a_job_is_noted_as_it_was_submitted(
     assert noted_job_id(run, {}) == "7"
 
 
+def test_an_id_that_is_not_noted_whole_is_none(tmp_path: Path) -> None:
+    """As one reads it in that moment, or after the machine has crashed."""
+    run, launch = take_run_directory(tmp_path), launch_of_this_process()
+    job = Job(run, {}, launch, ["main.py"], ScriptOptions(), {}, "r1")
+    write_all_whole({note_path(run): job.note}, tmp_path)
+    for torn in ("scheduler_jo", "b_id: '7"):
+        with open(note_path(run), "a") as file:
+            file.write(torn)
+        assert noted_job(run, launch, config={}, run_id="r1", earlier={})
+        assert noted_job_id(run, {}) is None
+
+
 def test_the_script_of_the_tutorial() -> None:
     script = job_script(
         OARScheduler(),

@@ -16,6 +16,7 @@ from mlxpy_core._io._files import (
     Stamp,
     open_regular,
     read_text,
+    read_whole_lines,
     stamp_of,
     write_whole,
 )
@@ -285,7 +286,7 @@ def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None
     job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
     if job_id is None:
         try:
-            noted = load_yaml(read_text(directory.state / "job.yaml", directory.logs))
+            noted = load_yaml(read_whole_lines(directory.state / "job.yaml", directory.logs))
             job_id = noted["scheduler_job_id"]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
             return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import append_line, read_text
+from mlxpy_core._io._files import append_line, read_whole_lines
 from mlxpy_core._io._yaml import dump_fields, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
@@ -125,7 +125,7 @@ def noted_job(
         earlier: what its info.yaml holds.
     """
     try:
-        noted = load_yaml(read_text(directory.state / _NOTE, directory.logs))
+        noted = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in noted["options"].items()
@@ -149,7 +149,7 @@ def noted_job(
 def noted_directives(directory: RunDirectory) -> list[str]:
     """Returns the directives that a run was submitted with; none if there is no note of them."""
     try:
-        options = load_yaml(read_text(directory.state / _NOTE, directory.logs))["options"]
+        options = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))["options"]
         return [str(one) for one in (*options["directives"], *options["option_cmd"])]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return []

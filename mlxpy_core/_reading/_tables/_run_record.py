@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import Stamp, read_text
+from mlxpy_core._io._files import Stamp, read_text, read_whole_lines
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
@@ -119,7 +119,8 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def noted_job_id(run: str) -> str | None:
     """Returns what the submitter learned after the queue had taken the run."""
     try:
-        job_id = load_yaml(read_text(f"{run}/.keys/job.yaml", os.path.dirname(run)))["scheduler_job_id"]
+        noted = load_yaml(read_whole_lines(f"{run}/.keys/job.yaml", os.path.dirname(run)))
+        job_id = noted["scheduler_job_id"]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None
     return None if job_id is None else str(job_id)
