@@ -80,9 +80,12 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
-            if _died_here(run, info):
-                waited = info["status"] == Status.SUBMITTED.value
-                unstarted.append(run) if waited else _record(findings, run, None)
+            if not _died_here(run, info):
+                continue
+            if info["status"] == Status.SUBMITTED.value:
+                unstarted.append(run)
+            else:
+                _record(findings, run, None)
         elif _script_ended(run, info):
             _record(findings, run, None)
         elif not _lives_here(info):
