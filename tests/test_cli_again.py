@@ -223,7 +223,7 @@ def test_a_submission_that_was_broken_off(app: GitProject, cluster: Cluster, tmp
     app.run("main.py", "-m", launcher, exit_code=-signal.SIGKILL, env={"PATH": path})
     output, errors = app.mlxpy("status")
     assert output.startswith("1 SUBMITTED\n")
-    assert "if they are not in the queue, mlxpy resubmit 1" in errors
+    assert "the submission of run 1 was broken off: mlxpy resubmit 1" in errors
     assert app.mlxpy("resubmit", "1")[0] == "Submitted 1 job to the cluster queue!\n"
     wait_until(lambda: app.statuses() == ["COMPLETE"])
     assert history(app, 1) == undisturbed(1)
