@@ -258,7 +258,7 @@ def test_what_cannot_be_is_said(app: Project) -> None:
     expected = "mlxpy: container_command='' is no command: give one such as apptainer exec\n"
     assert error(IMAGE, "hydra.launcher.container_command=''") == expected
     with pytest.raises(
-        MlxpyError, match=r"^/a:b cannot be bound into a container: its path has a colon"
+        MlxpyError, match=r"^/a:b cannot be bound into a container: rename it, its path has a colon"
     ):
         job_script(
             SLURMScheduler(),

@@ -340,12 +340,18 @@ def test_artifact_types_of_plugins(project: Project, plugins: Plugins) -> None:
             TYPES.replace('"bytes"', '"numpy"'),
             "artifact type 'numpy' is built in; register yours by another name",
         ),
-        (TYPES.replace("save,", "None,"), "artifact type 'bytes': None is no function"),
+        (
+            TYPES.replace("save,", "None,"),
+            "artifact type 'bytes': None is no function: give save(obj, path) and load(path)",
+        ),
         (
             TYPES.replace('mlxpy.ArtifactType("bytes", save, load, ".bin")', "3"),
-            "3 is no mlxpy.ArtifactType",
+            "3 is no mlxpy.ArtifactType: give mlxpy.ArtifactType(name, save, load, suffix)",
         ),
-        (TYPES.replace('".bin")', '".bin")] * 2 + ['), "artifact type 'bytes' is given twice"),
+        (
+            TYPES.replace('".bin")', '".bin")] * 2 + ['),
+            "artifact type 'bytes' is given twice: uninstall one of the plugins",
+        ),
     ],
 )
 def test_artifact_types_that_cannot_be_used(

@@ -231,8 +231,8 @@ def test_a_bound_on_what_runs_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"option_cmd": ["-t besteffort\nrm -rf /"]}, "each directive is a string of one line"),
-        ({"option_cmd": [3]}, "each directive is a string of one line, not 3"),
+        ({"option_cmd": ["-t besteffort\nrm -rf /"]}, "give each directive as a string of one line"),
+        ({"option_cmd": [3]}, "option_cmd holds 3: give each directive as a string of one line"),
         ({"shell_path": "bash"}, "'bash' is no absolute path of a shell"),
     ],
 )
