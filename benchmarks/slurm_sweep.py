@@ -43,7 +43,7 @@ def measure() -> Result:
             lambda: _submit("mlxp_slurm", holding.parent),
             lambda: _submit("submitit_slurm", holding.parent),
         )
-    return Result(f"submission of {JOBS} jobs", "ms", rounds, "ratio", bound=0.1)
+    return Result(f"submission of {JOBS} jobs", "ms", rounds, "ratio", bound=0.04)
 
 
 def _submit(launcher: str, path: Path) -> float:

@@ -5,7 +5,6 @@ import contextlib
 import copy
 import functools
 import os
-import signal
 import sys
 from importlib import import_module
 from types import FrameType
@@ -172,6 +171,8 @@ def _end_by_signals() -> None:
     """Has Ctrl-C end a sweep without a traceback, from its first moments."""
     # Launcher and callback do it, too, where the config asks for a sweep; a job sees to its own signals.
     if _SWEEPING.intersection(sys.argv[1:]) and "MLXPY_SWEEP_JOB" not in os.environ:
+        import signal  # takes a millisecond, of the start of every app
+
         if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
             signal.signal(signal.SIGINT, _end)  # while the engine is imported
         from mlxpy_core import end_by_signals
