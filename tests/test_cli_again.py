@@ -16,6 +16,7 @@ import pytest
 from conftest import MLXPY, Cluster, GitProject, Project, wait_until
 
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
+from mlxpy_core._io._files import write_whole
 from mlxpy_core._operations import (
     cancel,
     claimed_resubmission,
@@ -459,12 +460,17 @@ def test_frozen_configs_and_empty_directories(app: GitProject) -> None:
     logs = app.path / "logs"
     (named,) = (path for path in (logs / ".configs").iterdir() if path.is_dir())
     old, young = logs / ".configs/0123abcd", logs / ".configs/4567cdef"
-    for path in (old, young, logs / "2", logs / "3", logs / "notes"):
+    for path in (old, young, *(logs / name for name in ("2", "3", "notes", "4", "5"))):
         path.mkdir()
     (old / "config.yaml").write_text("")
-    for path in (named, old, logs / "2", logs / "notes"):
+    for run in (logs / "4", logs / "5"):  # killed as it began
+        write_whole(run / ".keys/claim-1.1/process.yaml", "")
+    (logs / "5/main.log").write_text("said before")
+    for path in (named, old, *(logs / name for name in ("2", "notes", "4", "5"))):
         age(path)
-    expected = f"{old} (a frozen config)\n{logs}/2 (an empty run directory)\n"
+    expected = f"{old} (a frozen config)\n" + "".join(
+        f"{logs}/{name} (a directory of no run)\n" for name in "24"
+    )
     _, errors = app.mlxpy("clean", exit_code=1)
     assert errors == "Error: nothing was done: nobody is at the terminal to agree; add --yes\n"
     for answer in "ny":
@@ -476,7 +482,7 @@ def test_frozen_configs_and_empty_directories(app: GitProject) -> None:
         terminal.expect(pexpect.EOF)
     assert not old.exists()
     left = {path.name for path in logs.iterdir()}
-    assert {"1", "3", "notes", ".configs"} <= left
-    assert "2" not in left
+    assert {"1", "3", "5", "notes", ".configs"} <= left
+    assert not {"2", "4"} & left
     assert named.exists()
     assert young.exists()

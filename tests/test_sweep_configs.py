@@ -204,7 +204,7 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
 
 
 @settings(
-    max_examples=8,
+    max_examples=5,
     suppress_health_check=list(HealthCheck),  # Hydra composes slowly; the fixture is only read
 )
 @given(

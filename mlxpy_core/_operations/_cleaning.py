@@ -24,6 +24,7 @@ from mlxpy_core._runs._trash import trash_of
 _SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
 _ARRAY = re.compile(r"array(\.\d+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_CLAIM = re.compile(r"\.?claim-.*")
 _FROZEN = re.compile(r"\.configs/(\w+)")
 # A younger directory may be on its way to become a run, or to be used by one.
 _SETTLED_S = 3600
@@ -38,7 +39,7 @@ class Leftovers:
             ended.
         configs: frozen configs that no run's script names.
         arrays: directories of arrays, which hold links to the output of runs that have all ended.
-        empty: directories of runs that hold nothing.
+        empty: directories of runs that never began: they hold nothing, or who claimed them.
         kept: why others are kept, a sentence each.
         used: when copies and configs were asked for last, as it was seen.
     """
@@ -66,11 +67,11 @@ def find_leftovers(logs: Path) -> Leftovers:
         raise StorageError(f"cannot read the runs in {logs}", error) from error
     found = Leftovers()
     removed = runs_in_trash(logs)
-    found.empty = sorted(run.path for run in runs if _is_empty(run.path))
+    found.empty = sorted(run.path for run in runs if _never_began(run.path))
     found.arrays = [path for run in runs for path in _arrays(run) if _is_over(path)]
     add_copies(found, runs, removed)
     _add_configs(found, logs, [*runs, *removed])
-    for path in (*found.copies, *found.configs):
+    for path in (*found.copies, *found.configs, *found.empty):
         with contextlib.suppress(OSError):
             found.used[path] = path.stat().st_mtime_ns
     return found
@@ -95,18 +96,13 @@ def remove(leftovers: Leftovers) -> int:
     # Copies lie where their owner has chosen; the others are found below the directory of runs.
     within = {path: path.parent for path in leftovers.copies}
     within |= {path: path.parent.parent for path in (*leftovers.configs, *leftovers.arrays)}
+    within |= {path: path.parent for path in leftovers.empty}
     for path, named in within.items():
         try:
             with held_folder(path.parent, named) as folder:
                 removed += _remove(folder / path.name, leftovers.used.get(path))
         except OSError as error:  # noqa: PERF203  # it names the one
             raise StorageError(f"cannot remove {path}", error) from error
-    for path in leftovers.empty:
-        try:
-            path.rmdir()
-        except OSError as error:
-            raise StorageError(f"cannot remove {path}", error) from error
-        removed += 1
     return removed
 
 
@@ -267,9 +263,12 @@ def _is_over(array: Path) -> bool:
     return all(info is not None and is_final(info) for info in infos)
 
 
-def _is_empty(path: Path) -> bool:
+def _never_began(path: Path) -> bool:
     try:
-        return not os.listdir(path) and _age_s(path) > _SETTLED_S
+        names = os.listdir(path)
+        if names == [".keys"]:  # who made it was killed before info.yaml was there
+            names = [name for name in os.listdir(path / ".keys") if not _CLAIM.fullmatch(name)]
+        return not names and _age_s(path) > _SETTLED_S
     except OSError:
         return False
 

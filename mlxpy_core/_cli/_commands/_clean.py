@@ -37,7 +37,7 @@ def command(logs: Path, yes: bool) -> None:
         ("a copy of code", found.copies),
         ("a frozen config", found.configs),
         ("the links of an array that has ended", found.arrays),
-        ("an empty run directory", found.empty),
+        ("a directory of no run", found.empty),
     )
     for what, paths in kinds:
         for path in paths:
