@@ -126,8 +126,12 @@ def test_each_job_of_a_sweep_has_its_run(app: Project) -> None:
     assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
     app.run("app.py", CALLBACK)
     assert app.run_ids() == [1, 2, 3, 4]
+
+
+def test_what_a_sweep_deletes_is_recorded_as_typed(app: Project) -> None:
+    """By Hydra's sweeper it is ``~y=null``, which Hydra 1.4 takes for a value that y must have."""
     app.run("app.py", "-m", CALLBACK, "+x=4", "+y=0", "~y")
-    assert app.info(5)["overrides"] == ["+x=4", "+y=0", "~y"]
+    assert app.info()["overrides"] == ["+x=4", "+y=0", "~y"]
 
 
 def test_the_directory_of_a_sweep_is_the_same_in_its_jobs(app: Project) -> None:
