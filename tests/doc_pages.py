@@ -72,7 +72,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
             said = {**said, comment[1]: comment[2]}
             if comment[1] == "unseen":
                 end = lines.index("-->", at)
-                language, title = _TITLE.match(comment[2]).groups()  # type: ignore[union-attr]
+                language, title = _TITLE.match(comment[2]).groups()  # type: ignore[union-attr]  # or the page is wrong
                 yield Block(
                     start + 1, language, title, _dedent(lines[at:end]), needs=said.get("needs", "")
                 )

@@ -126,7 +126,7 @@ def _said_text(value: Any) -> Any:
 
 def _searches(found: ConfigList, directories: Sequence[Path]) -> list[dict[str, Any]]:
     """Returns what the searches have found of which runs of the report are trials."""
-    if "info.study" not in found.keys():  # noqa: SIM118
+    if "info.study" not in found.keys():  # noqa: SIM118  # a ConfigList has runs, not names
         return []
     places = {path.name: place for place, path in enumerate(directories)}
     searches = []
@@ -148,8 +148,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, Any]]:
-    # A ConfigList iterates over its runs.
-    # No dict: to iterate over it would give its runs.
+    # A ConfigList has runs, not names.
     names = [name for name in found.keys() if name.startswith("config.") and name not in differing]  # noqa: SIM118
     first = found[0]
     return [(clean(name), cell(first[name])) for name in names if name in first]

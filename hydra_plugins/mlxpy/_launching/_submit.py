@@ -154,8 +154,8 @@ def submit_sweep(
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 raise SystemExit(0)  # which jobs would come next depends on results
             return list(_results(sweep, covered, left, jobs).values())
-        logger = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
-        say_that_ranks_submit(str(logger.get("ranks", "auto")))  # YAML reads off as false
+        ranks = callback_of(config, "mlxp_logger").get("ranks", "auto")
+        say_that_ranks_submit(str(ranks))  # YAML reads off as false
         make_sweep_directory(config.hydra.sweep.dir)
         jobs_left: dict[RunDirectory, str] = {}  # in the queue, and not known to have ended
         with signals_break_off(scheduler, jobs_left):

@@ -119,6 +119,7 @@ def command(
 
 def _of_study(found: "ConfigList", logs: Path) -> list[str]:
     """Returns what a search has found all of whose runs these are."""
+    # A ConfigList has runs, not names.
     studies = set(found["info.study"]) if "info.study" in found.keys() else set()  # noqa: SIM118
     if len(studies) != 1:
         return []
