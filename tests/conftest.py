@@ -59,15 +59,13 @@ def applies(item: pytest.Item, marker: pytest.Mark) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    warm.Warm.allowed = item.get_closest_marker("warm") is not None and not item.config.getoption(
-        "--long"
-    )
+    warm.Warm.allowed = not (item.get_closest_marker("cold") or item.config.getoption("--long"))
 
 
 @pytest.fixture(autouse=True)
 def environment_of_the_start() -> None:
     """Takes back what runs of earlier tests in this process told of themselves to programs that they start."""
-    current = {warm.OF_PYTEST: os.environ.get(warm.OF_PYTEST, "")}
+    current = {"PYTEST_CURRENT_TEST": os.environ.get("PYTEST_CURRENT_TEST", "")}
     if {**os.environ, **current} != {**warm.ENVIRONMENT, **current}:
         os.environ.clear()
         os.environ.update({**warm.ENVIRONMENT, **current})
@@ -135,15 +133,13 @@ class Project:
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
         """Starts ``python arguments...`` here; its output is text.
 
-        Where a test is marked `warm`, a script may be forked from a process that has imported Hydra.
+        Unless a test is marked `cold`, a script is forked from a process that has imported Hydra and mlxpy.
         """
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
         options.setdefault("cwd", self.path)
         command = [sys.executable, *arguments]
-        program = (
-            warm.start("app", command, environment, options) if arguments[0].endswith(".py") else None
-        )
+        program = warm.start(command, environment, options) if arguments[0].endswith(".py") else None
         return program or subprocess.Popen(command, env=environment, **options)
 
     def run(self, *arguments: str, exit_code: int | None = 0, **options: Any) -> Any:
@@ -158,7 +154,7 @@ class Project:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         options = {"cwd": self.path, "text": True, **streams, **options}
         environment = {**os.environ, **options.pop("env", {})}
-        program = warm.start("command", [sys.executable, MLXPY, *words], environment, options)
+        program = warm.start([sys.executable, MLXPY, *words], environment, options)
         return program or subprocess.Popen([MLXPY, *words], env=environment, **options)
 
     def mlxpy(self, *words: str, exit_code: int = 0, **options: Any) -> tuple[str, str]:

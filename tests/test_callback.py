@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from conftest import Project, tree_of
 
-pytestmark = pytest.mark.warm
 
 CALLBACK = "hydra/callbacks=mlxp_logger"
 

@@ -11,7 +11,6 @@ from test_docs import PAGES
 MOST_NOT_RUN = 47
 """Rather give a block what it needs than raise this."""
 
-pytestmark = pytest.mark.warm
 
 OTHERS = [REPOSITORY / "benchmarks" / "README.md", REPOSITORY / "examples/custom_scheduler/README.md"]
 BLOCKS = {str(page.relative_to(REPOSITORY)): list(blocks_of(page)) for page in [*PAGES, *OTHERS]}

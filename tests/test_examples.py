@@ -13,7 +13,6 @@ from conftest import REPOSITORY, Project
 
 from mlxpy import Logger
 
-pytestmark = pytest.mark.warm
 
 pytest.importorskip("numpy")
 

@@ -11,7 +11,6 @@ from conftest import CLUSTERS, Project, need_cluster, wait_until
 from mlxpy_core._scheduling._script import ScriptOptions, array_script, runs_of_array
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
-pytestmark = pytest.mark.warm
 APP = """
     import pathlib, time
     import hydra

@@ -9,8 +9,6 @@ from conftest import APP, CONFIG, Project
 
 import mlxpy
 
-pytestmark = pytest.mark.warm
-
 
 def test_a_directory_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     app = Project(tmp_path / os.fsdecode(b"r\xe9pertoire \xff"))

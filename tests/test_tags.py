@@ -21,8 +21,6 @@ from mlxpy_core._runs._annotations import Annotations, check_tags, read_annotati
 from mlxpy_core._runs._info_file import info_path, info_stamp
 from mlxpy_core._runs._summary import read_summary
 
-pytestmark = pytest.mark.warm
-
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:

@@ -12,12 +12,13 @@ from conftest import Project
 
 PROGRAM = """
     import atexit, json, os, resource, signal, sys
+    from mlxpy_core._runs._start_of_process import ARGUMENTS, environment_at_start
     atexit.register(print, "at exit")
     print(json.dumps({
         "argv": sys.argv, "command": sys.orig_argv, "path": sys.path, "name": __name__, "file": __file__,
         "directory": os.getcwd(), "doc": __doc__, "session": os.getsid(0) == os.getpid(),
         "descriptors": len(os.listdir("/proc/self/fd")), "environment": dict(os.environ),
-        "files": resource.getrlimit(resource.RLIMIT_NOFILE), "mlxpy": "mlxpy" in sys.modules,
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE), "arguments": ARGUMENTS,
         "interrupts": str(signal.getsignal(signal.SIGINT)), "main": sys.modules["__main__"].PROGRAM,
     }))
     sys.stdout.flush()
@@ -54,9 +55,12 @@ def test_forked_and_started_programs_are_alike(
     assert ends[0][3].startswith("said\n")
 
 
-def test_another_environment_is_no_forks(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "forked"), [("SET", True), ("PYTHONHASHSEED", False), ("RANK", False)])
+def test_variables_that_are_read_at_the_start_are_no_forks(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, forked: bool
+) -> None:
     monkeypatch.setattr(warm.Warm, "allowed", True)
-    project.write("program.py", "import os; print(os.environ['SET'])")
-    with project.start("program.py", env={"SET": "up"}) as process:
-        assert not isinstance(process, warm.Program)
-        assert process.communicate(timeout=60) == ("up\n", "")
+    project.write("program.py", f"import os; print(os.environ[{name!r}])")
+    with project.start("program.py", env={name: "1"}) as process:
+        assert isinstance(process, warm.Program) is (forked and hasattr(os, "pidfd_open"))
+        assert process.communicate(timeout=60) == ("1\n", "")

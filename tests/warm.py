@@ -1,10 +1,9 @@
-"""Programs that start faster: forked from a process that has imported the packages that they import.
+"""Programs that start faster: forked from a process that has imported what they import.
 
 What they are is what a start makes: processes of their own, whose program, directory, environment,
-streams, limits, signals and end are real. mlxpy itself is imported after the fork. What differs: the
-parent, the command that ``/proc`` shows, and what else is imported already. So only tests whose files
-are marked `warm` have such programs, those of what an app does and not of how it starts; `--long`
-starts them all by themselves.
+streams, limits, signals and end are real. What differs: the parent, the command that ``/proc`` shows,
+and that Hydra, mlxpy and what they import are there already. Tests of just that are marked `cold`;
+`--long` starts all programs by themselves.
 
 Run as a script, this is the process that forks.
 """
@@ -16,6 +15,8 @@ import importlib
 import importlib.machinery
 import json
 import os
+import pkgutil
+import re
 import resource
 import select
 import selectors
@@ -29,27 +30,21 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-# What every Hydra app with mlxpy's callback imports, and what the commands do.
-PACKAGES = {
-    "app": [
-        "hydra",
-        "hydra.experimental.callback",
-        "cloudpickle",
-        "csv",
-        "ctypes",
-        "fcntl",
-        "importlib.metadata",
-        "locale",
-        "logging.config",
-        "secrets",
-        "shlex",
-        "yaml",
-        "zipfile",
-    ],
-    "command": ["click", "cloudpickle", "csv", "lark", "pyarrow.compute", "pydoc", "rich.cells", "yaml"],
-}
-# Changes from test to test, and is nothing to a program.
-OF_PYTEST = "PYTEST_CURRENT_TEST"
+# Packages all of whose modules are imported before, but for those that need an extra.
+WHOLE = ("mlxpy_core", "hydra_plugins.mlxpy")
+NEED_EXTRAS = ("mlxpy_core._top", "mlxpy_core._search", "hydra_plugins.mlxpy._searching")
+# What these import when it is needed.
+MORE = ("csv", "ctypes", "hydra.main", "logging.config", "mlxpy", "pyarrow.compute", "pydoc", "zipfile")
+# Composed before: the parsers of Hydra and OmegaConf are slow at the first expression of a kind.
+COMPOSED = [
+    "hydra/callbacks=mlxp_logger", "+a.b='c d'", "++e=[1,{f: 1e-3}]", "+g=${a.b}-${now:%Y}/x", "~a.b",
+]  # fmt: skip
+# Variables that the start of an interpreter reads, or that mlxpy asks for as they were at the start.
+OF_START = re.compile(
+    r"PYTHON|LD_|LC_|LANG|TZ$|MLXPY_RUN$|SLURM_|OAR_|O?MPI_|PMI|.*RANK|.*WORLD_SIZE|MASTER_|TORCH"
+)
+# As `Project` starts apps; commands are started with the variables of this process.
+OF_APPS = {"PYTHONWARNINGS": "ignore"}
 # Others are left to the real Popen.
 _OPTIONS = {"cwd", "stdin", "stdout", "stderr", "text", "start_new_session"}
 _POSSIBLE = hasattr(os, "pidfd_open")
@@ -67,12 +62,11 @@ class Warm:
 class Starter:
     """A process that forks programs, all with its environment."""
 
-    def __init__(self, kind: str, environment: dict[str, str]) -> None:
-        self.environment = environment
+    def __init__(self, environment: dict[str, str]) -> None:
         self._own, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.process = subprocess.Popen(
-            [sys.executable, __file__, kind, str(others.fileno())],
-            env=self.environment,
+            [sys.executable, __file__, str(others.fileno())],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[others.fileno()],
@@ -97,8 +91,11 @@ class Starter:
 class Program(subprocess.Popen):  # type: ignore[type-arg]  # not at run time
     """A program that a `Starter` forks; otherwise what ``Popen`` is, whose private steps these are."""
 
-    def __init__(self, starter: Starter, arguments: list[str], **options: Any) -> None:
+    def __init__(
+        self, starter: Starter, arguments: list[str], environment: dict[str, str], **options: Any
+    ) -> None:
         self._starter = starter
+        self._environment = environment
         super().__init__(arguments, **options)
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
@@ -113,7 +110,7 @@ class Program(subprocess.Popen):  # type: ignore[type-arg]  # not at run time
         request = {
             "arguments": args,
             "cwd": os.fspath(cwd or os.getcwd()),
-            "test": os.environ.get(OF_PYTEST, ""),
+            "environment": self._environment,
             "umask": umask,
             "limits": [resource.getrlimit(limit) for limit in _LIMITS],
             "new_session": new_session,
@@ -148,24 +145,25 @@ ENVIRONMENT = dict(os.environ)
 
 
 @functools.cache
-def starter(kind: str) -> Starter:
-    more = {"PYTHONWARNINGS": "ignore"} if kind == "app" else {}
-    return Starter(kind, {**ENVIRONMENT, **more})
+def starter(**more: str) -> Starter:
+    return Starter({**ENVIRONMENT, **more})
 
 
-def start(
-    kind: str, arguments: list[str], environment: dict[str, str], options: dict[str, Any]
-) -> Program | None:
+def start(arguments: list[str], environment: dict[str, str], options: dict[str, Any]) -> Program | None:
     """Starts a program, ``arguments`` from the interpreter on; None if it is to be started cold."""
     if not Warm.allowed or not _POSSIBLE or not set(options) <= _OPTIONS:
         return None
     streams = enumerate(("stdin", "stdout", "stderr"))
     if any(_is_terminal(options.get(name), number) for number, name in streams):
         return None
-    one = starter(kind)
-    if {**environment, OF_PYTEST: ""} != {**one.environment, OF_PYTEST: ""}:
-        return None
-    return Program(one, arguments, **options)
+    for more in ({}, OF_APPS):
+        if _of_start(environment) == _of_start({**ENVIRONMENT, **more}):
+            return Program(starter(**more), arguments, environment, **options)
+    return None
+
+
+def _of_start(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if OF_START.match(name)}
 
 
 def _is_terminal(stream: Any, number: int) -> bool:
@@ -236,10 +234,14 @@ def become(request: dict[str, Any]) -> str:
         if resource.getrlimit(limit) != tuple(values):
             resource.setrlimit(limit, values)
     os.chdir(request["cwd"])
-    os.environ[OF_PYTEST] = request["test"]
+    os.environ.clear()
+    os.environ.update(request["environment"])
     sys.orig_argv[:] = request["arguments"]
     sys.argv[:] = request["arguments"][1:]
     path = os.path.abspath(sys.argv[0])
+    for name, module in sys.modules.items():  # asked for when they are imported
+        if name.startswith("mlxpy_core._runs.") and hasattr(module, "ARGUMENTS"):
+            module.ARGUMENTS, module.PROGRAM = tuple(sys.argv[1:]), os.path.realpath(path)
     sys.path[0] = os.path.dirname(os.path.realpath(path))
     importlib.invalidate_caches()
     return path
@@ -272,13 +274,29 @@ def run(path: str) -> None:
         raise
 
 
-def main() -> None:
-    kind, descriptor = sys.argv[1:]
-    requests = socket.socket(fileno=int(descriptor))
-    for name in PACKAGES[kind]:
-        with contextlib.suppress(ModuleNotFoundError):  # of another version
-            importlib.import_module(name)
+def prepare() -> None:
+    """Imports what programs import, and composes a config."""
+    for name in MORE:
+        importlib.import_module(name)
+    for name in WHOLE:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda name: None):
+            if not module.name.startswith(NEED_EXTRAS):
+                importlib.import_module(module.name)
+    import hydra
+    from hydra.core.singleton import Singleton
+
+    state = Singleton.get_state()
+    with hydra.initialize(version_base=None, config_path=None):
+        hydra.compose(overrides=COMPOSED)
+    Singleton.set_state(state)
+    gc.collect()
     gc.freeze()  # or each program would copy all that was imported, by counting it
+
+
+def main() -> None:
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    prepare()
     request = serve(requests)
     requests.close()
     run(become(request))
