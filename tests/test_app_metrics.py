@@ -29,7 +29,6 @@ from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, Summar
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-
 PAST = 1_700_000_000
 LONG_AGO = (PAST, PAST)
 

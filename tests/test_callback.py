@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from conftest import Project, tree_of
 
-
 CALLBACK = "hydra/callbacks=mlxp_logger"
 
 APP = """

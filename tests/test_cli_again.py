@@ -25,7 +25,6 @@ from mlxpy_core._operations import (
 )
 from mlxpy_core._runs._info_file import claim_operation
 
-
 LOGGER = "hydra/callbacks=mlxp_logger"
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 # Stops where it is told to, once: as if it had been killed there.

@@ -16,7 +16,6 @@ from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._operations import _reconciling, reconcile
 
-
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
 

@@ -13,7 +13,6 @@ from conftest import REPOSITORY, Project
 
 from mlxpy import Logger
 
-
 pytest.importorskip("numpy")
 
 

@@ -11,7 +11,6 @@ from mlxpy import ConfigDict
 from mlxpy._config_dict import convert_dict
 from mlxpy_core import load_yaml
 
-
 MAIN = """
     import mlxpy as expy
 

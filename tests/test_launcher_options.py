@@ -20,7 +20,6 @@ from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode
 from mlxpy_core import Reader, Status
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 
-
 SLURM = ["-m", "hydra/launcher=mlxp_slurm"]
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from conftest import GitProject, Project, environment_of_its_own
 
-
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 MAIN = """
 import os

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from conftest import APP, CONFIG, Project
 
 import mlxpy

@@ -12,7 +12,6 @@ import pexpect
 import pytest
 from conftest import MLXPY, Cluster, GitProject, Project, ended, need_cluster, tree_of, wait_until
 
-
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"
 RULE = "def step(x, noise, lr):\n    return x - lr * (x - noise) * {factor}\n"
 MAIN = """

@@ -11,7 +11,6 @@ from conftest import BECOME_NOBODY, Project
 import mlxpy
 from mlxpy_core import MlxpyError, load_yaml
 
-
 SCRIPT = """
     import os, signal, sys, time
     import mlxpy

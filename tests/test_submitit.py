@@ -17,7 +17,6 @@ from hydra_plugins.mlxpy._launching import _sbatch
 from mlxpy_core import MlxpyError, find_scheduler
 from mlxpy_core._scheduling import _submitit
 
-
 LAUNCHER = ["-m", "hydra/launcher=mlxp_submitit"]
 
 

@@ -16,7 +16,6 @@ from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._process import describe_process
 from mlxpy_core._scheduling._local import LocalScheduler
 
-
 WAIT = ["hydra.launcher.wait=true", "hydra.launcher.poll_interval_s=1"]
 
 
