@@ -309,17 +309,6 @@ def read_text(path: StrPath, within: StrPath | None = None) -> str:
     return read_bytes(path, within).decode()
 
 
-def read_whole_lines(path: StrPath, within: StrPath | None = None) -> str:
-    """Reads a small text file that `append_line` adds to: a line that is not whole yet is none.
-
-    Raises:
-        OSError: as for `read_bytes`.
-        UnicodeDecodeError: it is no text in UTF-8.
-    """
-    text = read_text(path, within)
-    return text[: text.rfind("\n") + 1]
-
-
 def open_regular(path: StrPath, within: StrPath | None = None) -> int:
     """Opens a file to read, which is no pipe, device or socket that could keep this process waiting.
 

@@ -76,6 +76,11 @@ class RunDirectory:
         """The variables that have the run's program run from a copy of its code."""
         return self.state / "environment.yaml"
 
+    @property
+    def job_note(self) -> Path:
+        """What it takes to submit the run again, and its job's id once the queue has taken it."""
+        return self.state / "job.yaml"
+
 
 def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
     """Makes the directory of a new run, or of the run `forced_log_id` if that is not -1.

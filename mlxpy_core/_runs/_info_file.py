@@ -12,16 +12,9 @@ from typing import Any
 import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import (
-    Stamp,
-    open_regular,
-    read_text,
-    read_whole_lines,
-    stamp_of,
-    write_whole,
-)
+from mlxpy_core._io._files import Stamp, open_regular, read_text, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._yaml import dump_yaml, load_yaml, read_fields
 
 from ._claims import prepared_claim, take_claim
 from ._directory import RunDirectory
@@ -271,26 +264,10 @@ def _set_time(descriptor: int, status: os.stat_result, step_ns: int) -> None:
 
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
-    try:
-        path = directory.config
-        if not path.exists():  # MLXP has another name for it until the run starts
-            path = path.with_name("config_unresolved.yaml")
-        config = load_yaml(read_text(path, directory.logs))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None
-
-
-def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Returns the id of a run's job: the job's own note or, before it starts, the submitter's."""
-    job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
-    if job_id is None:
-        try:
-            noted = load_yaml(read_whole_lines(directory.state / "job.yaml", directory.logs))
-            job_id = noted["scheduler_job_id"]
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-            return None
-    return None if job_id is None else str(job_id)
+    path = directory.config
+    if not os.path.exists(path):  # MLXP has another name for it until the run starts
+        path = path.with_name("config_unresolved.yaml")
+    return read_fields(path, directory.logs)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
-
-from mlxpy_core._io._files import read_text, write_whole
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml, read_fields
 
 from ._directory import RunDirectory
 
@@ -70,11 +68,7 @@ def noted_process_path(directory: RunDirectory) -> Path:
 
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
-    try:
-        noted = load_yaml(read_text(noted_process_path(directory)))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return noted if isinstance(noted, dict) else None
+    return read_fields(noted_process_path(directory))
 
 
 def lives_here(process: dict[str, Any]) -> bool:
