@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-
 # Who presses Ctrl-C twice within this time has pressed it once.
 _SAME_S = 1.0
 # How long a finalizer takes to return, in which a signal was raised in vain.
@@ -141,8 +140,7 @@ class Interruption(_Handler):
 
     def _tell(self) -> None:
         if self._came:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                os.write(2, f"{self._message}\n".encode(errors="replace"))
+            _print(self._message)
 
 
 class _Ending(_Handler):
@@ -157,9 +155,7 @@ class _Ending(_Handler):
         first, self._came = not self._came, True
         message, self._message = self._message, ""
         if message:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                # Not by print, which may be what the signal has interrupted.
-                os.write(2, f"{message}\n".encode(errors="replace"))
+            _print(message)
         if first and self._can_raise:
             raise Interrupted(number)
         os._exit(128 + number)
@@ -167,6 +163,12 @@ class _Ending(_Handler):
     def raise_no_more(self) -> None:
         """Has it end the process by itself."""
         self._can_raise = False
+
+
+def _print(message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        # Not by print, which may be what the signal has interrupted.
+        os.write(2, f"{message}\n".encode(errors="replace"))
 
 
 @contextmanager
