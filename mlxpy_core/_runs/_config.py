@@ -32,7 +32,7 @@ def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, 
         return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
 
 
-def plain_config_at_another_time(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
+def plain_config_at_another_time(config: DictConfig, leave_out: str) -> dict[str, Any]:
     """Does as `plain_config` does, with all values that resolvers give another time.
 
     What differs from what `plain_config` gave says nothing of the task. What resolvers gave to this

@@ -109,8 +109,8 @@ def begin_attempt(
     launch: Launch,
     job: JobIdentity | None,
     requested: Mapping[str, int],
-    devices: Mapping[str, str] = MappingProxyType({}),
-    container: str | None = None,
+    devices: Mapping[str, str],
+    container: str | None,
 ) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -312,16 +312,12 @@ def _describe_error(error: BaseException) -> dict[str, str]:
     }
 
 
-def _user() -> str:
-    return _user_of(os.getuid())
-
-
 @functools.cache  # of a thousand runs that are submitted at once, one asks
-def _user_of(user_id: int) -> str:
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no entry for this number, as in many containers
-        return str(user_id)
+        return str(os.getuid())
 
 
 def last_written(directory: RunDirectory) -> float:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,26 +161,15 @@ def read_status(directory: RunDirectory) -> Status | None:
     return Status(info["status"]) if info else None
 
 
-def write_info(
-    directory: RunDirectory,
-    info: Mapping[str, Any],
-    retries: Retries | None = None,
-    dump: Callable[[dict[str, Any]], str] = dump_yaml,
-) -> Stamp:
+def write_info(directory: RunDirectory, info: Mapping[str, Any]) -> Stamp:
     """Writes info.yaml whole and returns its stamp.
-
-    Args:
-        directory: the run's directory.
-        info: what the file will hold.
-        retries: bounds the time that a file system is waited for.
-        dump: writes it as YAML.
 
     Raises:
         StorageError: the file system refused.
     """
     path = info_path(directory.path)
-    retries = retries or Retries()
-    write_whole(path, dump(dict(info)), directory.logs, retries)
+    retries = Retries()
+    write_whole(path, dump_yaml(dict(info)), directory.logs, retries)
     try:
         return retries(lambda: info_stamp(directory))
     except OSError as error:
