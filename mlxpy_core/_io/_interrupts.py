@@ -59,7 +59,7 @@ def end_by_signals(message: str = "", numbers: Collection[int] = ENDING_SIGNALS)
 def end_by_signals_no_more() -> None:
     """Puts Python's own handlers back."""
     for number in ENDING_SIGNALS:
-        if _is_ours(signal.getsignal(number)):
+        if isinstance(signal.getsignal(number), _Handler):
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
@@ -69,12 +69,8 @@ def _install(handler: Callable[[int, FrameType | None], NoReturn], numbers: Coll
         return
     for number in numbers:
         earlier = signal.getsignal(number)
-        if earlier in (signal.default_int_handler, signal.SIG_DFL) or _is_ours(earlier):
+        if isinstance(earlier, _Handler) or earlier in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, handler)
-
-
-def _is_ours(handler: object) -> bool:
-    return isinstance(handler, _Handler)
 
 
 class _Handler:

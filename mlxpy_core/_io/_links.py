@@ -125,8 +125,7 @@ def make_folder(path: StrPath, within: StrPath) -> None:
     Raises:
         OSError: as for `open_below`.
     """
-    with opened_folder(path, within, make=True):
-        pass
+    os.close(_open_folder(path, within, make=True, to_read=False))
 
 
 def _open_folder(path: StrPath, within: StrPath, *, make: bool, to_read: bool) -> int:

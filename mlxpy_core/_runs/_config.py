@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlxpy_core._errors import MlxpyError
 
-from ._omegaconf import is_absent, is_interpolation, node_at, resolver_functions, value_as_written
+from ._omegaconf import is_absent, node_at, resolver_functions, value_as_written
 
 
 def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _resolver_calls(config: DictConfig | ListConfig) -> Iterator[tuple[DictConfi
         node = node_at(config, key)
         if node is None:
             continue
-        if is_interpolation(node):
+        if OmegaConf.is_interpolation(config, key):
             if _RESOLVER_CALL.search(str(value_as_written(node))):
                 yield config, key
         elif isinstance(node, (DictConfig, ListConfig)) and not is_absent(node):

@@ -82,8 +82,6 @@ _Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
 def _claim(directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool = False) -> RunClaim:
     try:
         place, since_ns = Retries()(lambda: _prepare_and_take(directory, name, refusal, patient=patient))
-    except StorageError:
-        raise
     except OSError as error:
         raise StorageError(f"cannot start a run in {directory.path}", error) from error
     return RunClaim(read_info_to_continue(directory), place, since_ns)
