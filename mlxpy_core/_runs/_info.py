@@ -130,15 +130,15 @@ def begin_attempt(
     scheduler = earlier.get("scheduler")
     if scheduler:
         # One that runs by hand belongs to no job.
+        of_earlier = (*DEVICES, "container", "submitter")
         scheduler = {
-            **{key: value for key, value in scheduler.items() if key not in (*DEVICES, "container")},
+            **{key: value for key, value in scheduler.items() if key not in of_earlier},
             "scheduler_job_id": job_id,
             "array_index": array_index,
             "may_come_back": job is not None,
             **devices,
             **in_container,
         }
-        scheduler.pop("submitter", None)
     attempt = {
         "job_id": job_id,
         **process,
@@ -303,10 +303,9 @@ def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
 
 
 def _describe_error(error: BaseException) -> dict[str, str]:
+    module = "" if type(error).__module__ == "builtins" else f"{type(error).__module__}."
     return {
-        "type": type(error).__qualname__
-        if type(error).__module__ == "builtins"
-        else f"{type(error).__module__}.{type(error).__qualname__}",
+        "type": f"{module}{type(error).__qualname__}",
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)),
     }

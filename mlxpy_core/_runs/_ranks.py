@@ -104,12 +104,14 @@ def claim_of_this_process() -> Claim | None:
     environment = environment_at_start()
     if is_forked_or_spawned():
         claim = next(iter(_claims(os.environ)), None)
-        inherited = claim is None or any(
-            environment.get(name) == claim.variables[name] for name in list(claim.variables)[:1]
-        )
+        if claim is None:
+            return None
+        name, rank = next(iter(claim.variables.items()))
+        if environment.get(name) == rank:
+            return None  # its parent's
         # Siblings are told apart from those of other parents by their parent.
         parent = str(sorted(describe_process(os.getppid()).items()))
-        return None if inherited or not claim else replace(claim, group=(*claim.group, parent))
+        return replace(claim, group=(*claim.group, parent))
     claims = _claims(environment)
     if parent_run := run_of_ancestor():
         inherited_claims = _claims(parent_run.variables)
