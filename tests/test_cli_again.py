@@ -23,7 +23,7 @@ from mlxpy_core._operations import (
     plan_cancellation,
     plan_resubmission,
 )
-from mlxpy_core._runs._info_file import claim_operation
+from mlxpy_core._runs._run_claims import claim_operation
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 GIT = "hydra/callbacks=[mlxp_logger,mlxp_git]"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mlxpy_core import MlxpyError, launch_of_this_process, take_run_directory
 from mlxpy_core._io._files import write_all_whole
 from mlxpy_core._plugins._scheduler import Scheduler
-from mlxpy_core._runs._info_file import noted_job_id
+from mlxpy_core._runs._job_note import noted_job_id
 from mlxpy_core._scheduling._bundle import leave_bundle, note_bundle, script_ended
 from mlxpy_core._scheduling._find_scheduler import BUILT_IN_SCHEDULERS
-from mlxpy_core._scheduling._job import Job, note_job_id, note_path, noted_job
+from mlxpy_core._scheduling._job import Job, note_job_id, noted_job
 from mlxpy_core._scheduling._oar import OARScheduler
 from mlxpy_core._scheduling._script import ScriptOptions, array_script, job_script
 from mlxpy_core._scheduling._slurm import SLURMScheduler
@@ -75,7 +75,7 @@ def test_a_job_is_noted_as_it_was_submitted(
     environment = {f"V{index}": value for index, value in enumerate(values)}
     launch, options = launch_of_this_process(), ScriptOptions(setup=(setup,))
     job = Job(run, {}, launch, arguments, options, environment, "r1", launcher={"node": "A"})
-    write_all_whole({note_path(run): job.note}, tmp_path)
+    write_all_whole({run.job_note: job.note}, tmp_path)
     note_job_id(job, "7")
     noted = noted_job(run, launch, config={}, run_id="r1", earlier={})
     assert noted
@@ -88,9 +88,9 @@ def test_an_id_that_is_not_noted_whole_is_none(tmp_path: Path) -> None:
     """As one reads it in that moment, or after the machine has crashed."""
     run, launch = take_run_directory(tmp_path), launch_of_this_process()
     job = Job(run, {}, launch, ["main.py"], ScriptOptions(), {}, "r1")
-    write_all_whole({note_path(run): job.note}, tmp_path)
+    write_all_whole({run.job_note: job.note}, tmp_path)
     for torn in ("scheduler_jo", "b_id: '7"):
-        with open(note_path(run), "a") as file:
+        with open(run.job_note, "a") as file:
             file.write(torn)
         assert noted_job(run, launch, config={}, run_id="r1", earlier={})
         assert noted_job_id(run, {}) is None

@@ -15,7 +15,8 @@ import mlxpy
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml, next_run_directory, take_run_directory
 from mlxpy_core._cli import main
 from mlxpy_core._operations._cleaning import find_leftovers
-from mlxpy_core._runs._info_file import claim_attempt, info_path
+from mlxpy_core._runs._info_file import info_path
+from mlxpy_core._runs._run_claims import claim_attempt
 from mlxpy_core._runs._trash import highest_removed, note_removal
 
 

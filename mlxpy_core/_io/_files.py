@@ -45,9 +45,8 @@ def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
     """
     with _folder_of(path, within) as folder, private_folder(path, folder) as (private, place):
         yield place / path.name
-        descriptor = os.open(path.name, _READ | os.O_NOFOLLOW, dir_fd=private)
+        descriptor = _regular(os.open(path.name, _READ | os.O_NOFOLLOW, dir_fd=private), path)
         try:
-            _check_regular(descriptor, path)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -277,12 +276,7 @@ def open_in_place(path: StrPath, within: StrPath, flags: int) -> int:
         except FileNotFoundError:
             make_folder(os.path.dirname(path), within)
             descriptor = open_below(path, within, flags | os.O_CREAT)
-    try:
-        _check_regular(descriptor, path)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _regular(descriptor, path)
 
 
 def _opened_by_no_link(path: StrPath, flags: int) -> int | None:
@@ -309,17 +303,6 @@ def read_text(path: StrPath, within: StrPath | None = None) -> str:
     return read_bytes(path, within).decode()
 
 
-def read_whole_lines(path: StrPath, within: StrPath | None = None) -> str:
-    """Reads a small text file that `append_line` adds to: a line that is not whole yet is none.
-
-    Raises:
-        OSError: as for `read_bytes`.
-        UnicodeDecodeError: it is no text in UTF-8.
-    """
-    text = read_text(path, within)
-    return text[: text.rfind("\n") + 1]
-
-
 def open_regular(path: StrPath, within: StrPath | None = None) -> int:
     """Opens a file to read, which is no pipe, device or socket that could keep this process waiting.
 
@@ -331,16 +314,10 @@ def open_regular(path: StrPath, within: StrPath | None = None) -> int:
         OSError: there is none, or it is none that can be read.
     """
     descriptor = os.open(path, _READ)
-    try:
-        if within is not None and not _lies_at(descriptor, path):
-            other = open_below(path, within, _READ)
-            os.close(descriptor)
-            descriptor = other
-        _check_regular(descriptor, path)
-    except OSError:
+    if within is not None and not _lies_at(descriptor, path):
         os.close(descriptor)
-        raise
-    return descriptor
+        descriptor = open_below(path, within, _READ)
+    return _regular(descriptor, path)
 
 
 def _lies_at(descriptor: int, path: StrPath) -> bool:
@@ -351,9 +328,15 @@ def _lies_at(descriptor: int, path: StrPath) -> bool:
         return False
 
 
-def _check_regular(descriptor: int, path: StrPath) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+def _regular(descriptor: int, path: StrPath) -> int:
+    """Returns the descriptor of a regular file, and closes that of anything else."""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def fsync_path(path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-
 # Who presses Ctrl-C twice within this time has pressed it once.
 _SAME_S = 1.0
 # How long a finalizer takes to return, in which a signal was raised in vain.
@@ -60,7 +59,7 @@ def end_by_signals(message: str = "", numbers: Collection[int] = ENDING_SIGNALS)
 def end_by_signals_no_more() -> None:
     """Puts Python's own handlers back."""
     for number in ENDING_SIGNALS:
-        if _is_ours(signal.getsignal(number)):
+        if isinstance(signal.getsignal(number), _Handler):
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
@@ -70,12 +69,8 @@ def _install(handler: Callable[[int, FrameType | None], NoReturn], numbers: Coll
         return
     for number in numbers:
         earlier = signal.getsignal(number)
-        if earlier in (signal.default_int_handler, signal.SIG_DFL) or _is_ours(earlier):
+        if isinstance(earlier, _Handler) or earlier in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, handler)
-
-
-def _is_ours(handler: object) -> bool:
-    return isinstance(handler, _Handler)
 
 
 class _Handler:
@@ -141,8 +136,7 @@ class Interruption(_Handler):
 
     def _tell(self) -> None:
         if self._came:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                os.write(2, f"{self._message}\n".encode(errors="replace"))
+            _print(self._message)
 
 
 class _Ending(_Handler):
@@ -157,9 +151,7 @@ class _Ending(_Handler):
         first, self._came = not self._came, True
         message, self._message = self._message, ""
         if message:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                # Not by print, which may be what the signal has interrupted.
-                os.write(2, f"{message}\n".encode(errors="replace"))
+            _print(message)
         if first and self._can_raise:
             raise Interrupted(number)
         os._exit(128 + number)
@@ -167,6 +159,12 @@ class _Ending(_Handler):
     def raise_no_more(self) -> None:
         """Has it end the process by itself."""
         self._can_raise = False
+
+
+def _print(message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        # Not by print, which may be what the signal has interrupted.
+        os.write(2, f"{message}\n".encode(errors="replace"))
 
 
 @contextmanager

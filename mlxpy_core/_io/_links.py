@@ -62,7 +62,7 @@ def held_path(folder: int, path: Path) -> Path:
     return held if held.exists() else path
 
 
-def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) -> int:
+def open_below(path: StrPath, within: StrPath, flags: int) -> int:
     """Opens a file as `os.open` does, by links below `within` only as far as they are followed.
 
     Args:
@@ -70,7 +70,6 @@ def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) ->
         within: the directory that the user has named, and that `path` is below; links on the way to it
             are followed.
         flags: those of `os.open`.
-        mode: the permissions of a file that is made, as for `os.open`.
 
     Raises:
         OSError: the system refused; or its errno is ELOOP, and the link is another user's.
@@ -79,7 +78,7 @@ def open_below(path: StrPath, within: StrPath, flags: int, mode: int = 0o666) ->
     parent, name = os.path.split(path)
     folder = _open_folder(parent, within, make=False, to_read=to_read)
     try:
-        return _open(folder, name, flags, mode, to_read=to_read)
+        return _open(folder, name, flags, to_read=to_read)
     finally:
         os.close(folder)
 
@@ -126,8 +125,7 @@ def make_folder(path: StrPath, within: StrPath) -> None:
     Raises:
         OSError: as for `open_below`.
     """
-    with opened_folder(path, within, make=True):
-        pass
+    os.close(_open_folder(path, within, make=True, to_read=False))
 
 
 def _open_folder(path: StrPath, within: StrPath, *, make: bool, to_read: bool) -> int:
@@ -162,9 +160,9 @@ def _open_or_make(folder: int, name: str, *, make: bool, to_read: bool) -> int:
     return _open(folder, name, _FOLDER, to_read=to_read)
 
 
-def _open(folder: int, name: str, flags: int, mode: int = 0o666, *, to_read: bool) -> int:
+def _open(folder: int, name: str, flags: int, *, to_read: bool) -> int:
     try:
-        return os.open(name, flags | _ALWAYS, mode, dir_fd=folder)
+        return os.open(name, flags | _ALWAYS, 0o666, dir_fd=folder)
     except OSError as error:
         if error.errno not in _IS_A_LINK:
             raise
@@ -174,17 +172,14 @@ def _open(folder: int, name: str, flags: int, mode: int = 0o666, *, to_read: boo
     if link.st_uid not in (os.getuid(), 0) and not to_read:
         raise _refusal(name, link)
     target = os.readlink(name, dir_fd=folder)
-    if not _unchanged(link, os.lstat(name, dir_fd=folder)):
+    now = os.lstat(name, dir_fd=folder)
+    if not (os.path.samestat(link, now) and link.st_ctime_ns == now.st_ctime_ns):
         raise OSError(errno.EAGAIN, f"the link {name} was replaced at this moment", name)
-    opened = os.open(target, flags | os.O_CLOEXEC, mode, dir_fd=folder)
+    opened = os.open(target, flags | os.O_CLOEXEC, 0o666, dir_fd=folder)
     if link.st_uid not in (os.getuid(), 0, os.fstat(opened).st_uid):
         os.close(opened)
         raise _refusal(name, link)
     return opened
-
-
-def _unchanged(link: os.stat_result, now: os.stat_result) -> bool:
-    return os.path.samestat(link, now) and link.st_ctime_ns == now.st_ctime_ns
 
 
 def _refusal(name: str, link: os.stat_result) -> OSError:

@@ -2,19 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import Protocol, TypeVar
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
-Item = TypeVar("Item", covariant=True)
+Item = TypeVar("Item")
 
 _PATIENCE_S = 1.0
 
 
-class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
-    """Items whose number is known."""
-
-
-def with_progress(items: SizedIterable[Item], description: str) -> Iterator[Item]:
+def with_progress(items: Collection[Item], description: str) -> Iterator[Item]:
     """Yields the items; after a second, a bar on standard error shows how many are done."""
     start = time.monotonic()
     iterator = iter(items)

@@ -82,7 +82,7 @@ def is_own(descriptor: int, folder: int) -> bool:
 
 def _owner_of_new_files(folder: int) -> int:
     """Returns whose a file is that this user makes: a server may give those of root to nobody."""
-    name = temporary_path(Path("owner")).name
+    name = temporary_name("owner")
     descriptor = os.open(name, ANEW, dir_fd=folder)
     try:
         return os.fstat(descriptor).st_uid

@@ -3,6 +3,8 @@
 import codecs
 import re
 
+from ._text import escaped
+
 # Colours and the like (SGR); longer ones than any program needs are shown as text.
 _COLOURS = re.compile(r"\x1b\[[0-9;:]{0,40}m")
 _BEGUN = re.compile(r"\x1b(\[[0-9;:]{0,40})?\Z")
@@ -40,15 +42,7 @@ class TerminalText:
     def _shown(self, text: str) -> str:
         shown, start = [], 0
         for found in _COLOURS.finditer(text):
-            shown += [_escaped(text[start : found.start()]), found[0]]
+            shown += [escaped(text[start : found.start()], _HARMLESS), found[0]]
             start = found.end()
             self._coloured = True
-        return "".join([*shown, _escaped(text[start:])])
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in _HARMLESS else c.encode("unicode_escape").decode() for c in text
-    )
+        return "".join([*shown, escaped(text[start:], _HARMLESS)])

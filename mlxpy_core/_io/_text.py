@@ -1,5 +1,6 @@
 """Texts that can be written down, and those that cannot; values as people read them."""
 
+from collections.abc import Container
 from typing import Any
 
 
@@ -14,10 +15,15 @@ def is_unicode(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Returns a text that drives no terminal: control characters are escaped, but for ends of lines."""
+    return escaped(text, "\n")
+
+
+def escaped(text: str, harmless: Container[str] = "") -> str:
+    """Returns a text with escapes for what cannot be printed, harmless characters left as they are."""
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in harmless else c.encode("unicode_escape").decode() for c in text
     )
 
 
@@ -31,10 +37,7 @@ def clean(value: Any) -> str:
     if value is None:
         return "-"
     text = str(value)
-    if not text.isprintable():
-        text = " ".join(text.split())
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text or "''"
+    return (text if text.isprintable() else escaped(" ".join(text.split()))) or "''"
 
 
 def duration_text(seconds: float | None) -> str | None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from ._files import read_text
+from ._links import StrPath
+
 try:
     from yaml import CSafeDumper as _BaseDumper
     from yaml import CSafeLoader as _Loader
@@ -116,6 +119,20 @@ def load_yaml(text: str) -> Any:
     if "&" in text and "*" in text:
         _check_size(data)
     return data
+
+
+def read_fields(path: StrPath, within: StrPath | None = None) -> dict[Any, Any] | None:
+    """Reads a small file of YAML; None if it cannot be read now, or holds something else than fields.
+
+    Args:
+        path: the file.
+        within: as for `whole_file`.
+    """
+    try:
+        fields = load_yaml(read_text(path, within))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 # What PyYAML raises besides its own errors, as for "!!bool x", "!!int ''" or a date of year 0.

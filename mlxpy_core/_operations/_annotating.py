@@ -9,7 +9,8 @@ from mlxpy_core._io._files import do_at_once
 from mlxpy_core._io._owners import foreign_owner, owner_name
 from mlxpy_core._runs._annotations import Annotations, check_tags, read_annotations, write_annotations
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import claim_operation, info_path, renew_info_stamp
+from mlxpy_core._runs._info_file import info_path, renew_info_stamp
+from mlxpy_core._runs._run_claims import claim_operation
 from mlxpy_core._runs._summary import renew_summary
 
 Change = Callable[[Annotations], Annotations]

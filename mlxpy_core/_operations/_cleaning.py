@@ -219,7 +219,7 @@ def _named_configs(run: RunDirectory) -> list[str]:
     except NotADirectoryError:
         return []
     scripts = [run.path / "script.sh", *(run.path / name / "script.sh" for name in arrays)]
-    recorded = [run.state / "job.yaml", info_path(run.path)]
+    recorded = [run.job_note, info_path(run.path)]
     return [name for path in (*scripts, *recorded) for name in _FROZEN.findall(_text(path))]
 
 

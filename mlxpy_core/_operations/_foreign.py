@@ -10,7 +10,7 @@ from mlxpy_core._runs._process import noted_process_path
 
 def other_owner(run: RunDirectory) -> int | None:
     """Returns the other user who owns a run, or a file that names its command, job, process or code."""
-    files = (info_path(run.path), run.config, run.environment, run.state / "job.yaml")
+    files = (info_path(run.path), run.config, run.environment, run.job_note)
     places = (run.path, run.metadata, run.state, *files, noted_process_path(run), run.path / "script.sh")
     version = (read_info(run) or {}).get("version_manager") or {}
     copies = [Path(str(version["safe_copy"]))] if version.get("safe_copy") else []

@@ -19,7 +19,8 @@ from mlxpy_core._io._links import held_folder, opened_folder
 from mlxpy_core._io._temporary import TEMPORARY_PATTERN, temporary_path
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info import last_written
-from mlxpy_core._runs._info_file import claim_attempt, claim_operation, read_info, read_info_to_rerun
+from mlxpy_core._runs._info_file import read_info, read_info_to_rerun
+from mlxpy_core._runs._run_claims import claim_attempt, claim_operation
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._runs._trash import note_removal, trash_of
 

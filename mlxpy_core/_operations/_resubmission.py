@@ -8,8 +8,9 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import claim_operation, read_info_to_rerun
+from mlxpy_core._runs._info_file import read_info_to_rerun
 from mlxpy_core._runs._mlxp_info import WRITTEN_BY_MLXP
+from mlxpy_core._runs._run_claims import claim_operation
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job

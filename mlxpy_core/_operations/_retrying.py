@@ -12,7 +12,8 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_reason import EndReason
-from mlxpy_core._runs._info_file import claim_operation, read_info
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._run_claims import claim_operation
 from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler
 from mlxpy_core._scheduling._job import Job

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 Save = Callable[[Any, Path], None]
-
-
 Load = Callable[[Path], Any]
 
 

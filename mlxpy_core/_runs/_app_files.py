@@ -170,10 +170,8 @@ def list_app_files(places: Sequence[OutputPlace], patterns: Sequence[str] | None
     for number, place in enumerate(places):
         for path in _paths_below(place.path, left):
             relative = path[len(place.path) + 1 :]
-            if not _matches(relative, patterns) or not is_unicode(relative):
-                continue
             kind = _kind_of(os.path.basename(path))
-            if kind is None:
+            if kind is None or not _matches(relative, patterns) or not is_unicode(relative):
                 continue
             try:
                 status = os.lstat(path)

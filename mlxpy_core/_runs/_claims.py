@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlxpy_core._io._files import read_text, write_unsynced
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._files import write_unsynced
+from mlxpy_core._io._yaml import dump_yaml, read_fields
 
 from ._process import describe_living_process
 
@@ -66,13 +64,5 @@ def take_claim(mine: Path, name: str, is_lost: Judge) -> Path:
                 raise
         else:
             return place
-        if is_lost(place, _holder(place)):
+        if is_lost(place, read_fields(place / "process.yaml") or {}):
             turn += 1
-
-
-def _holder(place: Path) -> dict[str, Any]:
-    try:
-        holder = load_yaml(read_text(place / "process.yaml"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return holder if isinstance(holder, dict) else {}

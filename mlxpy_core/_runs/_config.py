@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlxpy_core._errors import MlxpyError
 
-from ._omegaconf import is_absent, is_interpolation, node_at, resolver_functions, value_as_written
+from ._omegaconf import is_absent, node_at, resolver_functions, value_as_written
 
 
 def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
@@ -27,26 +27,22 @@ def plain_config(config: DictConfig, leave_out: str | None = None) -> dict[str, 
         config: the config.
         leave_out: a key at its top that is no part of the result.
     """
-    with _environment_hidden():
+    with _resolvers_put_back() as resolvers:
+        resolvers.pop("oc.env", None)
         return {_plain_key(key): _plain_item(config, key) for key in config if key != leave_out}
 
 
-def plain_config_at_another_time(config: DictConfig, leave_out: str | None = None) -> dict[str, Any]:
+def plain_config_at_another_time(config: DictConfig, leave_out: str) -> dict[str, Any]:
     """Does as `plain_config` does, with all values that resolvers give another time.
 
     What differs from what `plain_config` gave says nothing of the task. What resolvers gave to this
     config before is forgotten.
     """
     OmegaConf.clear_cache(config)
-    resolvers = resolver_functions()
-    now = resolvers.get("now")
-    if now:  # the same within a second, or a day
-        resolvers["now"] = lambda *_: secrets.token_hex()
-    try:
+    with _resolvers_put_back() as resolvers:
+        if "now" in resolvers:  # the same within a second, or a day
+            resolvers["now"] = lambda *_: secrets.token_hex()
         return plain_config(config, leave_out)
-    finally:
-        if now:
-            resolvers["now"] = now
 
 
 def fix_changing_values(config: DictConfig) -> None:
@@ -57,7 +53,16 @@ def fix_changing_values(config: DictConfig) -> None:
     so the config keeps it. All other interpolations stay.
     """
     values: list[tuple[DictConfig | ListConfig, Any, Any]] = []
-    with _environment_hidden(), _calls_noted() as changing:
+    changing: dict[int, Node] = {}
+    with _resolvers_put_back() as resolvers:
+        resolvers.pop("oc.env", None)
+        resolvers.update(
+            {
+                name: _noting(name, resolver, changing)
+                for name, resolver in resolvers.items()
+                if not _STEADY.match(name)
+            }
+        )
         for parent, key in _resolver_calls(config):
             try:
                 value = parent[key]
@@ -88,36 +93,18 @@ def _resolver_calls(config: DictConfig | ListConfig) -> Iterator[tuple[DictConfi
         node = node_at(config, key)
         if node is None:
             continue
-        if is_interpolation(node):
+        if OmegaConf.is_interpolation(config, key):
             if _RESOLVER_CALL.search(str(value_as_written(node))):
                 yield config, key
         elif isinstance(node, (DictConfig, ListConfig)) and not is_absent(node):
             yield from _resolver_calls(node)
 
 
-@contextmanager
-def _calls_noted() -> Iterator[dict[int, Node]]:
-    """Notes the nodes that call a resolver which gives another value each time, by their id.
-
-    Meanwhile each call of a node gives the same value whenever it is reached.
-    """
-    changing: dict[int, Node] = {}
-    resolvers = resolver_functions()
-    earlier = dict(resolvers)
-    resolvers.update(
-        {
-            name: _noting(name, resolver, changing)
-            for name, resolver in earlier.items()
-            if not _STEADY.match(name)
-        }
-    )
-    try:
-        yield changing
-    finally:
-        resolvers.update(earlier)
-
-
 def _noting(name: str, resolver: Any, changing: dict[int, Node]) -> Any:
+    """Returns a resolver that notes the nodes to which another one gives another value each time, by id.
+
+    Each call of a node gives the same value whenever it is reached.
+    """
     given: dict[tuple[int, str], tuple[Node, Any]] = {}
 
     def resolve(root: Any, parent: Any, node: Node, args: Any, args_text: Any) -> Any:
@@ -158,14 +145,14 @@ def _plain_item(config: DictConfig, key: Any) -> Any:
 
 
 @contextmanager
-def _environment_hidden() -> Iterator[None]:
-    resolvers = resolver_functions()  # the hidden one may be a user's own
-    hidden = resolvers.pop("oc.env", None)
+def _resolvers_put_back() -> Iterator[dict[str, Any]]:
+    """Yields the table of resolvers; what the block replaces or takes out there comes back."""
+    resolvers = resolver_functions()
+    earlier = dict(resolvers)
     try:
-        yield
+        yield resolvers
     finally:
-        if hidden is not None:
-            resolvers["oc.env"] = hidden
+        resolvers.update(earlier)
 
 
 def _plain(node: DictConfig | ListConfig) -> Any:

@@ -76,6 +76,11 @@ class RunDirectory:
         """The variables that have the run's program run from a copy of its code."""
         return self.state / "environment.yaml"
 
+    @property
+    def job_note(self) -> Path:
+        """What it takes to submit the run again, and its job's id once the queue has taken it."""
+        return self.state / "job.yaml"
+
 
 def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDirectory:
     """Makes the directory of a new run, or of the run `forced_log_id` if that is not -1.
@@ -97,14 +102,14 @@ def take_run_directory(parent_log_dir: Path, forced_log_id: int = -1) -> RunDire
         with contextlib.suppress(FileNotFoundError):
             check_named(parent_log_dir)
         if forced_log_id == -1:
-            return _take_new(parent_log_dir, 1)[0]
+            return _take_new(parent_log_dir, 1, [])
         path = parent_log_dir / str(forced_log_id)
         if is_in_trash(parent_log_dir, forced_log_id) and not path.exists():
             raise MlxpyError(
                 f"run {forced_log_id} in {parent_log_dir} is in the trash: "
                 f"mlxpy rm --restore {forced_log_id} brings it back"
             )
-        return make_run_directory(path)
+        return _make_known(path)
     except OSError as error:
         raise StorageError(f"cannot make a run directory in {parent_log_dir}", error) from error
 
@@ -139,29 +144,7 @@ def new_run_directories(parent_log_dir: Path) -> Iterator[Callable[[int], list[R
 
 def remove_new_runs(directories: Iterable[RunDirectory]) -> None:
     """Removes the directories of runs that only this process knows; what cannot be removed stays."""
-
-    def remove(directory: RunDirectory) -> None:
-        shutil.rmtree(directory.path, ignore_errors=True)
-
-    do_at_once(remove, directories)
-
-
-def make_run_directory(path: Path) -> RunDirectory:
-    """Makes the directory of a run whose number is known; one that is there is taken as it is.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
-    try:
-        Retries()(lambda: make_results_directory(path.parent))
-        Retries()(path.mkdir)
-    except FileExistsError as error:
-        if not path.is_dir():
-            raise StorageError(f"cannot make the run directory {path}", error) from error
-        return RunDirectory(path)
-    except OSError as error:
-        raise StorageError(f"cannot make the run directory {path}", error) from error
-    return RunDirectory(path, made=True)
+    do_at_once(lambda directory: shutil.rmtree(directory.path, ignore_errors=True), directories)
 
 
 def discard_run_directory(directory: RunDirectory) -> None:
@@ -218,12 +201,23 @@ def remove_temporary_files(directory: RunDirectory) -> None:
         remove_leftover(leftover)
 
 
-def _take_new(parent: Path, count: int, taken: list[RunDirectory] | None = None) -> list[RunDirectory]:
-    """Makes the directories of new runs, and adds each to those that are taken as it is made."""
-    taken = [] if taken is None else taken
+def _make_known(path: Path) -> RunDirectory:
+    """Makes the directory of a run whose number is known; one that is there is taken as it is."""
+    Retries()(lambda: make_results_directory(path.parent))
+    try:
+        Retries()(path.mkdir)
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} is no directory") from None
+        return RunDirectory(path)
+    return RunDirectory(path, made=True)
+
+
+def _take_new(parent: Path, count: int, taken: list[RunDirectory]) -> RunDirectory:
+    """Makes the directories of new runs, adds each to those that are taken, and returns the last."""
     end = len(taken) + count
     Retries()(lambda: _take_next_ids(parent, end, taken))
-    return taken
+    return taken[-1]
 
 
 def _take_next_ids(parent: Path, end: int, taken: list[RunDirectory]) -> None:

@@ -109,8 +109,8 @@ def begin_attempt(
     launch: Launch,
     job: JobIdentity | None,
     requested: Mapping[str, int],
-    devices: Mapping[str, str] = MappingProxyType({}),
-    container: str | None = None,
+    devices: Mapping[str, str],
+    container: str | None,
 ) -> dict[str, Any]:
     """Makes the info of a run whose next attempt starts now.
 
@@ -130,15 +130,15 @@ def begin_attempt(
     scheduler = earlier.get("scheduler")
     if scheduler:
         # One that runs by hand belongs to no job.
+        of_earlier = (*DEVICES, "container", "submitter")
         scheduler = {
-            **{key: value for key, value in scheduler.items() if key not in (*DEVICES, "container")},
+            **{key: value for key, value in scheduler.items() if key not in of_earlier},
             "scheduler_job_id": job_id,
             "array_index": array_index,
             "may_come_back": job is not None,
             **devices,
             **in_container,
         }
-        scheduler.pop("submitter", None)
     attempt = {
         "job_id": job_id,
         **process,
@@ -303,25 +303,20 @@ def set_killed(info: dict[str, Any], directory: RunDirectory) -> None:
 
 
 def _describe_error(error: BaseException) -> dict[str, str]:
+    module = "" if type(error).__module__ == "builtins" else f"{type(error).__module__}."
     return {
-        "type": type(error).__qualname__
-        if type(error).__module__ == "builtins"
-        else f"{type(error).__module__}.{type(error).__qualname__}",
+        "type": f"{module}{type(error).__qualname__}",
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)),
     }
 
 
-def _user() -> str:
-    return _user_of(os.getuid())
-
-
 @functools.cache  # of a thousand runs that are submitted at once, one asks
-def _user_of(user_id: int) -> str:
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no entry for this number, as in many containers
-        return str(user_id)
+        return str(os.getuid())
 
 
 def last_written(directory: RunDirectory) -> float:

@@ -1,32 +1,21 @@
-"""The only door to info.yaml: what happened to a run, read, claimed and written."""
+"""The only door to info.yaml: what happened to a run, read and written."""
 
 import contextlib
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import (
-    Stamp,
-    open_regular,
-    read_text,
-    read_whole_lines,
-    stamp_of,
-    write_whole,
-)
+from mlxpy_core._io._files import Stamp, open_regular, read_text, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._yaml import dump_yaml, load_yaml, read_fields
 
-from ._claims import prepared_claim, take_claim
 from ._directory import RunDirectory
 from ._mlxp_info import WRITTEN_BY_MLXP, info_of_mlxp, is_info_of_mlxp
-from ._process import died_here, lives_here
 from ._status import Status
 
 INFO_FILE = "metadata/info.yaml"
@@ -56,10 +45,6 @@ _PLAIN = frozenset(
 )
 
 _KEPT = "info.before.yaml"
-# A claim is held from the look at info.yaml until the attempt stands there. One that a dead process of
-# another host has left is passed over after this time.
-_CLAIM_S = 60.0
-_LOOK_S = 0.02
 # By which a time of change moves: some file systems know microseconds only, or seconds.
 _STEPS_NS = (1_000, 1_000_000, 1_000_000_000)
 
@@ -176,26 +161,15 @@ def read_status(directory: RunDirectory) -> Status | None:
     return Status(info["status"]) if info else None
 
 
-def write_info(
-    directory: RunDirectory,
-    info: Mapping[str, Any],
-    retries: Retries | None = None,
-    dump: Callable[[dict[str, Any]], str] = dump_yaml,
-) -> Stamp:
+def write_info(directory: RunDirectory, info: Mapping[str, Any]) -> Stamp:
     """Writes info.yaml whole and returns its stamp.
-
-    Args:
-        directory: the run's directory.
-        info: what the file will hold.
-        retries: bounds the time that a file system is waited for.
-        dump: writes it as YAML.
 
     Raises:
         StorageError: the file system refused.
     """
     path = info_path(directory.path)
-    retries = retries or Retries()
-    write_whole(path, dump(dict(info)), directory.logs, retries)
+    retries = Retries()
+    write_whole(path, dump_yaml(dict(info)), directory.logs, retries)
     try:
         return retries(lambda: info_stamp(directory))
     except OSError as error:
@@ -271,131 +245,7 @@ def _set_time(descriptor: int, status: os.stat_result, step_ns: int) -> None:
 
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     """Reads the config.yaml beside it; None if it cannot be read now, or holds no config."""
-    try:
-        path = directory.config
-        if not path.exists():  # MLXP has another name for it until the run starts
-            path = path.with_name("config_unresolved.yaml")
-        config = load_yaml(read_text(path, directory.logs))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None
-
-
-def noted_job_id(directory: RunDirectory, info: Mapping[str, Any]) -> str | None:
-    """Returns the id of a run's job: the job's own note or, before it starts, the submitter's."""
-    job_id = (info.get("scheduler") or {}).get("scheduler_job_id")
-    if job_id is None:
-        try:
-            noted = load_yaml(read_whole_lines(directory.state / "job.yaml", directory.logs))
-            job_id = noted["scheduler_job_id"]
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-            return None
-    return None if job_id is None else str(job_id)
-
-
-@dataclass(frozen=True)
-class AttemptClaim:
-    """The right to write an attempt at a run, or its submission, into its info.yaml, until `release`.
-
-    Attributes:
-        info: what info.yaml holds of the earlier attempts; empty for a new run.
-        place: the directory that is the claim.
-        since_ns: when it was made, by the clock of the file system, in nanoseconds since 1970.
-    """
-
-    info: dict[str, Any]
-    place: Path
-    since_ns: int
-
-    def release(self) -> None:
-        """Releases the claim: the attempt stands in info.yaml, or will not be made."""
-        shutil.rmtree(self.place, ignore_errors=True)
-
-
-def claim_attempt(directory: RunDirectory) -> AttemptClaim:
-    """Claims the next attempt at a run: of processes that ask at once, one gets it.
-
-    Raises:
-        MlxpyError: another process starts the run at this moment, or its info.yaml is damaged.
-        StorageError: the file system refused.
-    """
-    info = read_info_to_continue(directory)
-    attempt = len(info.get("attempts", [])) + 1
-    place, since_ns = _claim(directory, f"claim-{attempt}", _started_elsewhere)
-    claim = AttemptClaim(read_info_to_continue(directory), place, since_ns)
-    if len(claim.info.get("attempts", [])) + 1 != attempt:
-        claim.release()
-        raise _started_elsewhere(directory)
-    return claim
-
-
-def claim_operation(directory: RunDirectory, operation: str, *, patient: bool = False) -> AttemptClaim:
-    """Claims an operation on a run, such as its submission: of processes that ask at once, one gets it.
-
-    What the run's info.yaml says is to be looked at once more: it may have been done before.
-
-    Args:
-        directory: the run's directory.
-        operation: its name, a noun.
-        patient: whether to wait for one that does it at this moment.
-
-    Raises:
-        MlxpyError: another process does it at this moment, or the run's info.yaml is damaged.
-        StorageError: the file system refused.
-    """
-    place, since_ns = _claim(directory, f"claim-{operation}", _taken_elsewhere, patient=patient)
-    return AttemptClaim(read_info_to_continue(directory), place, since_ns)
-
-
-_Refusal = Callable[[RunDirectory, Mapping[str, Any]], MlxpyError]
-
-
-def _claim(
-    directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool = False
-) -> tuple[Path, int]:
-    try:
-        return Retries()(lambda: _prepare_and_take(directory, name, refusal, patient=patient))
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"cannot start a run in {directory.path}", error) from error
-
-
-def _prepare_and_take(
-    directory: RunDirectory, name: str, refusal: _Refusal, *, patient: bool
-) -> tuple[Path, int]:
-    end = time.monotonic() + _CLAIM_S
-
-    def is_lost(place: Path, holder: dict[str, Any]) -> bool:
-        if died_here(holder) or _age_s(place) > _CLAIM_S:
-            return True
-        if (lives_here(holder) and not patient) or time.monotonic() > end:
-            raise refusal(directory, holder)
-        time.sleep(_LOOK_S)  # of another host: it starts the run, or has died in between
-        return False
-
-    with prepared_claim(directory.state, directory.logs) as mine:
-        since_ns = mine.stat().st_mtime_ns
-        return take_claim(mine, name, is_lost), since_ns
-
-
-def _age_s(place: Path) -> float:
-    try:
-        return time.time() - place.stat().st_mtime
-    except OSError:
-        return 0
-
-
-def _started_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
-    return MlxpyError(
-        f"run {directory.log_id} in {directory.path.parent} was started by {_named(holder)} at this "
-        "moment: wait for its end or stop it before continuing it"
-    )
-
-
-def _taken_elsewhere(directory: RunDirectory, holder: Mapping[str, Any] | None = None) -> MlxpyError:
-    return MlxpyError(f"run {directory.log_id} has just been taken by {_named(holder)}")
-
-
-def _named(process: Mapping[str, Any] | None) -> str:
-    return f"process {process['process_id']} on {process['host']}" if process else "another process"
+    path = directory.config
+    if not os.path.exists(path):  # MLXP has another name for it until the run starts
+        path = path.with_name("config_unresolved.yaml")
+    return read_fields(path, directory.logs)

@@ -21,15 +21,12 @@ from ._directory import is_run_name
 _SUFFIX = ".json"
 _LONGEST_ROW = 2**26  # bytes; a line in another user's file may be larger than memory
 
-
 _RANKS = ".ranks"
 _SUBPROCESSES = ".subprocesses"
-
 
 # How the reader names the logs of the other ranks, and those of subprocesses of a rank.
 _OF_RANK = re.compile(r"rank([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
 _OF_SUBPROCESS = re.compile(r"subprocess([1-9]\d{,17})/(.+)", flags=re.DOTALL | re.ASCII)
-
 
 OF_APP = ".app/"
 """How the names of logs begin that the app wrote by itself; names of mlxpy's own begin with no dot."""
@@ -172,11 +169,11 @@ def keys_files(metrics: Path, state: Path) -> Iterator[tuple[str, Path]]:
 
 def listed_keys(directory: Path, keys_file: Path) -> dict[str, set[str]]:
     """Reads which keys each log holds, from the list or, where it is lost, from the rows."""
+    logs = keys_file.parent.parent.parent
     try:
-        listed = load_yaml(read_text(keys_file, keys_file.parent.parent.parent))
+        listed = load_yaml(read_text(keys_file, logs))
         return {str(name): set(map(str, keys)) for name, keys in listed.items()}
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
-        logs = keys_file.parent.parent.parent
         return {name: known_keys(path, logs) for name, path in metrics_files(directory).items()}
 
 

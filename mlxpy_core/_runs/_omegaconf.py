@@ -17,11 +17,6 @@ def value_as_written(node: Node) -> Any:
     return node._value()
 
 
-def is_interpolation(node: Node) -> bool:
-    """Returns whether a node refers to others or calls a resolver."""
-    return bool(node._is_interpolation())
-
-
 def is_absent(node: DictConfig | ListConfig) -> bool:
     """Returns whether a dict or list is None or ``???``."""
     return bool(node._is_none() or node._is_missing())

@@ -1,6 +1,5 @@
 """Which process runs a job, and whether it still lives."""
 
-import contextlib
 import hashlib
 import os
 import socket
@@ -9,10 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
-
-from mlxpy_core._io._files import read_text, write_whole
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml, read_fields
 
 from ._directory import RunDirectory
 
@@ -71,11 +68,7 @@ def noted_process_path(directory: RunDirectory) -> Path:
 
 def noted_process(directory: RunDirectory) -> dict[str, Any] | None:
     """Returns the description that `note_process` wrote; None if there is none."""
-    try:
-        noted = load_yaml(read_text(noted_process_path(directory)))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return noted if isinstance(noted, dict) else None
+    return read_fields(noted_process_path(directory))
 
 
 def lives_here(process: dict[str, Any]) -> bool:
@@ -109,8 +102,10 @@ def _is_alive(process: dict[str, Any]) -> bool | None:
     pid, start = process.get("process_id"), process.get("process_start")
     if not _is_process_id(pid) or start is None or not is_of_this_boot(process):
         return None
-    if _proc_is_of_this_namespace() and (seen := _read_stat(pid)):
-        return seen == (start, True)
+    state, *fields = _stat(pid)
+    # In a process namespace that did not mount its own, /proc shows the one outside, and its numbers.
+    if fields and _target(_PROC / "self") == str(os.getpid()):
+        return state not in "ZX" and int(fields[18]) == start
     try:  # mounted with hidepid, /proc shows no process of another user
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -149,17 +144,11 @@ def _same(process: Mapping[str, Any], **own: str | None) -> bool:
 
 
 def _machine_id() -> str | None:
-    try:
-        return Path("/etc/machine-id").read_text().strip() or None
-    except OSError:
-        return None
+    return _content(Path("/etc/machine-id")) or None
 
 
 def _process_namespace() -> str | None:
-    try:
-        return os.readlink(_PROC / "self/ns/pid")
-    except OSError:
-        return None
+    return _target(_PROC / "self/ns/pid")
 
 
 def is_same_process(process: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -198,10 +187,7 @@ def detached_processes() -> list[int]:
 
 def working_directory(pid: int) -> str:
     """Returns the working directory of a process; empty if it cannot be read."""
-    try:
-        return os.readlink(_PROC / str(pid) / "cwd")
-    except OSError:
-        return ""
+    return _target(_PROC / str(pid) / "cwd") or ""
 
 
 def group_lives(groups: Collection[int]) -> bool:
@@ -250,10 +236,7 @@ def _boot_time() -> float:
 
 
 def _boot_id() -> str | None:
-    try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
+    return _content(_PROC / "sys/kernel/random/boot_id")
 
 
 def _network_cards() -> str | None:
@@ -261,21 +244,11 @@ def _network_cards() -> str | None:
 
     Containers have no card of their own, and a clone's differ.
     """
-    addresses = []
-    for card in Path("/sys/class/net").glob("*/device"):
-        with contextlib.suppress(OSError):
-            addresses.append((card.parent / "address").read_text().strip())
+    cards = (device.parent for device in Path("/sys/class/net").glob("*/device"))
+    addresses = [address for card in cards if (address := _content(card / "address")) is not None]
     if not addresses:
         return None
     return hashlib.sha256(" ".join(sorted(addresses)).encode()).hexdigest()[:16]
-
-
-def _proc_is_of_this_namespace() -> bool:
-    # In a process namespace that did not mount its own, /proc shows the one outside, and its numbers.
-    try:
-        return os.readlink(_PROC / "self") == str(os.getpid())
-    except OSError:
-        return False
 
 
 def _start_ticks(pid: int) -> int | None:
@@ -290,20 +263,22 @@ def _parent_of(pid: int) -> int | None:
 
 def _stat(pid: int) -> list[str]:
     """Returns the fields of a process's state from the third on; that of a process that is gone is X."""
-    try:
-        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return ["X"]
     # The command in field 2 may hold spaces and parentheses itself.
-    return stat.rpartition(")")[2].split()
+    stat = _content(_PROC / str(pid) / "stat")
+    return ["X"] if stat is None else stat.rpartition(")")[2].split()
 
 
-def _read_stat(pid: int | str) -> tuple[int, bool] | None:
-    """Returns when a process started, and whether it has not ended yet; None if it is not seen."""
+def _content(path: Path) -> str | None:
+    """Returns what a file of the system holds; None if it cannot be read."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None
-    # Field 22 of proc(5); the command in field 2 may hold spaces and parentheses itself.
-    state, *fields = stat.rpartition(")")[2].split()
-    return int(fields[18]), state not in "ZX"
+
+
+def _target(path: Path) -> str | None:
+    """Returns where a link of the system leads; None if it cannot be read."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None

@@ -24,7 +24,7 @@ arguments (`_joining`). ``MLXPY_RANKS=off`` makes each process a run of its own.
 
 import os
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,12 +104,14 @@ def claim_of_this_process() -> Claim | None:
     environment = environment_at_start()
     if is_forked_or_spawned():
         claim = next(iter(_claims(os.environ)), None)
-        inherited = claim is None or any(
-            environment.get(name) == claim.variables[name] for name in list(claim.variables)[:1]
-        )
+        if claim is None:
+            return None
+        name, rank = next(iter(claim.variables.items()))
+        if environment.get(name) == rank:
+            return None  # its parent's
         # Siblings are told apart from those of other parents by their parent.
         parent = str(sorted(describe_process(os.getppid()).items()))
-        return None if inherited or not claim else replace(claim, group=(*claim.group, parent))
+        return replace(claim, group=(*claim.group, parent))
     claims = _claims(environment)
     if parent_run := run_of_ancestor():
         inherited_claims = _claims(parent_run.variables)
@@ -149,21 +151,17 @@ def sets_ranks_itself() -> Claim | None:
 
 def _claims(environment: Mapping[str, str]) -> list[Claim]:
     """Lists what an environment says, the innermost launcher first."""
-    makers: tuple[Callable[[Mapping[str, str]], Claim | None], ...] = (
-        _by_torch, _by_mpirun, _by_pmi, _by_pmix, _by_srun, _by_lightning,
-    )  # fmt: skip
-    return [claim for make in makers if (claim := make(environment))]
-
-
-def _by_torch(environment: Mapping[str, str]) -> Claim | None:
-    launcher = "torchrun" if environment.get("TORCHELASTIC_RUN_ID") else "hand"
-    return _claim(
-        environment,
-        "RANK",
-        "WORLD_SIZE",
-        launcher,
-        ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
+    by_torch = "torchrun" if environment.get("TORCHELASTIC_RUN_ID") else "hand"
+    open_mpi = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+    found = (
+        _claim(environment, "RANK", "WORLD_SIZE", by_torch, _MEETING),
+        _claim(environment, *open_mpi, "mpirun", OPEN_MPI_VARIABLES),
+        _by_pmi(environment),
+        _by_pmix(environment),
+        _claim(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", STEP_VARIABLES),
+        _by_lightning(environment),
     )
+    return [claim for claim in found if claim]
 
 
 def _by_lightning(environment: Mapping[str, str]) -> Claim | None:
@@ -180,12 +178,6 @@ def _by_lightning(environment: Mapping[str, str]) -> Claim | None:
     return replace(claim, variables=variables) if claim else None
 
 
-def _by_mpirun(environment: Mapping[str, str]) -> Claim | None:
-    return _claim(
-        environment, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun", OPEN_MPI_VARIABLES
-    )
-
-
 def _by_pmi(environment: Mapping[str, str]) -> Claim | None:
     step = f"{environment.get('SLURM_JOB_ID')}.{environment.get('SLURM_STEP_ID')}"
     if environment.get("PMI_JOBID") == step:
@@ -199,10 +191,6 @@ def _by_pmix(environment: Mapping[str, str]) -> Claim | None:
     if not namespace or namespace.startswith("slurm.") or not rank.isdecimal():
         return None
     return Claim(int(rank), 0, "mpirun", {"PMIX_RANK": rank, "PMIX_NAMESPACE": namespace}, (namespace,))
-
-
-def _by_srun(environment: Mapping[str, str]) -> Claim | None:
-    return _claim(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", STEP_VARIABLES)
 
 
 def _claim(

@@ -100,9 +100,8 @@ def write_summary(
     """
     # Any trouble (a full disk, values that JSON does not know) leaves the YAML files, which count.
     with contextlib.suppress(StorageError, OSError, TypeError, ValueError):
-        info_file = info_stamp(
-            directory
-        )  # before annotations are read: who changes them changes it last
+        # Before annotations are read: who changes them changes it last.
+        info_file = info_stamp(directory)
         fields: dict[str, Any] = {}
         flatten(read_annotations(directory.path).added_to(info), "info", fields)
         flatten(config, "config", fields)

@@ -9,7 +9,8 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info_file import noted_job_id, read_info
+from mlxpy_core._runs._info_file import read_info
+from mlxpy_core._runs._job_note import noted_job_id
 from mlxpy_core._runs._status import Status, is_final
 
 from ._find_scheduler import scheduler_name

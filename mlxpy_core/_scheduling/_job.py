@@ -4,22 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlxpy_core._io._files import append_line, read_whole_lines
-from mlxpy_core._io._yaml import dump_fields, load_yaml
+from mlxpy_core._io._files import append_line
+from mlxpy_core._io._yaml import dump_fields
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
+from mlxpy_core._runs._job_note import read_job_note
 from mlxpy_core._runs._launch import Launch
 
 from ._dependencies import After, after_of_info
 from ._script import ScriptOptions, ShellLine, job_script
-
-_NOTE = "job.yaml"
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,6 @@ class Job:
         return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
-def note_path(directory: RunDirectory) -> Path:
-    """Returns where `Job.note` of a run lies; the job's id is added when the queue has taken it."""
-    return directory.state / _NOTE
-
-
 def note_job_id(job: Job, job_id: str) -> None:
     """Notes which job a run is: info.yaml belongs to the job from now on.
 
@@ -94,7 +85,7 @@ def note_job_id(job: Job, job_id: str) -> None:
         StorageError: the file system refused.
     """
     line = dump_fields({"scheduler_job_id": job_id})
-    append_line(note_path(job.directory), line, job.directory.logs)
+    append_line(job.directory.job_note, line, job.directory.logs)
 
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
@@ -125,7 +116,7 @@ def noted_job(
         earlier: what its info.yaml holds.
     """
     try:
-        noted = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))
+        noted = read_job_note(directory)
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in noted["options"].items()
@@ -142,16 +133,16 @@ def noted_job(
             launcher=dict(noted.get("launcher") or {}),
             after=after_of_info(earlier),
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def noted_directives(directory: RunDirectory) -> list[str]:
     """Returns the directives that a run was submitted with; none if there is no note of them."""
     try:
-        options = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))["options"]
+        options = read_job_note(directory)["options"]
         return [str(one) for one in (*options["directives"], *options["option_cmd"])]
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+    except (LookupError, TypeError):
         return []
 
 

@@ -36,7 +36,7 @@ from mlxpy_core._runs._status import Status
 
 from ._bundle import leave_bundle, note_bundle
 from ._find_scheduler import scheduler_name
-from ._job import Job, note_job_id, note_path
+from ._job import Job, note_job_id
 from ._script import ScriptOptions, array_script
 
 CANCELLED = "cancelled"
@@ -329,7 +329,7 @@ class _RunFiles:
             leave_bundle(directory.path)
         else:
             files[directory.config] = self._configs.dump(job.config)
-        note, script = note_path(directory), directory.path / "script.sh"
+        note, script = directory.job_note, directory.path / "script.sh"
         files[note] = job.note
         files[script] = job.script(self._scheduler)
         info = _info(job, self._scheduler, self._cluster, self._submitter)

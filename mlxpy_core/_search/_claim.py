@@ -35,8 +35,6 @@ class StudyClaim:
             with prepared_claim(study.path, study.path) as mine:
                 self._made = mine.stat().st_mtime  # by the clock of the file system
                 self._place = take_claim(mine, "claim", self._is_lost)
-        except StorageError:
-            raise
         except OSError as error:
             raise StorageError(f"cannot claim the study in {study.path.resolve()}", error) from error
         self._renewed = time.monotonic()

@@ -3,13 +3,10 @@
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 from mlxpy_core._io._interrupts import signals_held
-from mlxpy_core._operations import (
-    RunWatch,
-    claimed_resubmission,
-    reconcile_runs,
-)
+from mlxpy_core._operations import RunWatch, claimed_resubmission, reconcile_runs
 from mlxpy_core._operations._foreign import other_owner
 from mlxpy_core._operations._reconciling import is_lost, noted_cancellation
 from mlxpy_core._plugins._scheduler import Scheduler
@@ -87,7 +84,7 @@ class RunQueue:
         never_started = not info["attempts"] and (is_final(info) or is_lost(run, info))
         stopped = info["status"] == Status.INTERRUPTED.value and is_final(info)
         if (never_started or stopped) and noted_cancellation(run) is None:
-            return is_here and self._submit_again(run)
+            return is_here and self._submit_again(run, info)
         job_id = job_id_of(run, info)
         if is_here and job_id and self.scheduler.keeps_jobs and not is_final(info):
             self._watch.add({run: job_id})
@@ -95,10 +92,7 @@ class RunQueue:
             self.taken_over.add(run)
         return True
 
-    def _submit_again(self, run: RunDirectory) -> bool:
-        info = read_info(run)
-        if info is None:
-            return False
+    def _submit_again(self, run: RunDirectory, info: dict[str, Any]) -> bool:
         with claimed_resubmission({run: info}) as plan:
             noted = [job for _, job in plan.here.values() if job]
             jobs = [*chain.from_iterable(plan.jobs.values()), *noted]

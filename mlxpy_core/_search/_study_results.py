@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlxpy_core._errors import StorageError
-from mlxpy_core._io._files import read_text, write_whole
-from mlxpy_core._io._yaml import dump_yaml, load_yaml
+from mlxpy_core._io._files import write_whole
+from mlxpy_core._io._yaml import dump_yaml, read_fields
 
 from ._study_directory import study_path
 
@@ -27,14 +25,9 @@ def read_results(logs: Path, study: object) -> dict[str, Any] | None:
         What `results_of` made; None if there is none, or it cannot be read.
     """
     path = study_path(logs, study)
-    if path is None:
-        return None
-    try:
-        results = load_yaml(read_text(path / RESULTS_FILE, logs))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
+    results = read_fields(path / RESULTS_FILE, logs) if path else None
     # Earlier versions did not write how many trials there are.
-    return results if isinstance(results, dict) and isinstance(results.get("trials"), dict) else None
+    return results if results and isinstance(results.get("trials"), dict) else None
 
 
 def write_results(results: Mapping[str, Any], directory: Path) -> None:

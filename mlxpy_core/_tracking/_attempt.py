@@ -15,8 +15,9 @@ from mlxpy_core._runs._info import (
     set_killed,
     set_noted_end,
 )
-from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
+from mlxpy_core._runs._info_file import read_info, read_info_to_continue
 from mlxpy_core._runs._process import died_here, lives_here
+from mlxpy_core._runs._run_claims import RunClaim, claim_attempt
 from mlxpy_core._runs._status import Status
 
 from ._held_directory import temporary_directory
@@ -48,7 +49,7 @@ class Attempt:
     info: dict[str, Any]
     job: JobIdentity | None
     contested: bool
-    claim: AttemptClaim | None
+    claim: RunClaim | None
     rerun_of: str | None = None
     begun: bool = False
     requested: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from mlxpy_core._io._text import printable
 from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._runs._artifact_files import list_artifacts
 from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._runs._job_note import noted_job_id
 from mlxpy_core._runs._metrics_files import files_of_all_ranks, whole_lines
 
 
@@ -57,7 +58,7 @@ def command(run: str, logs: Path, as_json: bool) -> None:
 
 def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     # It reads the runs of MLXP, too; pyarrow comes with it.
-    from mlxpy_core._reading._tables._run_record import UnreadableRunError, noted_job_id, read_metadata
+    from mlxpy_core._reading._tables._run_record import UnreadableRunError, read_metadata
 
     try:
         info, config = read_metadata(str(directory.path))
@@ -65,7 +66,7 @@ def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
         raise MlxpyError(f"run {directory.log_id} cannot be read: {error}") from error
     scheduler = info.get("scheduler")
     if isinstance(scheduler, dict) and scheduler.get("scheduler_job_id") is None:
-        scheduler["scheduler_job_id"] = noted_job_id(str(directory.path))
+        scheduler["scheduler_job_id"] = noted_job_id(directory, info)
     return info, config
 
 

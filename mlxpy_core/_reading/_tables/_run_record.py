@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
-from mlxpy_core._io._files import Stamp, read_text, read_whole_lines
+from mlxpy_core._io._files import Stamp, read_text
 from mlxpy_core._io._flatten import flatten
 from mlxpy_core._io._retries import can_pass
 from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._annotations import read_annotations
+from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import check_kinds, read_info_text
+from mlxpy_core._runs._job_note import noted_job_id
 from mlxpy_core._runs._metrics_files import keys_of_all_ranks
 from mlxpy_core._runs._mlxp_info import iso_of_mlxp, undated
 from mlxpy_core._runs._progress_file import read_progress
@@ -67,7 +69,7 @@ def read_run(run: str, stamp: Stamp) -> RunRecord:
     if summary is None:
         summary = Summary(_fields(*read_metadata(run)))
     if summary.fields.get("info.scheduler.scheduler_job_id", "") is None:
-        summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(run)
+        summary.fields["info.scheduler.scheduler_job_id"] = noted_job_id(RunDirectory(Path(run)), {})
     # A directory that was copied or moved is the run that it is now, where it is now.
     fields = {**summary.fields, "info.log_id": log_id, "info.log_dir": run}
     if progress := read_progress(run):
@@ -114,16 +116,6 @@ def read_metadata(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UnreadableRunError(f"annotations.yaml: {error.strerror}") from error
     except (RecursionError, TypeError, ValueError) as error:
         raise UnreadableRunError(f"info.yaml or config.yaml holds no metadata: {error}") from error
-
-
-def noted_job_id(run: str) -> str | None:
-    """Returns what the submitter learned after the queue had taken the run."""
-    try:
-        noted = load_yaml(read_whole_lines(f"{run}/.keys/job.yaml", os.path.dirname(run)))
-        job_id = noted["scheduler_job_id"]
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        return None
-    return None if job_id is None else str(job_id)
 
 
 def _load(run: str, name: str) -> dict[str, Any]:
