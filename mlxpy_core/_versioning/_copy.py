@@ -291,3 +291,21 @@ def submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]
 def _submodule(repository: Repository, path: str) -> Repository | None:
     directory = repository.root / path
     return find_repository(directory) if (directory / ".git").exists() else None
+
+
+def written_into(copy: Path) -> list[str]:
+    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
+
+    Raises:
+        MlxpyError: git cannot look.
+    """
+    repository = find_repository(copy)
+    if repository is None or repository.root != copy.resolve():
+        return [".git"]
+    # What git ignores may be results, too. Links were put there for the program.
+    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
+    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
+    # Of a submodule git does not say here what that ignores.
+    filled = (path for path, _ in submodules(repository, "HEAD") if (copy / path / ".git").exists())
+    inside = [f"{path}/{name}" for path in filled for name in written_into(copy / path)]
+    return [*(change.path for change in repository.work_tree().changes), *found, *inside]

@@ -76,43 +76,10 @@ def code_of_run(
     )
 
 
-def keeps_commit(directory: Path, commit: str) -> bool:
-    """Returns whether the repository of a directory has a commit."""
-    from ._git import GitError
-    from ._repository import find_repository
-
-    try:
-        repository = find_repository(directory)
-        return repository is not None and bool(repository.git("cat-file", "-t", commit))
-    except GitError:
-        return False
-
-
-def written_into(copy: Path) -> list[str]:
-    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
-
-    Raises:
-        MlxpyError: git cannot look.
-    """
-    from ._copy import submodules
-    from ._repository import find_repository
-
-    repository = find_repository(copy)
-    if repository is None or repository.root != copy.resolve():
-        return [".git"]
-    # What git ignores may be results, too. Links were put there for the program.
-    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
-    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
-    # Of a submodule git does not say here what that ignores.
-    filled = (path for path, _ in submodules(repository, "HEAD") if (copy / path / ".git").exists())
-    inside = [f"{path}/{name}" for path in filled for name in written_into(copy / path)]
-    return [*(change.path for change in repository.work_tree().changes), *found, *inside]
-
-
 def _copy(version: Mapping[str, Any]) -> Path:
     """Returns the copy of a run's commit, which is made if it is not there."""
     from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
-    from ._repository import find_repository
+    from ._repository import find_repository, keeps_commit
 
     recorded, root = version["safe_copy"], Path(version["repo_path"])
     if recorded and os.path.isdir(recorded):

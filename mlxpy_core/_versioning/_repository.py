@@ -166,6 +166,15 @@ def find_repository(directory: Path) -> Repository | None:
     return Repository(Path(root), Path(git_directory), common_directory)
 
 
+def keeps_commit(directory: Path, commit: str) -> bool:
+    """Returns whether the repository of a directory has a commit."""
+    try:
+        repository = find_repository(directory)
+        return repository is not None and bool(repository.git("cat-file", "-t", commit))
+    except GitError:
+        return False
+
+
 def without_credentials(address: str) -> str:
     """Returns the address of a remote without user, password and query, which may be secrets."""
     if "://" not in address:
