@@ -31,7 +31,7 @@ from mlxpy_core._runs._prune_request import is_pruning_requested
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
-from mlxpy_core._versioning._restart import job_environment, missing_in_copy, requirements_of
+from mlxpy_core._versioning._restart import job_environment, missing_in_copy
 
 from ._attempt import Attempt
 from ._exit import ExitWatch
@@ -389,6 +389,8 @@ class Run:
         version = self.info["version_manager"]
         if version and version.get("requirements") is not None and self.rank == 0:
             with contextlib.suppress(OSError):  # no more files can be opened, say
+                from mlxpy_core._versioning._requirements import requirements_of  # as above
+
                 version["requirements"] = requirements_of(version)
                 version["python"] = ".".join(map(str, sys.version_info[:3]))
 

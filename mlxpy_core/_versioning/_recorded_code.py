@@ -1,6 +1,5 @@
 """Brings back the code that an earlier run came from, and what a program needs to run from it."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
-from ._restart import _original, environment_of, import_paths, move_arguments
+from ._restart import environment_of, import_paths, move_arguments, original_place
 
 _DEFAULT_PARENT = ".workdir"
 
@@ -59,18 +58,15 @@ def code_of_run(
     text = (recorded or {}).get(VARIABLE)
     safe_copy = SafeCopy.read(text) if text else None
     if safe_copy is None or safe_copy.copy != str(place):
-        repository = version["repo_path"]
-        found = SafeCopy(repository, str(place))
-        paths = import_paths((entry for entry in sys.path if entry), found)
-        safe_copy = SafeCopy(repository, str(place), (), paths)
-        text = json.dumps({"repository": repository, "copy": str(place), "names": [], "paths": paths})
-    typed_in = _original(info["work_dir"], safe_copy)
+        safe_copy = SafeCopy(version["repo_path"], str(place))
+        safe_copy.paths = import_paths(filter(None, sys.path), safe_copy)
+    typed_in = original_place(info["work_dir"], safe_copy)
     directory = moved(typed_in, safe_copy) or typed_in
     os.makedirs(directory, exist_ok=True)  # git keeps no empty ones
     return CodeOfRun(
         move_arguments(arguments, typed_in, safe_copy),
         directory,
-        environment_of(text or "", safe_copy),
+        environment_of(safe_copy),
         {**version, "safe_copy": str(place)},
         caveat,
     )

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,15 +48,14 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     assert version.copy
     directory = os.getcwd()
     spellings = [os.environ.get("PWD", ""), main_file or "", *sys.path]
-    repository, names = str(version.repository), _names(version.repository, spellings)
-    safe_copy = SafeCopy(repository, str(version.copy), names)
+    names = _names(version.repository, spellings)
+    safe_copy = SafeCopy(str(version.repository), str(version.copy), names)
     _check(safe_copy, main_file)
     new_directory = moved(directory, safe_copy) or directory
-    paths = import_paths((entry or directory for entry in sys.path), safe_copy)
-    described = {"repository": repository, "copy": safe_copy.copy, "names": names, "paths": paths}
+    safe_copy.paths = import_paths((entry or directory for entry in sys.path), safe_copy)
     environment = {
         **without_own_ranks(os.environ),  # the program sets them again
-        **environment_of(json.dumps(described), safe_copy),
+        **environment_of(safe_copy),
         "PWD": new_directory,
     }
     record_launch(version, environment)
@@ -68,13 +67,10 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
-def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
-    """Returns the variables that have a program of this environment run from a copy.
-
-    Args:
-        text: the description of the copy.
-        safe_copy: what it describes.
-    """
+def environment_of(safe_copy: SafeCopy) -> dict[str, str]:
+    """Returns the variables that have a program of this environment run from a copy."""
+    fields = ("repository", "copy", "names", "paths")
+    text = json.dumps({name: getattr(safe_copy, name) for name in fields})
     python_path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     entries = [_STARTUP, *(moved(entry, safe_copy) or entry for entry in python_path)]
     return {VARIABLE: text, "PYTHONPATH": os.pathsep.join(entries)}
@@ -103,9 +99,14 @@ def recorded_launch() -> RecordedLaunch | None:
     return RecordedLaunch(**values) if values.pop("process", None) == describe_process() else None
 
 
-def original_place(path: str) -> str:
-    """Returns the place in the development tree of a path in the copy; any other path as it is."""
-    safe_copy = current_copy()
+def original_place(path: str, safe_copy: SafeCopy | None = None) -> str:
+    """Returns the place in the development tree of a path in a copy; any other path as it is.
+
+    Args:
+        path: the path.
+        safe_copy: the copy; that of this process if none is given.
+    """
+    safe_copy = safe_copy or current_copy()
     if safe_copy and Path(path).is_relative_to(safe_copy.copy):
         return os.path.normpath(
             os.path.join(safe_copy.repository, os.path.relpath(path, safe_copy.copy))
@@ -137,22 +138,6 @@ def missing_in_copy(error: BaseException) -> str | None:
             return sentence
         looked_at = looked_at.__cause__ or looked_at.__context__
     return None
-
-
-def requirements_of(version: Mapping[str, Any]) -> list[str]:
-    """Lists the distributions that this process has imported; see `imported_requirements`.
-
-    Args:
-        version: what info.yaml records of the code.
-    """
-    from ._requirements import imported_requirements  # only programs with a version manager need it
-
-    safe_copy, repository = current_copy(), version.get("repo_path")
-    return imported_requirements(
-        Path(safe_copy.copy) if safe_copy else None,
-        Path(repository) if repository else None,
-        version.get("commit_hash"),
-    )
 
 
 def job_environment() -> dict[str, str]:
@@ -201,14 +186,6 @@ def _moved_argument(argument: str, directory: str, safe_copy: SafeCopy) -> str:
     if value.startswith("..") and os.path.exists(target) and not moved(target, safe_copy):
         return f"{option}{equals}{target}"
     return argument
-
-
-def _original(path: str, safe_copy: SafeCopy) -> str:
-    if Path(path).is_relative_to(safe_copy.copy):
-        return os.path.normpath(
-            os.path.join(safe_copy.repository, os.path.relpath(path, safe_copy.copy))
-        )
-    return path
 
 
 def import_paths(entries: Iterable[str], copy: SafeCopy) -> list[str]:
