@@ -36,7 +36,7 @@ from mlxpy_core._versioning._restart import job_environment, missing_in_copy
 from ._attempt import Attempt
 from ._exit import ExitWatch
 from ._held_directory import HeldDirectory
-from ._history import History
+from ._history import History, Positions
 from ._metrics import MetricsWriter
 from ._progress_writer import ProgressWriter
 from ._pruning import Pruning
@@ -246,6 +246,14 @@ class Run:
             metrics = metrics_of_rank(directory.metrics, self.rank)
             self.history.move_to(metrics, directory.logs)
             self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
+
+    def resume_at(self, positions: Positions) -> None:
+        """Moves aside what earlier attempts logged after `positions`, but not under rows of this one."""
+        if self.history.resumed and not self.metrics.released:
+            return
+        with self.metrics.lock:  # another thread would open files that are replaced
+            self.metrics.release()
+            self.history.resume_at(positions)
 
     def add_to_config(self, values: Mapping[str, Any]) -> None:
         """Adds to the config of a run that a program without Hydra has started; its own values stay.

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mlxpy_core._errors import RunEndedError, StorageError
-from mlxpy_core._io._files import Stamp
+from mlxpy_core._io._files import Stamp, read_own
 from mlxpy_core._io._retries import OUTAGE_S, Retries
+from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_info
 from mlxpy_core._runs._metrics_files import keys_of_subprocess, metrics_of_rank, metrics_of_subprocess
@@ -128,6 +131,16 @@ class SubprocessRun:
                 raise StorageError(f"cannot log metrics in {directory.path}", error) from error
             self._metrics = MetricsWriter(*self._places(), locate=self.locate)
         return self._metrics
+
+    def logger_name(self) -> str | None:
+        """Returns the name of the class of the logger in the run's own process, if it is known."""
+        directory = self.directory
+        try:
+            # It names code: believed is one's own.
+            settings = load_yaml(read_own(directory.settings, directory.logs).decode())
+            return str(settings["logger"]["name"])
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            return None
 
     def end(self, error: BaseException | None = None) -> None:
         """Closes the metrics files; the run goes on."""
