@@ -1,9 +1,9 @@
 """Artifacts: objects stored as files, each kind of object by its type's pair of functions."""
 
 import functools
-import importlib
 import json
 import os
+import pkgutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -353,17 +353,14 @@ def _import_path(function: Callable[..., Any]) -> str:
 
 
 def _import(path: str, type_name: str) -> Callable[..., Any]:
-    module, _, qualified_name = path.partition(":")
     try:
         # Names of a script or of a local function mean something else, or nothing, in this process.
-        if module == "__main__" or "<" in qualified_name:
+        if path.startswith("__main__:") or "<" in path:
             raise ImportError(f"{path} cannot be imported")
-        function: Any = importlib.import_module(module)
-        for attribute in qualified_name.split("."):
-            function = getattr(function, attribute)
+        function: Callable[..., Any] = pkgutil.resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise MlxpyError(
             f"artifact type {type_name!r} was registered with {path}, which is not found here "
             f"({error}): call register_artifact_type({type_name!r}, save, load) first"
         ) from error
-    return function  # type: ignore[no-any-return]  # what a file names is known only at run time
+    return function

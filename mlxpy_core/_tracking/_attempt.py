@@ -121,6 +121,8 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         discard_run_directory(directory)
         claim.release()
         raise
+    from mlxpy_core._scheduling._this_job import devices_of_this_job, requested_by_this_job  # as in _job
+
     return Attempt(
         directory,
         rank,
@@ -129,8 +131,8 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         job,
         contested=contested,
         claim=claim,
-        requested=_requested(directory) if job else {},
-        devices=_devices(claim.info),
+        requested=requested_by_this_job(directory) if job else {},
+        devices=devices_of_this_job(_scheduler_name(claim.info)),
     )
 
 
@@ -138,20 +140,12 @@ def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
     # Not at the start of every program that only imports mlxpy.
     from mlxpy_core._scheduling._this_job import job_of_this_process
 
-    scheduler = info.get("scheduler") or {}
-    return job_of_this_process(scheduler.get("name"), by_script=by_script)
+    return job_of_this_process(_scheduler_name(info), by_script=by_script)
 
 
-def _requested(directory: RunDirectory) -> dict[str, int]:
-    from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
-
-    return requested_by_this_job(directory)
-
-
-def _devices(info: dict[str, Any]) -> dict[str, str]:
-    from mlxpy_core._scheduling._this_job import devices_of_this_job  # as above
-
-    return devices_of_this_job((info.get("scheduler") or {}).get("name"))
+def _scheduler_name(info: dict[str, Any]) -> str | None:
+    name: str | None = (info.get("scheduler") or {}).get("name")
+    return name
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:
