@@ -1,7 +1,9 @@
 """An attempt that this process is about to make: at which run, as which job, after which others."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from mlxpy_core._runs._info import (
     CONTAINER_VARIABLE,
     RUN_ID_VARIABLE,
     JobIdentity,
+    begin_attempt,
     set_killed,
     set_noted_end,
 )
 from mlxpy_core._runs._info_file import AttemptClaim, claim_attempt, read_info, read_info_to_continue
+from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._status import Status
 
@@ -55,16 +59,46 @@ class Attempt:
     devices: dict[str, str] = field(default_factory=dict)
     container: str | None = None
 
-    def release(self) -> None:
-        """Releases the claim."""
-        if self.claim:
-            self.claim.release()
+    def begin(self, launch: Launch) -> dict[str, Any]:
+        """Returns what info.yaml is to hold from now on."""
+        if self.begun:
+            return self.info
+        return begin_attempt(
+            self.info,
+            self.directory,
+            launch,
+            self.job,
+            self.requested,
+            self.devices,
+            self.container,
+        )
+
+    @contextlib.contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """Releases the claim when the attempt has begun, or discards the attempt if it could not.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                what = "continue" if self.info else "start"
+                raise StorageError(f"cannot {what} the run in {self.directory.path}", error) from error
+            raise
+        self._release()
 
     def discard(self) -> None:
         """Releases the claim of an attempt that is not made; of a new run nothing is left."""
         if not self.info and not self.rank:
             discard_run_directory(self.directory)  # as long as nobody else can claim it
-        self.release()
+        self._release()
+
+    def _release(self) -> None:
+        if self.claim:
+            self.claim.release()
 
 
 def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:

@@ -16,7 +16,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._end_note import EndNote, remove_end_note
-from mlxpy_core._runs._info import begin_attempt, set_status, set_usage, tags_field
+from mlxpy_core._runs._info import set_status, set_usage, tags_field
 from mlxpy_core._runs._info_file import (
     info_stamp,
     read_info_to_continue,
@@ -143,8 +143,10 @@ class Run:
         global _current
         run = None
         try:
-            with signals_held():  # or there would be half a run
-                run = cls._begun(attempt, launch, config, settings, standalone=standalone)
+            with signals_held(), attempt.taken_up():  # or there would be half a run
+                begun = cls(attempt, attempt.begin(launch), config, settings, standalone=standalone)
+                begun._begin(attempt)
+                run = begun
             _current = run
             run._exit.start()
             if log_streams_to_file:
@@ -160,48 +162,15 @@ class Run:
             raise
         return run
 
-    @classmethod
-    def _begun(
-        cls,
-        attempt: Attempt,
-        launch: Launch,
-        config: dict[str, Any],
-        settings: dict[str, Any],
-        *,
-        standalone: bool,
-    ) -> "Run":
-        directory, info = attempt.directory, attempt.info
-        try:
-            if not attempt.begun:
-                info = begin_attempt(
-                    info,
-                    directory,
-                    launch,
-                    attempt.job,
-                    attempt.requested,
-                    attempt.devices,
-                    attempt.container,
-                )
-            if attempt.info and attempt.rank == 0:
-                if processes_of_this_run() == 1:  # others may be writing
-                    remove_temporary_files(directory)
-                _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(attempt, info, config, settings, standalone=standalone)
-            run._begin()
-        except BaseException as error:
-            attempt.discard()
-            if isinstance(error, OSError) and not isinstance(error, StorageError):
-                what = "continue" if attempt.info else "start"
-                raise StorageError(f"cannot {what} the run in {directory.path}", error) from error
-            raise
-        attempt.release()
-        return run
-
-    def _begin(self) -> None:
+    def _begin(self, attempt: Attempt) -> None:
         """Writes the metadata of the attempt."""
         self._signals.start()  # before the status RUNNING, which others wait for to send one
         try:
             if self.rank == 0:
+                if attempt.info:
+                    if processes_of_this_run() == 1:  # others may be writing
+                        remove_temporary_files(self._directory)
+                    _keep_other_config(self._directory, self.config, self.attempt - 1)
                 logs = self._directory.logs
                 write_whole(self._directory.config, dump_yaml(self.config), logs)
                 write_whole(self._directory.settings, dump_yaml(self.settings), logs)
