@@ -11,6 +11,8 @@ from ._git import GitError, RunningGit, git
 
 # https://git-scm.com/docs/git-status#_porcelain_format_version_2, with -z
 _FIELDS = {"1": 8, "u": 10}
+SUBMODULE = "160000"
+"""The mode of a submodule in a tree."""
 # For how long git waits for another's lock of a ref, and before it is called again.
 _LOCK_MS, _PAUSES_S = 2000, (0.05, 0.1, 0.2, 0.4, 0.8)
 _OPERATIONS = {
