@@ -10,6 +10,8 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
+from ._copy import link_into, safe_copy
+from ._repository import find_repository, keeps_commit
 from ._restart import environment_of, import_paths, move_arguments, original_place
 
 _DEFAULT_PARENT = ".workdir"
@@ -74,9 +76,6 @@ def code_of_run(
 
 def _copy(version: Mapping[str, Any]) -> Path:
     """Returns the copy of a run's commit, which is made if it is not there."""
-    from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
-    from ._repository import find_repository, keeps_commit
-
     recorded, root = version["safe_copy"], Path(version["repo_path"])
     if recorded and os.path.isdir(recorded):
         return Path(recorded)
