@@ -202,17 +202,16 @@ class ArtifactStore:
         check_unlinked(path.parent, directory.parent, f"artifact {name!r}")
         return path
 
-    def save(self, obj: Any, name: str, type_name: str) -> Path:
+    def save(self, obj: Any, name: str, type_name: str) -> None:
         """Stores an object whole, or raises and stores nothing."""
 
-        def save() -> Path:
+        def save() -> None:
             artifact_type = self._type(type_name)
             path = self.path(name, artifact_type)
             with whole_file(path, self._locate().logs) as temporary:
                 _call_save(artifact_type, obj, temporary, name)
-            return path
 
-        return Retries(OUTAGE_S, announce=True)(save)
+        Retries(OUTAGE_S, announce=True)(save)
 
     def load(self, name: str, type_name: str | None) -> Any:
         """Loads an object by its name, and by its type where two types use the name."""

@@ -369,8 +369,8 @@ class Logger:
     def _check_running(self, name: str) -> None:
         if self._run.ended:
             raise RunEndedError(f"cannot log {name!r}: run {self.log_id} has ended")
-        if self._run.superseded:
-            raise RunEndedError(f"cannot log {name!r}: {self._run.superseded_sentence}")
+        if sentence := self._run.superseded:
+            raise RunEndedError(f"cannot log {name!r}: {sentence}")
 
 
 # The run whose program has started this process, once it was asked for.

@@ -64,8 +64,10 @@ class Run:
         config: what config.yaml holds.
         settings: what mlxpy.yaml holds.
         standalone: whether no face ends the run.
+        held: the run's directory, held open.
         rank: the number of this process among those of the run; only 0 writes metadata.
         started: when this process started it, in seconds since 1970.
+        ended: whether it has ended.
         metrics: writes the metrics files.
         progress: writes how far the program says that it is.
         history: the metrics files as earlier attempts left them.
@@ -86,7 +88,7 @@ class Run:
         standalone: bool,
     ) -> None:
         directory, rank = attempt.directory, attempt.rank
-        self._held = HeldDirectory(directory, info["run_id"])
+        self.held = HeldDirectory(directory, info["run_id"])
         self._directory = directory
         self.rank = rank
         self.started = time.time()
@@ -111,7 +113,7 @@ class Run:
         self._streams: StreamCopies | None = None
         self._system: SystemMetrics | None = None
         self._ending = False
-        self._ended = False
+        self.ended = False
 
     @classmethod
     def start(
@@ -167,9 +169,9 @@ class Run:
         self._signals.start()  # before the status RUNNING, which others wait for to send one
         try:
             if self.rank == 0:
-                if attempt.info:
-                    if processes_of_this_run() == 1:  # others may be writing
-                        remove_temporary_files(self._directory)
+                if attempt.info and processes_of_this_run() == 1:  # others may be writing
+                    remove_temporary_files(self._directory)
+                if self.attempt > 1:  # else it was submitted: its ${now:} was another moment
                     _keep_other_config(self._directory, self.config, self.attempt - 1)
                 logs = self._directory.logs
                 write_whole(self._directory.config, dump_yaml(self.config), logs)
@@ -182,7 +184,7 @@ class Run:
         except BaseException:
             self._signals.stop()
             self._end_note.remove(self._directory, self.attempt)
-            self._held.close()
+            self.held.close()
             raise
         if self.rank == 0:  # what it says is in info.yaml now
             remove_end_note(self._directory, self.attempt - 1)
@@ -193,20 +195,10 @@ class Run:
         self.locate()
         return self._directory
 
-    @property
-    def last_directory(self) -> RunDirectory:
-        """The same, without a look."""
-        return self._directory
-
-    @property
-    def held(self) -> HeldDirectory:
-        """The directory, held open."""
-        return self._held
-
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
         with self.metrics.lock:  # two threads would each follow it
-            directory = self._held.locate()
+            directory = self.held.locate()
             if directory == self._directory:
                 return
             self._directory = directory
@@ -242,34 +234,26 @@ class Run:
         return len(self.info["attempts"])
 
     @property
-    def ended(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended
-
-    @property
     def belongs_here(self) -> bool:
         """Whether this process started the run; a fork of it did not."""
         return os.getpid() == self._process_id
 
     @property
-    def superseded(self) -> bool:
-        """Whether another attempt at the run has begun: the run is that one's, then.
+    def superseded(self) -> str | None:
+        """Says so if another attempt at the run has begun: the run is that one's, then.
 
         A scheduler that loses a node starts its jobs again, and the node may live.
         """
         try:
             directory = self.directory
             if self._info_stamp in (None, info_stamp(directory)):
-                return False
-            return len(read_info_to_continue(directory)["attempts"]) > self.attempt
+                return None
+            if len(read_info_to_continue(directory)["attempts"]) <= self.attempt:
+                return None
         except (OSError, MlxpyError, KeyError):
-            return False
-
-    @property
-    def superseded_sentence(self) -> str:
-        """Says what `superseded` means for this process."""
+            return None
         return (
-            f"another attempt at run {self.directory.log_id} in {self.directory.path.parent} has begun: "
+            f"another attempt at run {directory.log_id} in {directory.path.parent} has begun: "
             "this process writes to it no more"
         )
 
@@ -297,7 +281,7 @@ class Run:
         over it. The status is then noted where that takes no space.
         """
         global _current
-        if self._ended or not self.belongs_here:
+        if self.ended or not self.belongs_here:
             return
         if self._system:
             self._system.stop()
@@ -325,7 +309,7 @@ class Run:
             )
             print(f"mlxpy: {refusal}; {noted}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last status it can write.
-        self._ended = True
+        self.ended = True
         self._signals.stop()
         self._exit.stop()
         stop_telling_children()
@@ -336,7 +320,7 @@ class Run:
         if self._streams:
             self._streams.stop()
         self._end_note.close()
-        self._held.close()
+        self.held.close()
         if _current is self:
             _current = None
 
@@ -349,7 +333,7 @@ class Run:
             print(f"mlxpy: {sentence}", file=sys.stderr)
 
     def _try_status(self, status: Status) -> None:
-        if self._ended:
+        if self.ended:
             return
         # While the last status is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
@@ -376,8 +360,8 @@ class Run:
             if ended and read_status(self.directory) in ENDED:
                 touch_info(self.directory)  # rank 0 was faster: readers that have looked look again
             return
-        if self.superseded:
-            print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
+        if sentence := self.superseded:
+            print(f"mlxpy: {sentence}", file=sys.stderr)
             return
         directory = self.directory
         try:
@@ -416,8 +400,6 @@ os.register_at_fork(
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:
-    if not attempt:
-        return  # what was submitted; its ${now:} was another moment
     try:
         text = read_text(directory.config, directory.logs)
     except FileNotFoundError:
