@@ -31,7 +31,7 @@ from mlxpy_core._runs._prune_request import is_pruning_requested
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
-from mlxpy_core._versioning._restart import job_environment, missing_in_copy
+from mlxpy_core._versioning._current_copy import job_environment, missing_in_copy
 
 from ._attempt import Attempt
 from ._exit import ExitWatch

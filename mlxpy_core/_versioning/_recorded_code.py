@@ -11,8 +11,9 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
 from ._copy import link_into, safe_copy
+from ._current_copy import original_place
 from ._repository import find_repository, keeps_commit
-from ._restart import environment_of, import_paths, move_arguments, original_place
+from ._restart import environment_of, import_paths, move_arguments
 
 _DEFAULT_PARENT = ".workdir"
 

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 from mlxpy_core._errors import MlxpyError
 
+from ._current_copy import current_copy
 from ._git import git
 from ._repository import without_credentials
-from ._restart import current_copy
 
 _SITES = {"site-packages", "dist-packages"}
 # A path file of setuptools imports it into every process.
