@@ -25,11 +25,9 @@ def runs_from_copy(main_file: str | None) -> bool:
 
 
 def original_place(path: str, safe_copy: SafeCopy | None = None) -> str:
-    """Returns the place in the development tree of a path in a copy; any other path as it is.
+    """Returns the place in the development tree of a path in a copy, by default in this process's.
 
-    Args:
-        path: the path.
-        safe_copy: the copy; that of this process if none is given.
+    Any other path is returned as it is.
     """
     safe_copy = safe_copy or current_copy()
     if safe_copy and Path(path).is_relative_to(safe_copy.copy):

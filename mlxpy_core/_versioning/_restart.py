@@ -77,11 +77,11 @@ def environment_of(safe_copy: SafeCopy) -> dict[str, str]:
 
 
 def move_arguments(arguments: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
-    """Moves a command's arguments that are paths into the copy: the program's file, a config directory.
+    """Moves arguments that are paths into the copy: the program's file, a config directory.
 
     Args:
-        arguments: the arguments.
-        directory: where the command was typed.
+        arguments: those of a command.
+        directory: where it was typed.
         safe_copy: the copy.
     """
     return [_moved_argument(argument, directory, safe_copy) for argument in arguments]
