@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import pkgutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -352,6 +351,8 @@ def _import_path(function: Callable[..., Any]) -> str:
 
 
 def _import(path: str, type_name: str) -> Callable[..., Any]:
+    import pkgutil  # not at the start of every program
+
     try:
         # Names of a script or of a local function mean something else, or nothing, in this process.
         if path.startswith("__main__:") or "<" in path:
