@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlxpy_core._versioning import find_version_manager
 from mlxpy_core._versioning._copy import safe_copy
+from mlxpy_core._versioning._find_version_manager import find_version_manager
 from mlxpy_core._versioning._repository import find_repository
 
 from ._measure import TRIVIAL_APP, Result, take_turns, time_command

@@ -43,19 +43,11 @@ from ._tracking._placement import (
     say_that_ranks_submit,
 )
 from ._tracking._run import Run, current_run
-from ._versioning import (
-    Version,
-    VersionManager,
-    current_copy,
-    find_version_manager,
-    job_environment,
-    launch_of_this_process,
-    original_place,
-    record_launch,
-    recorded_launch,
-    restart,
-    runs_from_copy,
-)
+from ._versioning._current_copy import current_copy, job_environment, original_place, runs_from_copy
+from ._versioning._find_version_manager import find_version_manager
+from ._versioning._launches import launch_of_this_process
+from ._versioning._restart import record_launch, recorded_launch, restart
+from ._versioning._version_manager import Version, VersionManager
 
 if TYPE_CHECKING:
     from ._cli._numbers import named_numbers

@@ -23,7 +23,7 @@ from hydra_plugins.mlxpy.config_source import MlxpyConfigSource
 from mlxpy_core import Logger, load_yaml
 from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._script import ScriptOptions
-from mlxpy_core._versioning import find_version_manager
+from mlxpy_core._versioning._find_version_manager import find_version_manager
 
 pytestmark = pytest.mark.smoke
 

@@ -11,8 +11,7 @@ import pytest
 from conftest import GitProject, tree_of, wait_until
 
 from mlxpy_core import MlxpyError, StorageError
-from mlxpy_core._versioning import written_into
-from mlxpy_core._versioning._copy import link_into, safe_copy
+from mlxpy_core._versioning._copy import link_into, safe_copy, written_into
 from mlxpy_core._versioning._repository import Repository, find_repository
 
 COPY = """

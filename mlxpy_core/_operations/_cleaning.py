@@ -196,13 +196,14 @@ def named_copy(info: Mapping[str, Any]) -> str | None:
 
 
 def _has_commit(repository: Path, commit: str) -> bool:
-    from mlxpy_core._versioning import keeps_commit  # git is called only where there are copies
+    # Git is called only where there are copies.
+    from mlxpy_core._versioning._repository import keeps_commit
 
     return repository.is_dir() and keeps_commit(repository, commit)
 
 
 def _written_into(copy: Path) -> list[str]:
-    from mlxpy_core._versioning import written_into  # as above
+    from mlxpy_core._versioning._copy import written_into  # as above
 
     return written_into(copy)
 

@@ -27,8 +27,8 @@ from mlxpy_core._scheduling._machine_share import DeviceRequest, MachineShare, S
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
 from mlxpy_core._scheduling._submission import write_script
 from mlxpy_core._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
-from mlxpy_core._versioning import CodeOfRun, code_of_run
 from mlxpy_core._versioning._launches import launch_of_info
+from mlxpy_core._versioning._recorded_code import CodeOfRun, code_of_run
 
 _OVERRIDE = re.compile(r"[+~]*(?P<key>[\w@./:$-]+)(=|$)")
 # What shaped a sweep says nothing to one run of it.

@@ -10,8 +10,8 @@ from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._script import ShellLine
-from mlxpy_core._versioning import CodeOfRun
 from mlxpy_core._versioning._environments import environment_python, recorded_requirements
+from mlxpy_core._versioning._recorded_code import CodeOfRun
 
 
 def code_with_environment(

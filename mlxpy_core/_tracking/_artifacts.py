@@ -1,7 +1,6 @@
 """Artifacts: objects stored as files, each kind of object by its type's pair of functions."""
 
 import functools
-import importlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -202,17 +201,16 @@ class ArtifactStore:
         check_unlinked(path.parent, directory.parent, f"artifact {name!r}")
         return path
 
-    def save(self, obj: Any, name: str, type_name: str) -> Path:
+    def save(self, obj: Any, name: str, type_name: str) -> None:
         """Stores an object whole, or raises and stores nothing."""
 
-        def save() -> Path:
+        def save() -> None:
             artifact_type = self._type(type_name)
             path = self.path(name, artifact_type)
             with whole_file(path, self._locate().logs) as temporary:
                 _call_save(artifact_type, obj, temporary, name)
-            return path
 
-        return Retries(OUTAGE_S, announce=True)(save)
+        Retries(OUTAGE_S, announce=True)(save)
 
     def load(self, name: str, type_name: str | None) -> Any:
         """Loads an object by its name, and by its type where two types use the name."""
@@ -353,17 +351,16 @@ def _import_path(function: Callable[..., Any]) -> str:
 
 
 def _import(path: str, type_name: str) -> Callable[..., Any]:
-    module, _, qualified_name = path.partition(":")
+    import pkgutil  # not at the start of every program
+
     try:
         # Names of a script or of a local function mean something else, or nothing, in this process.
-        if module == "__main__" or "<" in qualified_name:
+        if path.startswith("__main__:") or "<" in path:
             raise ImportError(f"{path} cannot be imported")
-        function: Any = importlib.import_module(module)
-        for attribute in qualified_name.split("."):
-            function = getattr(function, attribute)
+        function: Callable[..., Any] = pkgutil.resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise MlxpyError(
             f"artifact type {type_name!r} was registered with {path}, which is not found here "
             f"({error}): call register_artifact_type({type_name!r}, save, load) first"
         ) from error
-    return function  # type: ignore[no-any-return]  # what a file names is known only at run time
+    return function

@@ -1,7 +1,9 @@
 """An attempt that this process is about to make: at which run, as which job, after which others."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from mlxpy_core._runs._info import (
     CONTAINER_VARIABLE,
     RUN_ID_VARIABLE,
     JobIdentity,
+    begin_attempt,
     set_killed,
     set_noted_end,
 )
 from mlxpy_core._runs._info_file import read_info, read_info_to_continue
+from mlxpy_core._runs._launch import Launch
 from mlxpy_core._runs._process import died_here, lives_here
 from mlxpy_core._runs._run_claims import RunClaim, claim_attempt
 from mlxpy_core._runs._status import Status
@@ -56,16 +60,46 @@ class Attempt:
     devices: dict[str, str] = field(default_factory=dict)
     container: str | None = None
 
-    def release(self) -> None:
-        """Releases the claim."""
-        if self.claim:
-            self.claim.release()
+    def begin(self, launch: Launch) -> dict[str, Any]:
+        """Returns what info.yaml is to hold from now on."""
+        if self.begun:
+            return self.info
+        return begin_attempt(
+            self.info,
+            self.directory,
+            launch,
+            self.job,
+            self.requested,
+            self.devices,
+            self.container,
+        )
+
+    @contextlib.contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """Releases the claim when the attempt has begun, or discards the attempt if it could not.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                what = "continue" if self.info else "start"
+                raise StorageError(f"cannot {what} the run in {self.directory.path}", error) from error
+            raise
+        self._release()
 
     def discard(self) -> None:
         """Releases the claim of an attempt that is not made; of a new run nothing is left."""
         if not self.info and not self.rank:
             discard_run_directory(self.directory)  # as long as nobody else can claim it
-        self.release()
+        self._release()
+
+    def _release(self) -> None:
+        if self.claim:
+            self.claim.release()
 
 
 def take_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Attempt:
@@ -122,6 +156,8 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         discard_run_directory(directory)
         claim.release()
         raise
+    from mlxpy_core._scheduling._this_job import devices_of_this_job, requested_by_this_job  # as in _job
+
     return Attempt(
         directory,
         rank,
@@ -130,8 +166,8 @@ def open_attempt(place: Place, *, by_script: bool = False) -> Attempt:
         job,
         contested=contested,
         claim=claim,
-        requested=_requested(directory) if job else {},
-        devices=_devices(claim.info),
+        requested=requested_by_this_job(directory) if job else {},
+        devices=devices_of_this_job(_scheduler_name(claim.info)),
     )
 
 
@@ -139,20 +175,12 @@ def _job(info: dict[str, Any], by_script: bool) -> JobIdentity | None:
     # Not at the start of every program that only imports mlxpy.
     from mlxpy_core._scheduling._this_job import job_of_this_process
 
-    scheduler = info.get("scheduler") or {}
-    return job_of_this_process(scheduler.get("name"), by_script=by_script)
+    return job_of_this_process(_scheduler_name(info), by_script=by_script)
 
 
-def _requested(directory: RunDirectory) -> dict[str, int]:
-    from mlxpy_core._scheduling._this_job import requested_by_this_job  # as above
-
-    return requested_by_this_job(directory)
-
-
-def _devices(info: dict[str, Any]) -> dict[str, str]:
-    from mlxpy_core._scheduling._this_job import devices_of_this_job  # as above
-
-    return devices_of_this_job((info.get("scheduler") or {}).get("name"))
+def _scheduler_name(info: dict[str, Any]) -> str | None:
+    name: str | None = (info.get("scheduler") or {}).get("name")
+    return name
 
 
 def _is_run(directory: RunDirectory, run_id: str) -> bool:

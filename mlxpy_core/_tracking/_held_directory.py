@@ -24,14 +24,18 @@ class HeldDirectory:
         directory: the directory, which exists.
         run_id: the run's identity, by which its directory is known again.
 
+    Attributes:
+        directory: where it was at the last look.
+        run_id: the run's identity.
+
     Raises:
         StorageError: it cannot be opened.
     """
 
     def __init__(self, directory: RunDirectory, run_id: str) -> None:
-        self._run_id = run_id
+        self.run_id = run_id
         self._descriptor = -1
-        self._directory: RunDirectory = directory
+        self.directory = directory
         self._hold(directory)
 
     def locate(self) -> RunDirectory:
@@ -40,9 +44,9 @@ class HeldDirectory:
         Raises:
             StorageError: its file system is away.
         """
-        if not self._is_at(self._directory.path):
-            self._directory = self._followed() or self._mounted_again() or self._replaced()
-        return self._directory
+        if not self._is_at(self.directory.path):
+            self.directory = self._followed() or self._mounted_again() or self._replaced()
+        return self.directory
 
     def close(self) -> None:
         """Lets go of the directory: the run has ended."""
@@ -60,7 +64,7 @@ class HeldDirectory:
             raise StorageError(f"cannot open the run directory {directory.path}", error) from error
         self.close()
         self._descriptor = descriptor
-        self._directory = directory
+        self.directory = directory
 
     def _is_at(self, path: Path) -> bool:
         if self._descriptor < 0:
@@ -79,7 +83,7 @@ class HeldDirectory:
             return None
         if not self._is_at(place):
             return None
-        old = self._directory
+        old = self.directory
         _report(
             f"the directory of run {old.log_id} was moved from {old.path} to {place}: the run goes on"
         )
@@ -99,21 +103,21 @@ class HeldDirectory:
             pass
         except OSError as error:
             raise StorageError(f"cannot look at {mount}", error) from error
-        info = read_info(self._directory)
-        if info is None or info.get("run_id") != self._run_id:
+        info = read_info(self.directory)
+        if info is None or info.get("run_id") != self.run_id:
             away = OSError(errno.ENOTCONN, "its file system is not mounted")
-            raise StorageError(f"cannot find {self._directory.path}", away)
-        self._hold(self._directory)
-        return self._directory
+            raise StorageError(f"cannot find {self.directory.path}", away)
+        self._hold(self.directory)
+        return self.directory
 
     def _replaced(self) -> RunDirectory:
-        old = self._directory
+        old = self.directory
         self._hold(temporary_directory(old))
         _report(
             f"the directory {old.path} of run {old.log_id} was removed or replaced: its logging has "
-            f"ended, what follows is in {self._directory.path}"
+            f"ended, what follows is in {self.directory.path}"
         )
-        return self._directory
+        return self.directory
 
 
 def temporary_directory(directory: RunDirectory) -> RunDirectory:

@@ -59,6 +59,11 @@ class History:
         self._inherited = measure(metrics)
         self._kept: Positions | None = None
 
+    @property
+    def resumed(self) -> bool:
+        """Whether this attempt has moved rows aside, or looked for such."""
+        return self._kept is not None
+
     def move_to(self, metrics: Path, logs: Path) -> None:
         """Looks for the files in another directory from now on."""
         self._logs = logs

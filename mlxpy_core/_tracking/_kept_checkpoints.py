@@ -83,12 +83,7 @@ class Kept:
 
 
 class KeptCheckpoints:
-    """The checkpoints that one rank of a run has stored with a rule.
-
-    Args:
-        directory: the run's directory.
-        rank: the rank.
-    """
+    """The checkpoints that one rank of a run has stored with a rule."""
 
     def __init__(self, directory: RunDirectory, rank: int) -> None:
         self._logs = directory.logs

@@ -1,47 +1,23 @@
 """The user's logger: metrics, artifacts and checkpoints of one run."""
 
 import os
-import pickle
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
-from mlxpy_core._errors import MlxpyError, RunEndedError, StorageError, UnstorableValueError
-from mlxpy_core._io._files import read_own, whole_stream
-from mlxpy_core._io._retries import OUTAGE_S, Retries
-from mlxpy_core._io._yaml import load_yaml
+from mlxpy_core._errors import MlxpyError, RunEndedError
 from mlxpy_core._plugins._artifact_type import Load, Save
 from mlxpy_core._runs._annotations import check_tags
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._launch import relative_to_launch
-from mlxpy_core._runs._names import check_unlinked
-from mlxpy_core._runs._parent_run import tell_children
-from mlxpy_core._versioning._launches import launch_of_this_process
 
-from ._artifacts import BUILT_IN_TYPES, ArtifactStore
-from ._attempt import take_run
-from ._checkpoints import (
-    TYPE_NAME,
-    Mark,
-    checkpoint_of_mlxp,
-    checkpoints_of_rank,
-    find_checkpoint,
-    newest_checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
-from ._history import measure_ranks
-from ._kept_checkpoints import KeepRule, KeptCheckpoints, keep_rule
+from ._artifacts import ArtifactStore
+from ._checkpoint_store import CheckpointStore
+from ._checkpoints import TYPE_NAME
+from ._kept_checkpoints import keep_rule
 from ._run import Run, current_run
+from ._standalone import start_standalone_run
 from ._subprocess import SubprocessRun, run_of_parent
-
-_CHECKPOINT = BUILT_IN_TYPES[TYPE_NAME]
 
 
 class Logger:
@@ -81,25 +57,19 @@ class Logger:
         run: Run | SubprocessRun | None = None,
     ) -> None:
         if run is None:
-            try:
-                settings = {
-                    "name": _name(type(self)),
-                    "parent_log_dir": parent_log_dir,
-                    "forced_log_id": forced_log_id,
-                    "log_streams_to_file": log_streams_to_file,
-                    "system_metrics": system_metrics,
-                    "system_metrics_interval_s": system_metrics_interval_s,
-                    "tags": check_tags(tags),
-                }
-                run = _start_own_run(settings, config)
-            except OSError as error:  # too many open files, say
-                if isinstance(error, StorageError):
-                    raise
-                raise StorageError(f"cannot start a run in {parent_log_dir}", error) from error
+            settings = {
+                "name": _name(type(self)),
+                "parent_log_dir": parent_log_dir,
+                "forced_log_id": forced_log_id,
+                "log_streams_to_file": log_streams_to_file,
+                "system_metrics": system_metrics,
+                "system_metrics_interval_s": system_metrics_interval_s,
+                "tags": check_tags(tags),
+            }
+            run = start_standalone_run(settings, config or {})
         self._run: Run | SubprocessRun = run
         self._artifacts = ArtifactStore(lambda: self._run.directory)
-        self._resumed = False
-        self._told_of_metric = False
+        self._checkpoints = CheckpointStore(self._artifacts)
         run.logger = self
 
     def __enter__(self) -> "Logger":
@@ -340,43 +310,13 @@ class Logger:
         """
         self._check_running(log_name)
         rule = keep_rule(keep_last, keep_best)
-        Retries(OUTAGE_S, announce=True)(lambda: self._save_checkpoint(checkpoint, log_name, rule))
+        run = self._own_run(f"store checkpoint {log_name!r}")
+        self._checkpoints.save(run, checkpoint, log_name, rule)
 
     @property
     def best_checkpoint(self) -> str | None:
         """The name of the best checkpoint that `log_checkpoint` keeps by `keep_best`."""
-        run = self._own_run("ask for the best checkpoint")
-        return KeptCheckpoints(run.directory, run.rank).best
-
-    def _save_checkpoint(self, checkpoint: Any, log_name: str, rule: KeepRule | None) -> None:
-        run = self._own_run(f"store checkpoint {log_name!r}")
-        path = self._checkpoint_path(log_name, run.rank)
-        kept = KeptCheckpoints(run.directory, run.rank)
-        value = kept.last_value(rule.metric) if rule and rule.metric else None
-        if rule and rule.metric and value is None and not self._told_of_metric:
-            self._told_of_metric = True
-            print(
-                f"mlxpy: no number is logged as {rule.metric}: no best checkpoint yet", file=sys.stderr
-            )
-        try:
-            if rule:
-                kept.step_aside(log_name)
-            mark = Mark(run.attempt, time.time(), measure_ranks(run.directory.metrics, run.rank))
-            folder = checkpoints_of_rank(run.directory.artifacts / TYPE_NAME, run.rank)
-            with whole_stream(path, run.directory.logs) as file:
-                write_checkpoint(checkpoint, mark, file, newest_checkpoint(folder))
-                if rule:
-                    kept.announce(log_name, os.fstat(file.fileno()).st_mtime_ns, value)
-            if rule:
-                kept.prune(rule)
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-            raise UnstorableValueError(
-                f"cannot store a {type(checkpoint).__name__} as checkpoint {log_name!r}: {error}"
-            ) from error
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(f"cannot store checkpoint {log_name!r}", error) from error
+        return self._checkpoints.best(self._own_run("ask for the best checkpoint"))
 
     def load_checkpoint(self, log_name: str | None = None, root: str | Path | None = None) -> Any:
         """Loads a checkpoint of this run and continues the run's history from it.
@@ -397,34 +337,7 @@ class Logger:
                 of earlier attempts are moved aside: it starts anew.
             MlxpyError: the file cannot be loaded.
         """
-        return Retries(OUTAGE_S, announce=True)(lambda: self._load_checkpoint(log_name, root))
-
-    def _load_checkpoint(self, log_name: str | None, root: str | Path | None) -> Any:
-        run = self._run
-        artifacts = run.directory.artifacts
-        # MLXP needs to be told where its own checkpoints are.
-        if root is not None and Path(root) not in (run.directory.path, artifacts, artifacts / "pickle"):
-            return read_checkpoint(find_checkpoint(Path(root), log_name))[0]
-        folder = artifacts / TYPE_NAME
-        ranks = (run.rank, 0) if run.rank else (0,)
-        all_newest = [newest_checkpoint(checkpoints_of_rank(folder, rank)) for rank in ranks]
-        paths = all_newest
-        if log_name is not None:
-            names = (log_name, log_name.removeprefix("pickle/"))  # the second as MLXP has it
-            named = [self._checkpoint_path(name, rank) for name in names for rank in ranks]
-            paths = [*filter(Path.is_file, named), checkpoint_of_mlxp(artifacts, names[1])]
-        path = next(filter(None, paths), None)
-        own = run if isinstance(run, Run) else None  # of a subprocess there is no earlier attempt
-        if path is None and not any(all_newest):
-            if own:
-                self._resume_at(own, {})
-            raise FileNotFoundError(f"run {self.log_id} has no checkpoint in {folder}")
-        if path is None:
-            raise FileNotFoundError(f"run {self.log_id} has no checkpoint {log_name!r} in {folder}")
-        obj, mark = read_checkpoint(path)
-        if mark is not None and own and _is_earlier(mark, own):
-            self._resume_at(own, mark.positions.get(own.rank, {}))
-        return obj
+        return self._checkpoints.load(self._run, log_name, root)
 
     def resume_at_step(self, step: float, key: str = "step") -> None:
         """Continues the run's history at a step, for programs whose checkpoints are another library's.
@@ -439,23 +352,7 @@ class Logger:
             key: the name by which rows hold their step.
         """
         run = self._own_run("resume")
-        self._resume_at(run, run.history.positions_of(step, key))
-
-    def _checkpoint_path(self, name: str, rank: int) -> Path:
-        path = self._artifacts.path(name, _CHECKPOINT)
-        if rank:
-            folder = self._run.directory.artifacts / TYPE_NAME
-            path = checkpoints_of_rank(folder, rank) / path.relative_to(folder)
-            check_unlinked(path.parent, self._run.directory.path, f"checkpoint {name!r}")
-        return path
-
-    def _resume_at(self, run: Run, positions: dict[str, int]) -> None:
-        if self._resumed and not run.metrics.released:
-            return
-        self._resumed = True
-        with run.metrics.lock:  # another thread would open files that are replaced
-            run.metrics.release()
-            run.history.resume_at(positions)
+        run.resume_at(run.history.positions_of(step, key))
 
     def _own_run(self, action: str) -> Run:
         """Returns the run if it is this process's.
@@ -472,16 +369,8 @@ class Logger:
     def _check_running(self, name: str) -> None:
         if self._run.ended:
             raise RunEndedError(f"cannot log {name!r}: run {self.log_id} has ended")
-        if self._run.superseded:
-            raise RunEndedError(f"cannot log {name!r}: {self._run.superseded_sentence}")
-
-
-def _is_earlier(mark: Mark, run: Run) -> bool:
-    """Returns whether an earlier attempt than this wrote a checkpoint."""
-    if run.rank:
-        # Which attempt this is, it can only guess; of an earlier one no process lives.
-        return mark.time < run.started
-    return mark.attempt < run.attempt
+        if sentence := self._run.superseded:
+            raise RunEndedError(f"cannot log {name!r}: {sentence}")
 
 
 # The run whose program has started this process, once it was asked for.
@@ -525,13 +414,8 @@ def _logger_class(run: SubprocessRun) -> type[Logger]:
     """Returns the class of the logger that the run's own process has."""
     from mlxpy_core._plugins._dotted import load_class
 
-    try:
-        # It names code: believed is one's own.
-        settings = load_yaml(read_own(run.directory.settings, run.directory.logs).decode())
-        name = str(settings["logger"]["name"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        name = _name(Logger)
-    if name == _name(Logger):
+    name = run.logger_name()
+    if name in (None, _name(Logger)):
         return Logger
     return load_class(name, Logger, "logger", "its class must be importable in subprocesses")
 
@@ -541,31 +425,3 @@ def _name(logger_class: type[Logger]) -> str:
     if logger_class is Logger:
         return "DefaultLogger"
     return f"{logger_class.__module__}.{logger_class.__qualname__}"
-
-
-def _start_own_run(settings: dict[str, Any], config: Mapping[str, Any] | None) -> Run:
-    from mlxpy_core._runs._config import plain_mapping  # omegaconf is imported in vain by who reads
-
-    active = current_run()
-    if active and not active.standalone:
-        raise MlxpyError(
-            f"run {active.directory.log_id} in {active.directory.path.parent} is active: "
-            "get its logger by mlxpy.get_logger()"
-        )
-    if active:
-        active.end()
-    launch = launch_of_this_process()
-    parent = relative_to_launch(settings["parent_log_dir"], launch)
-    plain = plain_mapping(config or {})
-    attempt = take_run(parent, settings["forced_log_id"])
-    run = Run.start(
-        attempt,
-        launch=replace(launch, tags=settings["tags"]),
-        config=plain,
-        settings={"logger": {**settings, "parent_log_dir": str(parent)}, "use_logger": True},
-        log_streams_to_file=settings["log_streams_to_file"],
-        system_metrics_s=settings["system_metrics_interval_s"] if settings["system_metrics"] else None,
-        standalone=True,
-    )
-    tell_children(attempt.directory, attempt.rank, attempt.number)
-    return run

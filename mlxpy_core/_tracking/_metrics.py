@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,14 @@ _OPEN_FILES = 64
 _LOOK_S = 1.0
 
 
+@dataclass
 class _Log:
     """One open metrics file, the keys that its rows are known to hold, and how many these are."""
 
-    def __init__(self, file: AppendedFile, keys: set[str], rows: int) -> None:
-        self.file = file
-        self.keys = keys
-        self.rows = rows
-        self.next_note = 0.0  # when a row's time is to be noted, by time.monotonic
+    file: AppendedFile
+    keys: set[str]
+    rows: int
+    next_note: float = 0.0  # when a row's time is to be noted, by time.monotonic
 
 
 class MetricsWriter:

@@ -73,7 +73,7 @@ def say_that_ranks_submit(ranks: str = "auto") -> None:
     """Says on ranks other than 0 that each rank submits jobs of its own.
 
     Args:
-        ranks: as for `place_run`.
+        ranks: as for `take_run`.
 
     Raises:
         MlxpyError: it is neither of the two.
@@ -87,12 +87,7 @@ def say_that_ranks_submit(ranks: str = "auto") -> None:
 
 
 def place_run(parent_log_dir: Path, forced_log_id: int = -1, ranks: str = "auto") -> Place:
-    """Returns the directory of the run that this process starts now, and makes it.
-
-    Args:
-        parent_log_dir: the directory of all runs.
-        forced_log_id: the number of the run to continue; -1 for a new one.
-        ranks: ``off`` has each process be a run of its own; ``auto`` looks whether it is a rank.
+    """Returns the directory of the run that this process starts now, and makes it; see `take_run`.
 
     Raises:
         MlxpyError: the directory was given wrongly, or the process that takes it does not appear.

@@ -16,7 +16,7 @@ from mlxpy_core._io._yaml import dump_yaml
 from mlxpy_core._plugins._manager import call_plugins
 from mlxpy_core._runs._directory import RunDirectory, remove_temporary_files
 from mlxpy_core._runs._end_note import EndNote, remove_end_note
-from mlxpy_core._runs._info import begin_attempt, set_status, set_usage, tags_field
+from mlxpy_core._runs._info import set_status, set_usage, tags_field
 from mlxpy_core._runs._info_file import (
     info_stamp,
     read_info_to_continue,
@@ -31,12 +31,12 @@ from mlxpy_core._runs._prune_request import is_pruning_requested
 from mlxpy_core._runs._ranks import processes_of_this_run
 from mlxpy_core._runs._status import ENDED, Status, status_of
 from mlxpy_core._runs._summary import write_summary
-from mlxpy_core._versioning import job_environment, missing_in_copy, requirements_of
+from mlxpy_core._versioning._current_copy import job_environment, missing_in_copy
 
 from ._attempt import Attempt
 from ._exit import ExitWatch
 from ._held_directory import HeldDirectory
-from ._history import History
+from ._history import History, Positions
 from ._metrics import MetricsWriter
 from ._progress_writer import ProgressWriter
 from ._pruning import Pruning
@@ -64,8 +64,10 @@ class Run:
         config: what config.yaml holds.
         settings: what mlxpy.yaml holds.
         standalone: whether no face ends the run.
+        held: the run's directory, held open.
         rank: the number of this process among those of the run; only 0 writes metadata.
         started: when this process started it, in seconds since 1970.
+        ended: whether it has ended.
         metrics: writes the metrics files.
         progress: writes how far the program says that it is.
         history: the metrics files as earlier attempts left them.
@@ -86,7 +88,7 @@ class Run:
         standalone: bool,
     ) -> None:
         directory, rank = attempt.directory, attempt.rank
-        self._held = HeldDirectory(directory, info["run_id"])
+        self.held = HeldDirectory(directory, info["run_id"])
         self._directory = directory
         self.rank = rank
         self.started = time.time()
@@ -111,7 +113,7 @@ class Run:
         self._streams: StreamCopies | None = None
         self._system: SystemMetrics | None = None
         self._ending = False
-        self._ended = False
+        self.ended = False
 
     @classmethod
     def start(
@@ -143,8 +145,10 @@ class Run:
         global _current
         run = None
         try:
-            with signals_held():  # or there would be half a run
-                run = cls._begun(attempt, launch, config, settings, standalone=standalone)
+            with signals_held(), attempt.taken_up():  # or there would be half a run
+                begun = cls(attempt, attempt.begin(launch), config, settings, standalone=standalone)
+                begun._begin(attempt)
+                run = begun
             _current = run
             run._exit.start()
             if log_streams_to_file:
@@ -160,48 +164,15 @@ class Run:
             raise
         return run
 
-    @classmethod
-    def _begun(
-        cls,
-        attempt: Attempt,
-        launch: Launch,
-        config: dict[str, Any],
-        settings: dict[str, Any],
-        *,
-        standalone: bool,
-    ) -> "Run":
-        directory, info = attempt.directory, attempt.info
-        try:
-            if not attempt.begun:
-                info = begin_attempt(
-                    info,
-                    directory,
-                    launch,
-                    attempt.job,
-                    attempt.requested,
-                    attempt.devices,
-                    attempt.container,
-                )
-            if attempt.info and attempt.rank == 0:
-                if processes_of_this_run() == 1:  # others may be writing
-                    remove_temporary_files(directory)
-                _keep_other_config(directory, config, len(info["attempts"]) - 1)
-            run = cls(attempt, info, config, settings, standalone=standalone)
-            run._begin()
-        except BaseException as error:
-            attempt.discard()
-            if isinstance(error, OSError) and not isinstance(error, StorageError):
-                what = "continue" if attempt.info else "start"
-                raise StorageError(f"cannot {what} the run in {directory.path}", error) from error
-            raise
-        attempt.release()
-        return run
-
-    def _begin(self) -> None:
+    def _begin(self, attempt: Attempt) -> None:
         """Writes the metadata of the attempt."""
         self._signals.start()  # before the status RUNNING, which others wait for to send one
         try:
             if self.rank == 0:
+                if attempt.info and processes_of_this_run() == 1:  # others may be writing
+                    remove_temporary_files(self._directory)
+                if self.attempt > 1:  # else it was submitted: its ${now:} was another moment
+                    _keep_other_config(self._directory, self.config, self.attempt - 1)
                 logs = self._directory.logs
                 write_whole(self._directory.config, dump_yaml(self.config), logs)
                 write_whole(self._directory.settings, dump_yaml(self.settings), logs)
@@ -213,7 +184,7 @@ class Run:
         except BaseException:
             self._signals.stop()
             self._end_note.remove(self._directory, self.attempt)
-            self._held.close()
+            self.held.close()
             raise
         if self.rank == 0:  # what it says is in info.yaml now
             remove_end_note(self._directory, self.attempt - 1)
@@ -224,20 +195,10 @@ class Run:
         self.locate()
         return self._directory
 
-    @property
-    def last_directory(self) -> RunDirectory:
-        """The same, without a look."""
-        return self._directory
-
-    @property
-    def held(self) -> HeldDirectory:
-        """The directory, held open."""
-        return self._held
-
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
         with self.metrics.lock:  # two threads would each follow it
-            directory = self._held.locate()
+            directory = self.held.locate()
             if directory == self._directory:
                 return
             self._directory = directory
@@ -246,6 +207,14 @@ class Run:
             metrics = metrics_of_rank(directory.metrics, self.rank)
             self.history.move_to(metrics, directory.logs)
             self.metrics.move_to(metrics, keys_of_rank(directory.state, self.rank))
+
+    def resume_at(self, positions: Positions) -> None:
+        """Moves aside what earlier attempts logged after `positions`, but not under rows of this one."""
+        if self.history.resumed and not self.metrics.released:
+            return
+        with self.metrics.lock:  # another thread would open files that are replaced
+            self.metrics.release()
+            self.history.resume_at(positions)
 
     def add_to_config(self, values: Mapping[str, Any]) -> None:
         """Adds to the config of a run that a program without Hydra has started; its own values stay.
@@ -265,34 +234,26 @@ class Run:
         return len(self.info["attempts"])
 
     @property
-    def ended(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended
-
-    @property
     def belongs_here(self) -> bool:
         """Whether this process started the run; a fork of it did not."""
         return os.getpid() == self._process_id
 
     @property
-    def superseded(self) -> bool:
-        """Whether another attempt at the run has begun: the run is that one's, then.
+    def superseded(self) -> str | None:
+        """Says so if another attempt at the run has begun: the run is that one's, then.
 
         A scheduler that loses a node starts its jobs again, and the node may live.
         """
         try:
             directory = self.directory
             if self._info_stamp in (None, info_stamp(directory)):
-                return False
-            return len(read_info_to_continue(directory)["attempts"]) > self.attempt
+                return None
+            if len(read_info_to_continue(directory)["attempts"]) <= self.attempt:
+                return None
         except (OSError, MlxpyError, KeyError):
-            return False
-
-    @property
-    def superseded_sentence(self) -> str:
-        """Says what `superseded` means for this process."""
+            return None
         return (
-            f"another attempt at run {self.directory.log_id} in {self.directory.path.parent} has begun: "
+            f"another attempt at run {directory.log_id} in {directory.path.parent} has begun: "
             "this process writes to it no more"
         )
 
@@ -320,7 +281,7 @@ class Run:
         over it. The status is then noted where that takes no space.
         """
         global _current
-        if self._ended or not self.belongs_here:
+        if self.ended or not self.belongs_here:
             return
         if self._system:
             self._system.stop()
@@ -348,7 +309,7 @@ class Run:
             )
             print(f"mlxpy: {refusal}; {noted}", file=sys.stderr)
         # Not before: a signal in between still finds a run whose last status it can write.
-        self._ended = True
+        self.ended = True
         self._signals.stop()
         self._exit.stop()
         stop_telling_children()
@@ -359,7 +320,7 @@ class Run:
         if self._streams:
             self._streams.stop()
         self._end_note.close()
-        self._held.close()
+        self.held.close()
         if _current is self:
             _current = None
 
@@ -372,7 +333,7 @@ class Run:
             print(f"mlxpy: {sentence}", file=sys.stderr)
 
     def _try_status(self, status: Status) -> None:
-        if self._ended:
+        if self.ended:
             return
         # While the last status is written a signal does not change it, only sees to it that it is there.
         if not self._ending:
@@ -389,6 +350,8 @@ class Run:
         version = self.info["version_manager"]
         if version and version.get("requirements") is not None and self.rank == 0:
             with contextlib.suppress(OSError):  # no more files can be opened, say
+                from mlxpy_core._versioning._requirements import requirements_of  # as above
+
                 version["requirements"] = requirements_of(version)
                 version["python"] = ".".join(map(str, sys.version_info[:3]))
 
@@ -397,8 +360,8 @@ class Run:
             if ended and read_status(self.directory) in ENDED:
                 touch_info(self.directory)  # rank 0 was faster: readers that have looked look again
             return
-        if self.superseded:
-            print(f"mlxpy: {self.superseded_sentence}", file=sys.stderr)
+        if sentence := self.superseded:
+            print(f"mlxpy: {sentence}", file=sys.stderr)
             return
         directory = self.directory
         try:
@@ -437,8 +400,6 @@ os.register_at_fork(
 
 
 def _keep_other_config(directory: RunDirectory, config: dict[str, Any], attempt: int) -> None:
-    if not attempt:
-        return  # what was submitted; its ${now:} was another moment
     try:
         text = read_text(directory.config, directory.logs)
     except FileNotFoundError:

@@ -3,29 +3,13 @@
 import os
 import signal
 from types import FrameType
-from typing import Protocol
 
 from ._handlers import ProgramHandlers
+from ._stopping import Stopping
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a scheduler announces the end of a job with, if it is told to (sbatch --signal, OAR --signal).
 WARNING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-
-
-class Stoppable(Protocol):
-    """What the signals act on: how a run is asked to stop."""
-
-    def announce_stop(self, signal_name: str) -> bool:
-        """Asks the program to stop; returns whether it listens."""
-
-    def interrupt(self, signal_name: str) -> None:
-        """Writes the status that is left if the process ends now."""
-
-    def carry_on(self) -> None:
-        """Takes that status back: the process goes on after all."""
-
-    def note_handled(self, signal_name: str, raised: BaseException | None) -> None:
-        """Notes that a handler of the program took the signal, and what it raised."""
 
 
 class SignalWatch:
@@ -37,12 +21,12 @@ class SignalWatch:
     that is ignored stays ignored, and outside the main thread nothing is watched.
 
     Args:
-        run: what the signals act on.
+        stopping: what the signals act on: how the run is asked to stop.
         in_job: whether this is a scheduler's job, whose warning signals count as well.
     """
 
-    def __init__(self, run: Stoppable, *, in_job: bool = False) -> None:
-        self._run = run
+    def __init__(self, stopping: Stopping, *, in_job: bool = False) -> None:
+        self._stopping = stopping
         self._process_id = os.getpid()
         numbers = (*STOP_SIGNALS, *(WARNING_SIGNALS if in_job else ()))
         self._program = ProgramHandlers(numbers, self._handle, self._note_interrupt)
@@ -78,18 +62,18 @@ class SignalWatch:
             return
         name = signal.Signals(number).name
         handler = self._program.of(number)
-        if number != signal.SIGINT and self._run.announce_stop(name):
+        if number != signal.SIGINT and self._stopping.announce_stop(name):
             if callable(handler):
                 self._call_handler(number, frame)
         else:
-            self._run.interrupt(name)
+            self._stopping.interrupt(name)
             try:
                 self._call_handler(number, frame)
             finally:
-                self._run.carry_on()
+                self._stopping.carry_on()
 
     def _note_interrupt(self, _number: int, _frame: None) -> None:
-        self._run.note_handled("SIGINT", None)
+        self._stopping.note_handled("SIGINT", None)
 
     def _call_handler(self, number: int, frame: FrameType | None) -> None:
         raised: BaseException | None = None
@@ -99,4 +83,4 @@ class SignalWatch:
             raised = error
             raise
         finally:
-            self._run.note_handled(signal.Signals(number).name, raised)
+            self._stopping.note_handled(signal.Signals(number).name, raised)

@@ -105,11 +105,7 @@ class Stopping:
     # The run's side.
 
     def signal_that_ended(self, error: BaseException | None) -> str | None:
-        """Returns the name of the signal that made the program end; None if it ended by itself.
-
-        Args:
-            error: what ended the program.
-        """
+        """Returns the name of the signal that made the program end with `error`; None if none did."""
         handled = self._handled
         for link in _chain(error):
             if handled and link is handled.raised:

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mlxpy_core._errors import RunEndedError, StorageError
-from mlxpy_core._io._files import Stamp
+from mlxpy_core._io._files import Stamp, read_own
 from mlxpy_core._io._retries import OUTAGE_S, Retries
+from mlxpy_core._io._yaml import load_yaml
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_info
 from mlxpy_core._runs._metrics_files import keys_of_subprocess, metrics_of_rank, metrics_of_subprocess
@@ -28,31 +31,26 @@ class SubprocessRun:
     Its metrics go to files of its own. The run's metadata and its end are the other process's.
 
     Args:
-        directory: the run's directory.
-        info: what info.yaml holds.
+        held: the run's directory.
+        attempt: the number of the attempt, from 1.
         rank: the rank of the process that has started this one.
-        held: the directory, if it is held open already.
 
     Attributes:
-        rank: the same.
+        held: the run's directory, held open.
+        attempt: the number of the attempt.
+        rank: the rank of the other process.
         logger: the user's logger of this run, once there is one.
     """
 
+    superseded = None  # it has ended, then
     logger: object | None = None
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        info: Mapping[str, Any],
-        rank: int,
-        held: HeldDirectory | None = None,
-    ) -> None:
+    def __init__(self, held: HeldDirectory, attempt: int, rank: int) -> None:
+        self.held = held
+        self.attempt = attempt
         self.rank = rank
-        self._run_id = info["run_id"]
-        self._attempt = len(info["attempts"])
         self._process_id = os.getpid()
-        self._directory = directory
-        self._held = held or HeldDirectory(directory, self._run_id)
+        self._directory = held.directory
         self._number = 0
         self._metrics: MetricsWriter | None = None
         self._seen: Stamp | None = None
@@ -61,10 +59,7 @@ class SubprocessRun:
     @classmethod
     def of_fork(cls, run: "Run | SubprocessRun") -> "SubprocessRun":
         """Makes the run of a fork of a process that has one; files are opened with the first row."""
-        if isinstance(run, Run):
-            return cls(run.last_directory, run.info, run.rank, run.held)
-        info = {"run_id": run._run_id, "attempts": [None] * run._attempt}
-        return cls(run._directory, info, run.rank, run._held)
+        return cls(run.held, run.attempt, run.rank)
 
     @property
     def belongs_here(self) -> bool:
@@ -79,7 +74,7 @@ class SubprocessRun:
 
     def locate(self) -> None:
         """Looks where the run's directory is; one that was moved is followed."""
-        directory = self._held.locate()
+        directory = self.held.locate()
         if directory != self._directory:
             self._directory, self._seen = directory, None
             if self._metrics:
@@ -102,13 +97,6 @@ class SubprocessRun:
         return self._ended
 
     @property
-    def superseded(self) -> bool:
-        """Nothing but `ended`."""
-        return False
-
-    superseded_sentence = ""
-
-    @property
     def metrics(self) -> MetricsWriter:
         """Writes the metrics files of this process.
 
@@ -129,6 +117,16 @@ class SubprocessRun:
             self._metrics = MetricsWriter(*self._places(), locate=self.locate)
         return self._metrics
 
+    def logger_name(self) -> str | None:
+        """Returns the name of the class of the logger in the run's own process, if it is known."""
+        directory = self.directory
+        try:
+            # It names code: believed is one's own.
+            settings = load_yaml(read_own(directory.settings, directory.logs).decode())
+            return str(settings["logger"]["name"])
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            return None
+
     def end(self, error: BaseException | None = None) -> None:
         """Closes the metrics files; the run goes on."""
         if self._metrics:
@@ -143,8 +141,8 @@ class SubprocessRun:
 
     def _goes_on(self, info: Mapping[str, Any]) -> bool:
         return (
-            info.get("run_id") == self._run_id
-            and len(info["attempts"]) == self._attempt
+            info.get("run_id") == self.held.run_id
+            and len(info["attempts"]) == self.attempt
             and Status(info["status"]) not in ENDED
         )
 
@@ -163,5 +161,6 @@ def run_of_parent() -> SubprocessRun | None:
         if not (directory and info and info["attempts"]) or Status(info["status"]) in ENDED:
             continue
         if parent_run.rank or is_same_process(info["attempts"][-1], parent_run.process):
-            return SubprocessRun(directory, info, parent_run.rank)
+            held = HeldDirectory(directory, info["run_id"])
+            return SubprocessRun(held, len(info["attempts"]), parent_run.rank)
     return None

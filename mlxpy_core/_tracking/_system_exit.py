@@ -5,17 +5,7 @@ import gc
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, NoReturn, Protocol
-
-
-class ExitListener(Protocol):
-    """Calls back with the SystemExit that ends the process."""
-
-    def start(self) -> None:
-        """Begins to listen."""
-
-    def stop(self) -> None:
-        """Ends listening."""
+from typing import Any, NoReturn
 
 
 def outermost_frame() -> FrameType:
@@ -24,17 +14,6 @@ def outermost_frame() -> FrameType:
     while frame.f_back:
         frame = frame.f_back
     return frame
-
-
-def exit_listener(note: Callable[[SystemExit], None]) -> ExitListener:
-    """Makes the listener that this version of Python allows.
-
-    Args:
-        note: is called with a SystemExit that nobody has caught.
-    """
-    if sys.version_info >= (3, 12):
-        return UnwindListener(note)
-    return CodeListener(note)
 
 
 class UnwindListener:
@@ -127,3 +106,17 @@ class CodeListener:
     def _replace(self, attribute: Any) -> None:
         self._attributes["code"] = attribute
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(SystemExit))  # it may be cached
+
+
+ExitListener = UnwindListener | CodeListener
+
+
+def exit_listener(note: Callable[[SystemExit], None]) -> ExitListener:
+    """Makes the listener that this version of Python allows.
+
+    Args:
+        note: is called with a SystemExit that nobody has caught.
+    """
+    if sys.version_info >= (3, 12):
+        return UnwindListener(note)
+    return CodeListener(note)

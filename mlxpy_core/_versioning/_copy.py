@@ -20,9 +20,8 @@ from mlxpy_core._runs._process import describe_process
 
 from ._git import GitError
 from ._last_use import mark_used
-from ._repository import Repository, find_repository
+from ._repository import SUBMODULE, Repository, find_repository
 
-_SUBMODULE = "160000"
 _INCOMPLETE = "mlxpy-without-submodules"
 # No checkout takes longer than a day.
 _ABANDONED_S = 86_400
@@ -194,17 +193,14 @@ def _remove_leftovers(directory: Path, *, alone: bool) -> None:
     mark = f"-{_boot_mark()}"
     for leftover in directory.glob(TEMPORARY_PATTERN):
         with contextlib.suppress(OSError):
-            if (alone and leftover.name.endswith(mark)) or _age_s(leftover) > _ABANDONED_S:
+            is_old = time.time() - leftover.stat().st_mtime > _ABANDONED_S
+            if is_old or (alone and leftover.name.endswith(mark)):
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _boot_mark() -> str:
     # Names of hosts are not unique; the boot is, and its containers share the kernel that locks.
     return str(describe_process()["boot_id"] or "unknown")
-
-
-def _age_s(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
 
 
 def _check_out(repository: Repository, commit: str, target: Path) -> None:
@@ -259,7 +255,8 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
         place = target / path
         if (place / ".git").exists():
             continue
-        inner = _submodule(repository, path)
+        source = repository.root / path
+        inner = find_repository(source) if (source / ".git").exists() else None
         if inner is None:
             missing.append(path)
             continue
@@ -283,11 +280,24 @@ def _add_submodules(repository: Repository, commit: str, target: Path) -> None:
 def submodules(repository: Repository, commit: str) -> Iterator[tuple[str, str]]:
     """Gives the submodules of a commit: their paths and the commits that belong to them."""
     for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"):
-        if entry.startswith(_SUBMODULE):
+        if entry.startswith(SUBMODULE):
             description, path = entry.split("\t", 1)
             yield path, re.split(" +", description)[2]
 
 
-def _submodule(repository: Repository, path: str) -> Repository | None:
-    directory = repository.root / path
-    return find_repository(directory) if (directory / ".git").exists() else None
+def written_into(copy: Path) -> list[str]:
+    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
+
+    Raises:
+        MlxpyError: git cannot look.
+    """
+    repository = find_repository(copy)
+    if repository is None or repository.root != copy.resolve():
+        return [".git"]
+    # What git ignores may be results, too. Links were put there for the program.
+    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
+    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
+    # Of a submodule git does not say here what that ignores.
+    filled = (path for path, _ in submodules(repository, "HEAD") if (copy / path / ".git").exists())
+    inside = [f"{path}/{name}" for path in filled for name in written_into(copy / path)]
+    return [*(change.path for change in repository.work_tree().changes), *found, *inside]

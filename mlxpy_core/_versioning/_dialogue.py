@@ -30,10 +30,9 @@ def shown(path: str) -> str:
 
 def ask_about_untracked(files: Sequence[str]) -> str:
     """Asks what to do with files that git does not track: ``a``, ``b`` or ``c``."""
-    print_line(f"Untracked files in the repository ({len(files)}):")
-    _list(files)
-    return _choose(
+    return _ask_about(
         "Untracked files",
+        files,
         {
             "a": "Add them to git.",
             "b": "Check again (after adding or ignoring them from elsewhere).",
@@ -44,10 +43,9 @@ def ask_about_untracked(files: Sequence[str]) -> str:
 
 def ask_about_changes(files: Sequence[str]) -> str:
     """Asks what to do with changes that are not committed: ``a``, ``b`` or ``c``."""
-    print_line(f"Uncommitted changes in the repository ({len(files)}):")
-    _list(files)
-    return _choose(
+    return _ask_about(
         "Uncommitted changes",
+        files,
         {
             "a": "Commit them now, in an automatic commit.",
             "b": "Check again (after committing them from elsewhere).",
@@ -69,11 +67,13 @@ def ask_about_copy(commit: str) -> bool:
     return answer == "y"
 
 
-def _list(files: Sequence[str]) -> None:
+def _ask_about(what: str, files: Sequence[str], answers: dict[str, str]) -> str:
+    print_line(f"{what} in the repository ({len(files)}):")
     for file in files[:_SHOWN]:
         print_line(f"    {shown(file)}")
     if len(files) > _SHOWN:
         print_line(f"    … and {len(files) - _SHOWN} more")
+    return _choose(what, answers)
 
 
 def _choose(question: str, answers: dict[str, str]) -> str:

@@ -80,7 +80,9 @@ def recorded_requirements(version: Mapping[str, object], python: str) -> Require
                 f"the run used {line!r}, which is no requirement that can be installed again"
             )
         path = found["path"]
-        if found["editable"] == "editable, " and _lies_in(path, str(version.get("repo_path") or "")):
+        editable = found["editable"] == "editable, "
+        repository = version.get("repo_path")
+        if editable and repository and Path(path).is_relative_to(str(repository)):
             continue  # it comes from the copy of the run's code
         if not os.path.exists(path):
             raise MlxpyError(
@@ -90,13 +92,8 @@ def recorded_requirements(version: Mapping[str, object], python: str) -> Require
         if not os.path.isfile(path):
             local.append(found["name"])
         address = Path(path).as_uri()  # no space in it is taken for the end of it
-        editable = found["editable"] == "editable, "
         lines.append(f"-e {address}" if editable else f"{found['name']} @ {address}")
     return Requirements(python, tuple(lines), tuple(local))
-
-
-def _lies_in(path: str, repository: str) -> bool:
-    return bool(repository) and Path(path).is_relative_to(repository)
 
 
 def environment_python(requirements: Requirements) -> str:

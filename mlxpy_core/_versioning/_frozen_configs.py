@@ -45,7 +45,9 @@ def frozen_configs(directory: Path, parent_log_dir: Path, *, copy: bool = True) 
             # The lengths keep one file's end apart from the next one's start.
             digest.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape") + content)
         shared = parent_log_dir / ".configs" / digest.hexdigest()[:16]
-        frozen = next(place for place in _places(shared) if _is_free(place) or _holds(place, files))
+        frozen = next(
+            place for place in _places(shared) if not os.path.lexists(place) or _holds(place, files)
+        )
         if copy and not mark_used(frozen):
             make_results_directory(parent_log_dir)
             make_folder(frozen.parent, parent_log_dir)
@@ -77,10 +79,6 @@ def _places(shared: Path) -> Iterator[Path]:
     yield shared
     for number in itertools.count(1):
         yield shared.with_name(f"{shared.name}_{os.getuid()}" + (f"_{number}" if number > 1 else ""))
-
-
-def _is_free(place: Path) -> bool:
-    return not os.path.lexists(place)
 
 
 def _holds(place: Path, files: Mapping[str, bytes]) -> bool:

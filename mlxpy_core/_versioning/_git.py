@@ -32,7 +32,12 @@ class GitError(MlxpyError):
 
 
 class RunningGit:
-    """A git that runs meanwhile; its arguments are those of `git`.
+    """A git that runs meanwhile.
+
+    Args:
+        directory: where it runs.
+        arguments: its arguments.
+        environment: variables that it gets besides this process's.
 
     Raises:
         MlxpyError: there is no git.
@@ -93,18 +98,7 @@ def git(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Runs git in a directory and returns what it prints.
-
-    Args:
-        directory: where it runs.
-        arguments: its arguments.
-        stdin: what it reads.
-        environment: variables that it gets besides this process's.
-
-    Raises:
-        GitError: it ended with another exit code than 0.
-        MlxpyError: there is no git.
-    """
+    """Runs git in a directory and returns what it prints; see `RunningGit`."""
     return RunningGit(directory, *arguments, environment=environment).finish(stdin)
 
 

@@ -151,11 +151,9 @@ class GitVM(VersionManager):
                 if selection:
                     _commit(repository, [*selection.taken, *selection.nested])
             tree = repository.work_tree()
-            commit, left_out = _last_commit(repository, tree), selection.left_out
-        else:
-            commit, left_out = _last_commit(repository, tree), selection.left_out
-            if selection:
-                commit, left_out = take_snapshot(repository, tree, selection, self._rules)
+        commit, left_out = _last_commit(repository, tree), selection.left_out
+        if selection and self._on_dirty == "snapshot":
+            commit, left_out = take_snapshot(repository, tree, selection, self._rules)
         if selection:
             done = {"commit": "committed", "snapshot": "kept as a snapshot"}[self._on_dirty]
             print_line(f"mlxpy: {done}: {_names([*selection.taken, *selection.nested])}")
@@ -202,9 +200,8 @@ def _refuse_conflicts(repository: Repository, tree: WorkTree) -> None:
 
 
 def _add(repository: Repository, paths: Iterable[str]) -> None:
-    listed = "".join(
-        f"{path.rstrip('/')}\0" for path in paths
-    )  # a repository among them ends in a slash
+    # A repository among them ends in a slash.
+    listed = "".join(f"{path.rstrip('/')}\0" for path in paths)
     repository.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=listed)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from mlxpy_core._runs._launch import Launch
 
-from ._restart import original_place, recorded_launch
+from ._current_copy import original_place
+from ._restart import recorded_launch
 
 
 def launch_of_this_process() -> Launch:

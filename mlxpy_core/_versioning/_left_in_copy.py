@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ._restart import current_copy
+from ._current_copy import current_copy
 
 _BY_PRODUCTS = frozenset({".git", "__pycache__", ".pytest_cache"})
 # At the end of a program nobody waits longer for a sentence.

@@ -1,6 +1,5 @@
 """Brings back the code that an earlier run came from, and what a program needs to run from it."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,10 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
-from ._restart import _original, environment_of, import_paths, move_arguments
+from ._copy import link_into, safe_copy
+from ._current_copy import original_place
+from ._repository import find_repository, keeps_commit
+from ._restart import environment_of, import_paths, move_arguments
 
 _DEFAULT_PARENT = ".workdir"
 
@@ -59,61 +61,22 @@ def code_of_run(
     text = (recorded or {}).get(VARIABLE)
     safe_copy = SafeCopy.read(text) if text else None
     if safe_copy is None or safe_copy.copy != str(place):
-        repository = version["repo_path"]
-        found = SafeCopy(repository, str(place))
-        paths = import_paths((entry for entry in sys.path if entry), found)
-        safe_copy = SafeCopy(repository, str(place), (), paths)
-        text = json.dumps({"repository": repository, "copy": str(place), "names": [], "paths": paths})
-    typed_in = _original(info["work_dir"], safe_copy)
+        safe_copy = SafeCopy(version["repo_path"], str(place))
+        safe_copy.paths = import_paths(filter(None, sys.path), safe_copy)
+    typed_in = original_place(info["work_dir"], safe_copy)
     directory = moved(typed_in, safe_copy) or typed_in
     os.makedirs(directory, exist_ok=True)  # git keeps no empty ones
     return CodeOfRun(
         move_arguments(arguments, typed_in, safe_copy),
         directory,
-        environment_of(text or "", safe_copy),
+        environment_of(safe_copy),
         {**version, "safe_copy": str(place)},
         caveat,
     )
 
 
-def keeps_commit(directory: Path, commit: str) -> bool:
-    """Returns whether the repository of a directory has a commit."""
-    from ._git import GitError
-    from ._repository import find_repository
-
-    try:
-        repository = find_repository(directory)
-        return repository is not None and bool(repository.git("cat-file", "-t", commit))
-    except GitError:
-        return False
-
-
-def written_into(copy: Path) -> list[str]:
-    """Lists the files of a copy that are not its commit's: a program that runs there may leave results.
-
-    Raises:
-        MlxpyError: git cannot look.
-    """
-    from ._copy import submodules
-    from ._repository import find_repository
-
-    repository = find_repository(copy)
-    if repository is None or repository.root != copy.resolve():
-        return [".git"]
-    # What git ignores may be results, too. Links were put there for the program.
-    others = repository.git("ls-files", "-z", "--others").split("\0")[:-1]
-    found = [path for path in others if "__pycache__" not in path and not (copy / path).is_symlink()]
-    # Of a submodule git does not say here what that ignores.
-    filled = (path for path, _ in submodules(repository, "HEAD") if (copy / path / ".git").exists())
-    inside = [f"{path}/{name}" for path in filled for name in written_into(copy / path)]
-    return [*(change.path for change in repository.work_tree().changes), *found, *inside]
-
-
 def _copy(version: Mapping[str, Any]) -> Path:
     """Returns the copy of a run's commit, which is made if it is not there."""
-    from ._copy import link_into, safe_copy  # git is needed only where the copy is gone
-    from ._repository import find_repository
-
     recorded, root = version["safe_copy"], Path(version["repo_path"])
     if recorded and os.path.isdir(recorded):
         return Path(recorded)

@@ -1,18 +1,21 @@
 """What git knows of a repository: where it is, at which commit, and what differs from that."""
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from mlxpy_core._io._retries import Retries
+
 from ._git import GitError, RunningGit, git
 
 # https://git-scm.com/docs/git-status#_porcelain_format_version_2, with -z
 _FIELDS = {"1": 8, "u": 10}
-# For how long git waits for another's lock of a ref, and before it is called again.
-_LOCK_MS, _PAUSES_S = 2000, (0.05, 0.1, 0.2, 0.4, 0.8)
+SUBMODULE = "160000"
+"""The mode of a submodule in a tree."""
+# For how long git waits for another's lock of a ref, and is called again.
+_LOCK_MS, _LOCKED_S = 2000, 12.0
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -132,17 +135,15 @@ class Repository:
         name = f"refs/mlxpy/{kind}/{commit}"
         # Where a lock is left behind, git waits for it, too.
         wait = ["-c", f"core.filesRefLockTimeout={_LOCK_MS}"]
-        for pause in (*_PAUSES_S, None):
+
+        def update() -> None:
             try:
                 self.git(*wait, "update-ref", name, commit)
-            except GitError as error:  # noqa: PERF203  # it is what is tried again
-                if self._is_kept(kind, commit):  # another launch was faster
-                    return
-                if pause is None or "cannot lock ref" not in str(error):
+            except GitError:
+                if not self._is_kept(kind, commit):  # otherwise another launch was faster
                     raise
-                time.sleep(pause)
-            else:
-                return
+
+        Retries(_LOCKED_S, passing=lambda error: "cannot lock ref" in str(error))(update)
 
     def _is_kept(self, kind: str, commit: str) -> bool:
         return (self.common_directory / "refs" / "mlxpy" / kind / commit).exists()
@@ -164,6 +165,15 @@ def find_repository(directory: Path) -> Repository | None:
     root, git_directory, common = output.removesuffix("\n").split("\n")
     common_directory = (directory / common).resolve()  # relative to where git ran, if at all
     return Repository(Path(root), Path(git_directory), common_directory)
+
+
+def keeps_commit(directory: Path, commit: str) -> bool:
+    """Returns whether the repository of a directory has a commit."""
+    try:
+        repository = find_repository(directory)
+        return repository is not None and bool(repository.git("cat-file", "-t", commit))
+    except GitError:
+        return False
 
 
 def without_credentials(address: str) -> str:

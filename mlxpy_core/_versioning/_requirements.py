@@ -15,12 +15,27 @@ from urllib.parse import unquote, urlsplit
 
 from mlxpy_core._errors import MlxpyError
 
+from ._current_copy import current_copy
 from ._git import git
 from ._repository import without_credentials
 
 _SITES = {"site-packages", "dist-packages"}
 # A path file of setuptools imports it into every process.
 _IMPORTED_BY_ITSELF = {"_distutils_hack"}
+
+
+def requirements_of(version: Mapping[str, Any]) -> list[str]:
+    """Lists the distributions that this process has imported; see `imported_requirements`.
+
+    Args:
+        version: what info.yaml records of the code.
+    """
+    safe_copy, repository = current_copy(), version.get("repo_path")
+    return imported_requirements(
+        Path(safe_copy.copy) if safe_copy else None,
+        Path(repository) if repository else None,
+        version.get("commit_hash"),
+    )
 
 
 def imported_requirements(

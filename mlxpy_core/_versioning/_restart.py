@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._runs._process import describe_process
 from mlxpy_core._runs._ranks import without_own_ranks
-from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, hint, moved
+from mlxpy_core._versioning._startup.sitecustomize import VARIABLE, SafeCopy, moved
 
+from ._current_copy import STARTUP
 from ._version_manager import Version
 
 # What this process reads after its restart.
 _LAUNCH_VARIABLE = "MLXPY_LAUNCH"
-_STARTUP = str(Path(__file__).parent / "_startup")
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,14 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     assert version.copy
     directory = os.getcwd()
     spellings = [os.environ.get("PWD", ""), main_file or "", *sys.path]
-    repository, names = str(version.repository), _names(version.repository, spellings)
-    safe_copy = SafeCopy(repository, str(version.copy), names)
+    names = _names(version.repository, spellings)
+    safe_copy = SafeCopy(str(version.repository), str(version.copy), names)
     _check(safe_copy, main_file)
     new_directory = moved(directory, safe_copy) or directory
-    paths = import_paths((entry or directory for entry in sys.path), safe_copy)
-    described = {"repository": repository, "copy": safe_copy.copy, "names": names, "paths": paths}
+    safe_copy.paths = import_paths((entry or directory for entry in sys.path), safe_copy)
     environment = {
         **without_own_ranks(os.environ),  # the program sets them again
-        **environment_of(json.dumps(described), safe_copy),
+        **environment_of(safe_copy),
         "PWD": new_directory,
     }
     record_launch(version, environment)
@@ -68,24 +67,21 @@ def restart(version: Version, main_file: str | None) -> NoReturn:
     os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
-def environment_of(text: str, safe_copy: SafeCopy) -> dict[str, str]:
-    """Returns the variables that have a program of this environment run from a copy.
-
-    Args:
-        text: the description of the copy.
-        safe_copy: what it describes.
-    """
+def environment_of(safe_copy: SafeCopy) -> dict[str, str]:
+    """Returns the variables that have a program of this environment run from a copy."""
+    fields = ("repository", "copy", "names", "paths")
+    text = json.dumps({name: getattr(safe_copy, name) for name in fields})
     python_path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    entries = [_STARTUP, *(moved(entry, safe_copy) or entry for entry in python_path)]
+    entries = [STARTUP, *(moved(entry, safe_copy) or entry for entry in python_path)]
     return {VARIABLE: text, "PYTHONPATH": os.pathsep.join(entries)}
 
 
 def move_arguments(arguments: Sequence[str], directory: str, safe_copy: SafeCopy) -> list[str]:
-    """Moves a command's arguments that are paths into the copy: the program's file, a config directory.
+    """Moves arguments that are paths into the copy: the program's file, a config directory.
 
     Args:
-        arguments: the arguments.
-        directory: where the command was typed.
+        arguments: those of a command.
+        directory: where it was typed.
         safe_copy: the copy.
     """
     return [_moved_argument(argument, directory, safe_copy) for argument in arguments]
@@ -101,65 +97,6 @@ def recorded_launch() -> RecordedLaunch | None:
     """Returns what `record_launch` wrote for this process; None if it wrote nothing, or for another."""
     values = json.loads(os.environ.get(_LAUNCH_VARIABLE, "{}"))
     return RecordedLaunch(**values) if values.pop("process", None) == describe_process() else None
-
-
-def original_place(path: str) -> str:
-    """Returns the place in the development tree of a path in the copy; any other path as it is."""
-    safe_copy = current_copy()
-    if safe_copy and Path(path).is_relative_to(safe_copy.copy):
-        return os.path.normpath(
-            os.path.join(safe_copy.repository, os.path.relpath(path, safe_copy.copy))
-        )
-    return path
-
-
-def current_copy() -> SafeCopy | None:
-    """Returns the copy that this process is to run from; None if there is none."""
-    text = os.environ.get(VARIABLE)
-    try:
-        return SafeCopy.read(text) if text else None
-    except ValueError:  # which was reported at this interpreter's start
-        return None
-
-
-def runs_from_copy(main_file: str | None) -> bool:
-    """Returns whether a program is in the copy that this process is to run from."""
-    safe_copy = current_copy()
-    return bool(safe_copy and main_file and Path(main_file).is_relative_to(safe_copy.copy))
-
-
-def missing_in_copy(error: BaseException) -> str | None:
-    """Returns a hint if what an error, or its cause, did not find is in the development tree only."""
-    safe_copy = current_copy()
-    looked_at: BaseException | None = error
-    while safe_copy and looked_at:
-        if sentence := hint(looked_at, safe_copy):
-            return sentence
-        looked_at = looked_at.__cause__ or looked_at.__context__
-    return None
-
-
-def requirements_of(version: Mapping[str, Any]) -> list[str]:
-    """Lists the distributions that this process has imported; see `imported_requirements`.
-
-    Args:
-        version: what info.yaml records of the code.
-    """
-    from ._requirements import imported_requirements  # only programs with a version manager need it
-
-    safe_copy, repository = current_copy(), version.get("repo_path")
-    return imported_requirements(
-        Path(safe_copy.copy) if safe_copy else None,
-        Path(repository) if repository else None,
-        version.get("commit_hash"),
-    )
-
-
-def job_environment() -> dict[str, str]:
-    """Returns the variables that have a job run from the copy that this process runs from."""
-    if VARIABLE not in os.environ:
-        return {}
-    return {VARIABLE: os.environ[VARIABLE], "PYTHONPATH": _STARTUP}
 
 
 def _names(repository: Path, paths: Iterable[str]) -> list[str]:
@@ -201,14 +138,6 @@ def _moved_argument(argument: str, directory: str, safe_copy: SafeCopy) -> str:
     if value.startswith("..") and os.path.exists(target) and not moved(target, safe_copy):
         return f"{option}{equals}{target}"
     return argument
-
-
-def _original(path: str, safe_copy: SafeCopy) -> str:
-    if Path(path).is_relative_to(safe_copy.copy):
-        return os.path.normpath(
-            os.path.join(safe_copy.repository, os.path.relpath(path, safe_copy.copy))
-        )
-    return path
 
 
 def import_paths(entries: Iterable[str], copy: SafeCopy) -> list[str]:

@@ -12,9 +12,8 @@ from mlxpy_core._runs._directory import is_run_name
 from mlxpy_core._runs._info_file import info_path
 
 from ._git import GitError
-from ._repository import Repository, WorkTree, find_repository
+from ._repository import SUBMODULE, Repository, WorkTree, find_repository
 
-_SUBMODULE = "160000"
 # Names under which programs keep credentials.
 _SECRET_NAMES = re.compile(
     r"\.env(rc|\..+)?|\.netrc|\.pgpass|\.pypirc|\.git-credentials|id_(rsa|dsa|ecdsa|ed25519)"
@@ -22,6 +21,8 @@ _SECRET_NAMES = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRETS = re.compile(r".+\.(example|sample|template|dist)", re.IGNORECASE)
+_LEFT_BY_PYTHON = "__pycache__"
+_LEFT_BY_HYDRA = (".hydra", "multirun.yaml")
 _IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -133,7 +134,7 @@ def take_snapshot(
     ]
     for path in selection.nested:
         inner, missing = _snapshot_of(repository.root / path, rules)
-        entries.append(f"{_SUBMODULE} {inner}\t{path}")
+        entries.append(f"{SUBMODULE} {inner}\t{path}")
         left_out |= {f"{path}/{name}": reason for name, reason in missing.items()}
     with tempfile.TemporaryDirectory(prefix="mlxpy-") as temporary:
         # The user's index spares git from reading every file; its time stamp shows which to distrust.
@@ -173,12 +174,6 @@ def _update(repository: Repository, index: str, options: list[str], records: Ite
         repository.git(*no_split, "update-index", *options, stdin=text, GIT_INDEX_FILE=index)
 
 
-_LEFT_BY_PYTHON = "__pycache__"
-
-
-_LEFT_BY_HYDRA = (".hydra", "multirun.yaml")
-
-
 def is_result(root: Path, path: str) -> bool:
     """Returns whether a file was written by a run, by Hydra or by Python.
 
@@ -190,7 +185,7 @@ def is_result(root: Path, path: str) -> bool:
         path: the file's path below it.
     """
     parts = PurePosixPath(path)
-    if _LEFT_BY_PYTHON in parts.parts or any(name in parts.parts for name in _LEFT_BY_HYDRA):
+    if {_LEFT_BY_PYTHON, *_LEFT_BY_HYDRA}.intersection(parts.parts):
         return True
     folders = [root / folder for folder in parts.parents if folder.name]
     return any(
