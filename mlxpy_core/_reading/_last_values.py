@@ -17,20 +17,12 @@ import pyarrow as pa
 from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
 from mlxpy_core._reading._tables._catalog import Catalog
 from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
 from mlxpy_core._reading._tables._log_source import source_of_log
 from mlxpy_core._reading._tables._metric_batch import file_name
-from mlxpy_core._reading._tables._segments import (
-    CHANGED,
-    LOG_ID,
-    SIZE,
-    Ints,
-    SegmentStore,
-    current_places,
-)
+from mlxpy_core._reading._tables._segments import Ints, SegmentStore
 from mlxpy_core._runs._metrics_files import file_of_log
 
 _VALUE = "value"
@@ -85,13 +77,13 @@ class _LastValues:
         covered = np.zeros(len(catalog), dtype=bool)
         segments, valid = self._store.load(), []
         for segment in segments:
-            runs = current_places(segment, catalog.log_ids, *self._source.stamps)
-            rows = np.flatnonzero(runs >= 0)
-            rows = rows[catalog.ended[runs[rows]] & ~covered[runs[rows]]]
-            covered[runs[rows]] = True
+            rows, runs = self._source.runs.current_rows(segment.runs)
+            new = catalog.ended[runs] & ~covered[runs]
+            rows, places = rows[new], place_of[runs[new]]
+            covered[runs[new]] = True
             valid.append(rows)
-            asked = rows[place_of[runs[rows]] >= 0]
-            yield place_of[runs[asked]], TypedColumns(segment.table).values(_VALUE, asked)
+            asked = places >= 0
+            yield places[asked], TypedColumns(segment.table).values(_VALUE, rows[asked])
         self._store.tidy(segments, valid)
 
     def _keep(self, positions: Ints, values: Sequence[Any]) -> None:
@@ -101,13 +93,9 @@ class _LastValues:
         rows = [
             {} if (value := values[index]) is MISSING else {_VALUE: value} for index in kept.tolist()
         ]
-        table, at = encode_rows(rows), positions[kept]
-        changed, sizes = self._source.stamps
-        own = {LOG_ID: self._catalog.log_ids[at], CHANGED: changed[at], SIZE: sizes[at]}
+        table = encode_rows(rows)
         columns = dict(zip(table.column_names, table.columns, strict=True))
-        self._store.add(
-            pa.table({**{name: arrow_integers(numbers) for name, numbers in own.items()}, **columns})
-        )
+        self._store.add(pa.table({**self._source.runs.columns(positions[kept]), **columns}))
 
     def _path(self, position: int) -> Path:
         return file_of_log(self._catalog.run_path(position) / "metrics", self._log)

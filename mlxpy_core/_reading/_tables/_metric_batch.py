@@ -17,7 +17,7 @@ from mlxpy_core._io._text import is_unicode
 from ._arrays import arrow_array, arrow_integers
 from ._columns import ARROW_TYPES
 from ._metric_lines import Row
-from ._segments import CHANGED, LOG_ID, SIZE, Ints
+from ._segments import StampedRuns
 
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
 _EXACT = 2**53  # integers up to here are floats without rounding
@@ -60,22 +60,11 @@ class Batch:
                 numbers = [number for number, row in enumerate(rows) if key in row]
                 self._put(f"{key}:{ROWS}", index, arrow_integers(numbers))
 
-    def table(self, log_ids: Ints, changed: Ints, sizes: Ints) -> pa.Table:
-        """Makes a table of a row a run.
-
-        Args:
-            log_ids: the numbers of the catalog's runs.
-            changed: the first halves of their stamps.
-            sizes: the second halves.
-        """
-        positions = np.array(self.positions, dtype=np.int64)
-        columns = {
-            LOG_ID: arrow_integers(log_ids[positions]),
-            CHANGED: arrow_integers(changed[positions]),
-            SIZE: arrow_integers(sizes[positions]),
-        }
+    def table(self, runs: StampedRuns) -> pa.Table:
+        """Makes a table of a row a run; `runs` are all of the catalog."""
+        columns = runs.columns(np.array(self.positions, dtype=np.int64))
         for name, cells in self._cells.items():
-            columns[name] = _list_array(cells, len(positions))
+            columns[name] = _list_array(cells, len(self.positions))
         return pa.table(columns)
 
     def _put(self, column: str, index: int, cell: pa.Array) -> None:

@@ -31,7 +31,7 @@ from ._cache_place import CachePlace
 from ._catalog import ENDED, LAZY, Catalog
 from ._columns import encode_rows
 from ._run_record import RunRecord, UnreadableRunError, read_run
-from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore, current_places
+from ._segments import Ints, Segment, SegmentStore, StampedRuns
 from ._warnings import warn_of_unreadable_runs
 
 # Runs that are Python's objects at a time; and how many such parts make a file of the cache.
@@ -67,19 +67,17 @@ def open_catalog(
     log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
     store = SegmentStore(cache)
     segments = store.load()
-    changed, sizes = _stamps(logs, log_ids, () if refresh else segments, retries)
+    runs = _stamped(logs, log_ids, () if refresh else segments, retries)
     covered = np.zeros(len(log_ids), dtype=bool)
     valid = []
     for segment in segments:
-        places = current_places(segment, log_ids, changed, sizes)
-        rows = np.flatnonzero(places >= 0)
-        rows = rows[~covered[places[rows]]]
-        covered[places[rows]] = True
-        valid.append(rows)
+        rows, positions = runs.current_rows(segment.runs)
+        valid.append(rows[~covered[positions]])
+        covered[positions] = True
     store.tidy(segments, valid)
 
-    there = ~covered & (changed != _NO_STAMP[0])
-    stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
+    there = ~covered & (runs.changed != _NO_STAMP[0])
+    stamps = zip(runs.changed[there].tolist(), runs.sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     found, unreadable = _look_for_info(logs, log_ids[~covered & ~there].tolist())
     records = _with_statuses(_read_all(logs, [*todo, *found], unreadable), statuses)
@@ -117,19 +115,17 @@ def _unlistable(logs: Path, error: OSError) -> MlxpyError:
     return MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}")
 
 
-def _stamps(
-    logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Retries
-) -> tuple[Ints, Ints]:
-    """Returns the stamp of each run's info.yaml, from the trusted segments if they have it."""
+def _stamped(logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Retries) -> StampedRuns:
+    """Returns the runs with the stamps of info.yaml, from the trusted segments if they have it."""
     changed, sizes = np.full((2, len(log_ids)), _NO_STAMP[0], dtype=np.int64)
-    for segment in trusted:
-        rows = np.flatnonzero(np.isin(segment.log_ids, log_ids))
-        places = np.searchsorted(log_ids, segment.log_ids[rows])
-        rows, places = (array[segment.changed[rows] > changed[places]] for array in (rows, places))
-        changed[places], sizes[places] = segment.changed[rows], segment.sizes[rows]
+    for known in (segment.runs for segment in trusted):
+        rows = np.flatnonzero(np.isin(known.log_ids, log_ids))
+        places = np.searchsorted(log_ids, known.log_ids[rows])
+        rows, places = (array[known.changed[rows] > changed[places]] for array in (rows, places))
+        changed[places], sizes[places] = known.changed[rows], known.sizes[rows]
     unknown = np.flatnonzero(changed == _NO_STAMP[0])
     changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist(), retries)
-    return changed, sizes
+    return StampedRuns(log_ids, changed, sizes)
 
 
 def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list[int], list[int]]:
@@ -266,10 +262,9 @@ def _concatenated(tables: dict[bool, list[pa.Table]]) -> Iterator[tuple[pa.Table
 
 def _table_of(records: Sequence[RunRecord]) -> pa.Table:
     table = encode_rows([record.fields for record in records])
+    named = np.array([(record.log_id, *record.stamp) for record in records], dtype=np.int64)
     own = {
-        LOG_ID: arrow_array([record.log_id for record in records], pa.int64()),
-        CHANGED: arrow_array([record.stamp[0] for record in records], pa.int64()),
-        SIZE: arrow_array([record.stamp[1] for record in records], pa.int64()),
+        **StampedRuns(*named.T).columns(np.arange(len(records))),
         ENDED: arrow_array([record.ended for record in records], pa.bool_()),
         LAZY: arrow_array([record.lazy for record in records], pa.string()),
     }
