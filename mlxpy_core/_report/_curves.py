@@ -58,12 +58,13 @@ def metric_curves(rows: Rows, log_times: LogTimes) -> dict[str, Any]:
 
 
 def _packed_metrics(rows: Rows, names: Sequence[str], packed: "_Packed") -> list[dict[str, Any]]:
-    metrics = []
+    metrics, sources = [], rows.metric_sources
     for name in names:
         found = rows.series(name) or []
         curves = [packed.curve(series) for series in found]
         if any(curves):
-            metrics.append({"name": name, "log": rows.log_of(name), "curves": curves})
+            log, _ = sources.get(name, (None, None))
+            metrics.append({"name": name, "log": log, "curves": curves})
         if packed.size > _BYTES:
             break
     return metrics

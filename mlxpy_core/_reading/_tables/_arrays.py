@@ -66,7 +66,8 @@ def text_codes(texts: pa.ChunkedArray, codes: dict[str, int]) -> npt.NDArray[np.
     """Returns the code of each text; those that have none yet get the next ones, and are added."""
     encoded = texts.combine_chunks().dictionary_encode()
     distinct = [codes.setdefault(text, len(codes)) for text in encoded.dictionary.to_pylist()]
-    return np.array(distinct, dtype=np.int64)[numpy_array(encoded.indices)]
+    found: npt.NDArray[np.int64] = np.array(distinct, dtype=np.int64)[numpy_array(encoded.indices)]
+    return found
 
 
 def _bits(values: Sequence[bool]) -> pa.Buffer:
