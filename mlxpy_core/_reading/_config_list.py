@@ -65,7 +65,7 @@ class ConfigList:
             MlxpyError: there is no such column.
         """
         if isinstance(index, str):
-            (values,) = self._columns([index])
+            (values,) = self._columns(index)
             return values
         places = range(len(self))[index]
         if isinstance(places, range):
@@ -86,7 +86,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        (name,) = need_fields([field], self._rows)
+        (name,) = need_fields(field, self._rows)
         return missing_as_none(self._rows.last(name))
 
     def keys(self) -> list[str]:
@@ -111,7 +111,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        names = need_fields([fields] if isinstance(fields, str) else fields, self._rows)
+        names = need_fields(fields, self._rows)
         return ConfigList(self._rows.select(names))
 
     def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
@@ -143,7 +143,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it has no order.
         """
-        names = need_fields([by] if isinstance(by, str) else by, self._rows)
+        names = need_fields(by, self._rows)
         order = list(range(len(self)))
         for name in reversed(names):
             order = sorted_places(order, sort_values(self._rows, name), name, ascending)
@@ -155,7 +155,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it is a metric or an artifact.
         """
-        names = need_fields([group_keys] if isinstance(group_keys, str) else group_keys, self._rows)
+        names = need_fields(group_keys, self._rows)
         if lazy := self._rows.lazy_fields.intersection(names):
             raise MlxpyError(f"column {lazy.pop()!r} cannot group: name fields of config or info")
         places = grouped_places(list(map(self._column, names)))
@@ -296,7 +296,7 @@ class ConfigList:
         lines = plot_lines(self._rows, x, y, hue, self.diff())
         return draw_by_plotly(lines) if chosen == "plotly" else draw_by_matplotlib(lines, ax)
 
-    def _columns(self, names: Sequence[str]) -> Iterator[list[Any]]:
+    def _columns(self, names: str | Sequence[str]) -> Iterator[list[Any]]:
         return map(self._column, need_fields(names, self._rows))
 
     def _column(self, name: str) -> list[Any]:

@@ -30,20 +30,16 @@ _TAIL = 2**14  # bytes
 _MOST_BRACKETS = 100
 
 
-def last_values(catalog: Catalog, cache: CachePlace, log: str, key: str, positions: Ints) -> list[Any]:
-    """Returns the last value that each of some runs logged under a key, `MISSING` where there is none.
+class LastValues:
+    """The last values of one metric.
 
     Args:
-        catalog: the runs.
+        catalog: all runs.
         cache: where the cache of metrics lies.
-        log: the log.
-        key: the key.
-        positions: which of the runs.
+        log: the log that the metric is of.
+        key: its key.
     """
-    return _LastValues(catalog, cache, log, key).of(positions)
 
-
-class _LastValues:
     def __init__(self, catalog: Catalog, cache: CachePlace, log: str, key: str) -> None:
         self._catalog = catalog
         self._log = log
@@ -54,6 +50,7 @@ class _LastValues:
         self._source = source_of_log(catalog, log)
 
     def of(self, positions: Ints) -> list[Any]:
+        """Returns the last value that each of some runs logged, `MISSING` where there is none."""
         values: list[Any] = [MISSING] * len(positions)
         unread = np.ones(len(positions), dtype=bool)
         for places, found in self._cached(positions):
@@ -97,11 +94,8 @@ class _LastValues:
         columns = dict(zip(table.column_names, table.columns, strict=True))
         self._store.add(pa.table({**self._source.runs.columns(positions[kept]), **columns}))
 
-    def _path(self, position: int) -> Path:
-        return file_of_log(self._catalog.run_path(position) / "metrics", self._log)
-
     def _read(self, position: int, retries: Retries) -> Any:
-        path = self._path(position)
+        path = file_of_log(self._catalog.run_path(position) / "metrics", self._log)
         value = _in_tail(path, self._key, self._catalog.logs)
         if value is not MISSING:
             return value

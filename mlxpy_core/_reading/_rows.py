@@ -18,7 +18,7 @@ from mlxpy_core._reading._tables._segments import Ints
 from mlxpy_core._runs._metrics_files import is_app_log
 
 from ._drawable import Drawable
-from ._last_values import last_values
+from ._last_values import LastValues
 from ._run_row import RunRow, artifacts_of
 from ._shown_columns import IDENTITY
 
@@ -157,7 +157,7 @@ class CatalogRows(Rows):
         if is_app_log(log):
             found = self._metrics.apps.last(log, key, positions)
         else:
-            found = last_values(self._catalog, self._metrics.cache, log, key, positions)
+            found = LastValues(self._catalog, self._metrics.cache, log, key).of(positions)
         return self._spread(found, places, MISSING)
 
     def series(self, field: str) -> list[Series] | None:
@@ -321,14 +321,14 @@ def missing_as_none(values: Sequence[Any]) -> list[Any]:
     return [None if value is MISSING else value for value in values]
 
 
-def need_fields(fields: Iterable[str], rows: Rows) -> list[str]:
-    """Returns the names of columns that somebody typed.
+def need_fields(fields: str | Iterable[str], rows: Rows) -> list[str]:
+    """Returns the names of columns that somebody typed, one or several.
 
     Raises:
         MlxpyError: for the first of them that is not there.
     """
     known, aliases, found = rows.fields, rows.aliases, []
-    for field in fields:
+    for field in [fields] if isinstance(fields, str) else fields:
         name = find_field(field, known, aliases)
         if name is None:
             raise MlxpyError(no_field(field, known))

@@ -14,7 +14,7 @@ from mlxpy_core._runs._status import Status
 
 from ._texts import clean
 
-FAILURES = (Status.FAILED.value, Status.KILLED.value)
+_FAILURES = (Status.FAILED.value, Status.KILLED.value)
 
 _MOST = 100  # runs
 _TAIL = 2**14  # bytes
@@ -31,7 +31,7 @@ def failed_runs(found: ConfigList, directories: Sequence[Path]) -> dict[str, Any
         ``runs``: `run` (a place in `found`), `exception`, `log` (a file's name) and `tail`; ``count``:
         how many failed.
     """
-    places = [place for place, status in enumerate(found["info.status"]) if status in FAILURES]
+    places = [place for place, status in enumerate(found["info.status"]) if status in _FAILURES]
     newest = places[: -_MOST - 1 : -1]
     rows = found._rows.take(newest)
     traceback, *summary = (

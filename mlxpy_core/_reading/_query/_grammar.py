@@ -68,7 +68,7 @@ class _LiteralError(Exception):
         self.position = position
 
 
-class _ToProgram(lark.Transformer[lark.Token, Any]):
+class _ToPredicate(lark.Transformer[lark.Token, Any]):
     """Builds the predicate from the bottom up, while the query is parsed."""
 
     def compare(self, children: list[Any]) -> Predicate:
@@ -137,7 +137,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 @functools.cache
 def _parser() -> lark.Lark:
-    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToProgram(), maybe_placeholders=False)
+    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToPredicate(), maybe_placeholders=False)
 
 
 def _explain(error: lark.UnexpectedInput, query: str) -> NoReturn:
@@ -196,11 +196,9 @@ def _advice(word: str, wanted: str, after: str) -> str:
     if word in _INTENDED:
         return f": did you mean {_INTENDED[word]}?"
     if word in ("'", '"'):
-        return f": the string has no closing {word}" if wanted == _VALUE else ""
+        return f": the string has no closing {word}" if wanted in (_VALUE, _FIELD) else ""
     if wanted == _VALUE and re.fullmatch(r"[\w.]+", word):
         return f": a string needs quotes, as in '{word}'"
-    if wanted == _FIELD and word in ("'", '"'):
-        return f": the string has no closing {word}"
     if wanted == _MEMBERSHIP and re.match(r"[=!<>]", word):
         return ": the field comes first, as in config.lr < 1"
     if wanted == _FIELD and re.match(r"\s+(not\s+)?in\b", after):

@@ -135,19 +135,18 @@ class Catalog:
     @cached_property
     def lazy_aliases(self) -> dict[str, str]:
         """What `aliases` is for fields, for metrics and artifacts."""
-        names = {name for variant in self._lazy[1] for name in lazy_columns(variant)}
-        return public_names(names)
+        return public_names({name for names in self._lazy[1] for name in _quoted_columns(names)})
 
     def lazy_columns(self, names: LazyNames) -> dict[str, LazyColumn]:
         """Returns what `lazy_names` names as columns: what each holds, by its name."""
         aliases = self.lazy_aliases
-        return {aliases.get(name, name): column for name, column in lazy_columns(names).items()}
+        return {aliases.get(name, name): column for name, column in _quoted_columns(names).items()}
 
     def places_with(self, kind: str, first: str, second: str, positions: Ints) -> Ints:
         """Finds, among `positions`, those whose lazy names of a kind hold `second` under `first`."""
         codes, variants = self._lazy
         having = np.array([second in names[kind].get(first, ()) for names in variants], dtype=bool)
-        return np.flatnonzero(having[codes[positions]]) if len(variants) else positions
+        return np.flatnonzero(having[codes[positions]])
 
     @cached_property
     def _lazy(self) -> tuple[Ints, list[LazyNames]]:
@@ -169,7 +168,7 @@ class Catalog:
             yield index, np.flatnonzero(tables == index)
 
 
-def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
+def _quoted_columns(names: LazyNames) -> dict[str, LazyColumn]:
     """Names the columns of a run's metrics and artifacts, with all quotes."""
     columns = {
         ".".join(["artifact", *map(key_text, [type_name, *filter(None, folder.split("/"))])]): (
@@ -177,14 +176,12 @@ def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
             type_name,
             folder,
         )
-        for type_name, folders in names.get("artifacts", {}).items()
+        for type_name, folders in names["artifacts"].items()
         for folder in folders
     }
-    for log, keys in names.get("metrics", {}).items():
-        for key in keys:
-            of_app = is_app_log(log)
-            name = app_metric_name(shown_log(log), key) if of_app else metric_name(log, key)
-            columns[name] = ("metrics", log, key)
+    for log, keys in names["metrics"].items():
+        name_of = app_metric_name if is_app_log(log) else metric_name
+        columns |= {name_of(shown_log(log), key): ("metrics", log, key) for key in keys}
     return columns
 
 

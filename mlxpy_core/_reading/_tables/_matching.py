@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlxpy_core._io._text import is_unicode
 from mlxpy_core._reading._moments import MOMENTS, microseconds, moment_of_text, since_epoch
 from mlxpy_core._reading._query._predicate import Comparison, Connective, Predicate
 
@@ -91,7 +92,7 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
         present = _as_mask(column.is_valid())
         return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
     if kind in JSON_KINDS:
-        return _compare_json(column, symbol, value)
+        return _each(column, lambda text: _holds(json.loads(text), symbol, value))
     if symbol in _ORDERINGS:
         return _ordered(column, kind, symbol, value)
     return _equal_to_any(column, kind, value if symbol == "in" else [value])
@@ -106,8 +107,7 @@ def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask
     elif kind == "b":
         candidates = [value for value in values if isinstance(value, bool)]
     elif kind == "s":
-        candidates = [value for value in values if isinstance(value, str)]
-        candidates = [value for value in candidates if _can_be_stored(value)]
+        candidates = [value for value in values if isinstance(value, str) and is_unicode(value)]
     else:
         numbers = [value for value in values if _is_number(value)]
         convert = _exact_float if kind == "f" else _exact_integer
@@ -126,8 +126,8 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
     if not comparable or value != value:  # nothing is less or greater than nan
         return np.zeros(len(column), dtype=bool)
     if kind == "s":
-        if not _can_be_stored(value):
-            return _compare_python(column, symbol, value)
+        if not is_unicode(value):
+            return _each(column, lambda text: _holds(text, symbol, value))
     elif kind == "i":
         symbol, value = _integer_bound(symbol, value)
     else:
@@ -164,14 +164,6 @@ def _float_bound(symbol: str, value: float | int) -> tuple[str, float]:
     if symbol in ("<", "<="):
         return ("<" if nearest > value else "<="), nearest
     return (">=" if nearest > value else ">"), nearest
-
-
-def _compare_json(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
-    return _each(column, lambda text: _holds(json.loads(text), symbol, value))
-
-
-def _compare_python(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
-    return _each(column, lambda text: _holds(text, symbol, value))
 
 
 def _each(column: pa.ChunkedArray, test: Callable[[str], bool]) -> Mask:
@@ -219,10 +211,6 @@ def _exact_float(value: float | int) -> float | None:
     except OverflowError:
         return None
     return nearest if nearest == value else None
-
-
-def _can_be_stored(text: str) -> bool:
-    return text.isascii() or text == text.encode(errors="replace").decode()
 
 
 def _as_mask(answers: Any) -> Mask:
