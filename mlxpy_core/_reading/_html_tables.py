@@ -36,10 +36,7 @@ _STYLE = """<style>
 def render_html(rows: Drawable, varying: Sequence[str], noun: str = "runs") -> str:
     """Draws a table that scrolls; columns that are the same for all runs are folded away below it.
 
-    Args:
-        rows: what to draw.
-        varying: the fields of the config that differ.
-        noun: what the rows are.
+    `varying` are the fields of the config that differ: they are not among these.
     """
     lazy = rows.lazy_fields
     most = min(_MOST, max(_FEWEST, _CELLS // max(1, len(rows.fields))))

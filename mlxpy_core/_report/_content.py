@@ -82,7 +82,7 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
         },
         "fields": fields,
         "same": _same_settings(found, {*telling, *incidental}),
-        "curves": _with_clean_names(metric_curves(rows, LogTimes(rows, directories, times))),
+        "curves": metric_curves(rows, LogTimes(rows, directories, times)),
         "influence": _influence_by_metric(
             found, [name for name in telling if not is_seed(name)], last, first
         ),
@@ -147,20 +147,6 @@ def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, An
     first = found[0]
     names = [name for name in found._rows.fields if name.startswith("config.") and name in first]
     return [(clean(name), cell(first[name])) for name in names if name not in differing]
-
-
-def _with_clean_names(curves: dict[str, Any]) -> dict[str, Any]:
-    logs = list(curves["times"])
-    metrics = [
-        {
-            "name": clean(one["name"]),
-            "curves": one["curves"],
-            "times": logs.index(one["log"]) if one["log"] in logs else -1,
-        }
-        for one in curves["metrics"]
-    ]
-    omitted = list(map(clean, curves["omitted"]))
-    return {**curves, "metrics": metrics, "times": list(curves["times"].values()), "omitted": omitted}
 
 
 def _influence_by_metric(

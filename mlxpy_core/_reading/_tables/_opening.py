@@ -80,7 +80,7 @@ def open_catalog(
     stamps = zip(runs.changed[there].tolist(), runs.sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     found, unreadable = _look_for_info(logs, log_ids[~covered & ~there].tolist())
-    records = _with_statuses(_read_all(logs, [*todo, *found], unreadable), statuses)
+    records = _read_all(logs, [*todo, *found], unreadable, statuses)
     with _collections_paused():
         for table, ended in _tables_of(records):
             segments.append(Segment.of(table))
@@ -131,7 +131,10 @@ def _stamped(logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Ret
 def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list[int], list[int]]:
     """Returns the halves of the stamps; the time that opening a cached directory takes passes here."""
     changed, sizes = [], []
-    directory = _open_directory(logs, retries)
+    try:
+        directory = retries(lambda: os.open(logs, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        raise _unlistable(logs, error) from error
     try:
         for log_id in log_ids:
             try:
@@ -146,13 +149,6 @@ def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list
     finally:
         os.close(directory)
     return changed, sizes
-
-
-def _open_directory(logs: Path, retries: Retries) -> int:
-    try:
-        return retries(lambda: os.open(logs, os.O_RDONLY | os.O_DIRECTORY))
-    except OSError as error:
-        raise _unlistable(logs, error) from error
 
 
 def _stamp_again(run: Path, retries: Retries) -> Stamp:
@@ -214,15 +210,24 @@ def _is_being_made(run: Path) -> bool:
 
 
 def _read_all(
-    logs: Path, todo: Sequence[tuple[int, Stamp]], unreadable: dict[int, str]
+    logs: Path,
+    todo: Sequence[tuple[int, Stamp]],
+    unreadable: dict[int, str],
+    statuses: Mapping[int, str],
 ) -> Iterator[RunRecord]:
+    """Reads runs, and notes why others cannot be read."""
     away, replaced = Retries(passing=_is_away), Retries(_REPLACED_S, passing=_is_missing)
     for log_id, stamp in with_progress(todo, f"reading runs of {logs.name}"):
         read = partial(read_run, f"{logs}/{log_id}", stamp)
         try:
-            yield replaced(partial(away, read))
+            record = replaced(partial(away, read))
         except UnreadableRunError as error:  # each run may fail for itself
             unreadable[log_id] = str(error)
+            continue
+        # One that has ended says so itself; what another says is not to be cached.
+        if not record.ended and log_id in statuses:
+            record.fields["info.status"] = statuses[log_id]
+        yield record
 
 
 def _is_away(error: BaseException) -> bool:
@@ -231,14 +236,6 @@ def _is_away(error: BaseException) -> bool:
 
 def _is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
-
-
-def _with_statuses(records: Iterator[RunRecord], statuses: Mapping[int, str]) -> Iterator[RunRecord]:
-    for record in records:
-        # One that has ended says so itself; what another says is not to be cached.
-        if not record.ended and record.log_id in statuses:
-            record.fields["info.status"] = statuses[record.log_id]
-        yield record
 
 
 def _tables_of(records: Iterator[RunRecord]) -> Iterator[tuple[pa.Table, bool]]:

@@ -131,12 +131,7 @@ class SegmentStore:
         return segments
 
     def columns(self, segment: Segment, columns: Collection[str] | None) -> pa.Table | None:
-        """Reads columns of a segment that `load` returned; None where its file is there no more.
-
-        Args:
-            segment: the segment.
-            columns: those that are read if there are such; None for all.
-        """
+        """Reads some columns, or all, of a segment that `load` returned; None if its file is gone."""
         assert segment.path
         again = self._read(segment.path, columns)
         return again.table if again else None
