@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mlxpy_core._plugins._scheduler import JobOutlook
 
 # How long a scheduler is given to answer.
-_PATIENCE_S = 10.0
+_TIMEOUT_S = 10.0
 
 
 class Reader:
@@ -189,7 +189,7 @@ class Reader:
 
         statuses = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
-        findings = reconcile_runs(runs, timeout_s=_PATIENCE_S)
+        findings = reconcile_runs(runs, timeout_s=_TIMEOUT_S)
         self.troubles = findings.troubles
         self.outlooks = {run.log_id: outlook for run, outlook in findings.outlooks.items()}
         found = (
