@@ -305,7 +305,7 @@ def identity(value: Any) -> Any:
 
 def plain_arrow(values: Sequence[Any]) -> pa.Array:
     """Makes a column of plain values; of values that have no common type, one of their text."""
-    given = [None if value is MISSING else value for value in values]
+    given = missing_as_none(values)
     try:
         if {type(value) for value in given} >= {int, bool}:
             raise pa.ArrowInvalid("Arrow would take them for the same")
