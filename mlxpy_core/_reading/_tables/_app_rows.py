@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlxpy_core._io._files import LARGEST_METADATA
 from mlxpy_core._io._text import is_unicode
@@ -153,8 +153,7 @@ def _rows_of_json(content: bytes, path: str, damaged: list[str]) -> list[Row]:
         raise NoMetricsError("its lines are no objects of JSON")
     damaged.extend(noted)
     # Nested dicts are there by their leaves, too.
-    return [{key: value for key, value in row.items() if not _is_tree(key, value)} for row in rows]
-
-
-def _is_tree(key: str, value: Any) -> bool:
-    return (type(value) is dict and bool(value)) or not is_unicode(key)
+    return [
+        {key: one for key, one in row.items() if is_unicode(key) and (type(one) is not dict or not one)}
+        for row in rows
+    ]

@@ -90,7 +90,11 @@ def _encode_column(values: list[Any]) -> dict[str, pa.Array]:
     for index, value in enumerate(values):
         if value is not MISSING:
             kind = _kind_of(value)
-            columns.setdefault(kind, [None] * len(values))[index] = _encode(value, kind)
+            if kind in JSON_KINDS:
+                value = _to_json(value)
+            elif kind in "ne":
+                value = True
+            columns.setdefault(kind, [None] * len(values))[index] = value
     return {kind: arrow_array(column, ARROW_TYPES[kind]) for kind, column in columns.items()}
 
 
@@ -152,12 +156,6 @@ class TypedColumns:
                     plain = value.as_py()
                     distinct.add((kind, plain if plain == plain else "nan"))
         return distinct if present == len(rows) else distinct | {("missing", None)}
-
-
-def _encode(value: Any, kind: str) -> Any:
-    if kind in JSON_KINDS:
-        return _to_json(value)
-    return True if kind in "ne" else value
 
 
 def _decode(value: Any, kind: str) -> Any:

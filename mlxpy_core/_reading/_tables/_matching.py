@@ -64,7 +64,7 @@ def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
         column = columns.kinds.get(comparison.field, {}).get("j")
         if column is None:  # lists are of this kind
             return np.zeros(columns.num_rows, dtype=bool)
-        return _each(column, lambda text: _is_among(comparison.value, json.loads(text)))
+        return _each(column, lambda text: _answers(json.loads(text), "holds", comparison.value))
     if comparison.field in MOMENTS and (asked := moment_of_text(comparison.value)):
         return _compare_moments(comparison, since_epoch(asked), columns)
     answer = np.zeros(columns.num_rows, dtype=bool)
@@ -92,7 +92,7 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
         present = _as_mask(column.is_valid())
         return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
     if kind in JSON_KINDS:
-        return _each(column, lambda text: _holds(json.loads(text), symbol, value))
+        return _each(column, lambda text: _answers(json.loads(text), symbol, value))
     if symbol in _ORDERINGS:
         return _ordered(column, kind, symbol, value)
     return _equal_to_any(column, kind, value if symbol == "in" else [value])
@@ -127,7 +127,7 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
         return np.zeros(len(column), dtype=bool)
     if kind == "s":
         if not is_unicode(value):
-            return _each(column, lambda text: _holds(text, symbol, value))
+            return _each(column, lambda text: _answers(text, symbol, value))
     elif kind == "i":
         symbol, value = _integer_bound(symbol, value)
     else:
@@ -170,11 +170,13 @@ def _each(column: pa.ChunkedArray, test: Callable[[str], bool]) -> Mask:
     return np.array([text is not None and test(text) for text in column.to_pylist()], dtype=bool)
 
 
-def _holds(stored: Any, symbol: str, value: Any) -> bool:
+def _answers(stored: Any, symbol: str, value: Any) -> bool:
     if symbol == "==":
         return _same(stored, value)
     if symbol == "in":
         return any(_same(stored, item) for item in value)
+    if symbol == "holds":
+        return isinstance(stored, list) and any(_same(item, value) for item in stored)
     comparable = (isinstance(stored, str) and isinstance(value, str)) or (
         _is_number(stored) and _is_number(value)
     )
@@ -187,10 +189,6 @@ def _same(stored: Any, value: Any) -> bool:
     if isinstance(stored, bool) or isinstance(value, bool):
         return stored is value
     return bool(stored == value)
-
-
-def _is_among(value: Any, stored: Any) -> bool:
-    return isinstance(stored, list) and any(_same(item, value) for item in stored)
 
 
 def _is_number(value: Any) -> bool:
