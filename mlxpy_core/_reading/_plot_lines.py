@@ -142,9 +142,8 @@ def _mean_and_deviation(
     for index, (x, y) in enumerate(runs):
         here = places[start : start + len(x)]
         start += len(x)
-        sums, counts = np.zeros(len(xs)), np.zeros(len(xs))
-        np.add.at(sums, here, y)
-        np.add.at(counts, here, 1)
+        sums = np.bincount(here, weights=y, minlength=len(xs))
+        counts = np.bincount(here, minlength=len(xs))
         seen = counts > 0
         table[index, seen] = sums[seen] / counts[seen]
     counts = (~np.isnan(table)).sum(axis=0)
