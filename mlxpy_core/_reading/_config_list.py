@@ -463,14 +463,15 @@ class GroupedConfigList:
         if any(isinstance(group, GroupedConfigList) for group in groups):
             inner = {key: group.ungroup() for key, group in zip(self, groups, strict=True)}
             return cast("ConfigList", self._with(inner))
-        keys = [
-            dict(zip(self.group_keys, key, strict=True))
-            for key, group in self.items()
-            for _ in range(len(group))
-        ]
         rows = stacked([group._rows for group in groups])
         if not set(self.group_keys) <= set(rows.fields):  # they are those of computed rows
-            rows = PlainRows([{**row, **key} for row, key in zip(rows.rows(), keys, strict=True)])
+            rows = PlainRows(
+                [
+                    {**row, **dict(zip(self.group_keys, key, strict=True))}
+                    for key, group in self.items()
+                    for row in group
+                ]
+            )
         return ConfigList(rows)
 
     def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
