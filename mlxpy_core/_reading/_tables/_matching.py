@@ -108,11 +108,13 @@ def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask
         candidates = [value for value in values if isinstance(value, bool)]
     elif kind == "s":
         candidates = [value for value in values if isinstance(value, str) and is_unicode(value)]
+    elif kind == "i":
+        numbers = filter(_is_number, values)
+        candidates = [int(value) for value in numbers if _fits(value) and int(value) == value]
     else:
-        numbers = [value for value in values if _is_number(value)]
-        convert = _exact_float if kind == "f" else _exact_integer
-        candidates = [exact for exact in map(convert, numbers) if exact is not None]
-        if kind == "f" and 0.0 in candidates:
+        numbers = filter(_is_number, values)
+        candidates = [exact for value in numbers if (exact := _nearest_float(value)) == value]
+        if 0.0 in candidates:
             candidates += [0.0, -0.0]  # equal, but of different bits
     if not candidates:
         return np.zeros(len(column), dtype=bool)
@@ -139,25 +141,18 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
 
 def _integer_bound(symbol: str, value: float | int) -> tuple[str, int | None]:
     """Turns a comparison of integers with any number into one with a 64-bit integer."""
-    if isinstance(value, float):
-        if math.isinf(value):
-            return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
-        if not value.is_integer():
-            # Between two integers, so that < and <= mean the same.
-            symbol = "<=" if symbol in ("<", "<=") else ">="
-            value = math.floor(value) if symbol == "<=" else math.ceil(value)
-        value = int(value)
-    if not -(2**63) <= value < 2**63:
-        return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
-    return symbol, value
+    below = symbol in ("<", "<=")
+    if not _fits(value):
+        return ("all" if (value > 0) == below else "none"), None
+    whole = math.floor(value)
+    if whole != value:  # between two integers, so that < and <= mean the same
+        return ("<=", whole) if below else (">=", whole + 1)
+    return symbol, whole
 
 
 def _float_bound(symbol: str, value: float | int) -> tuple[str, float]:
     """Turns a comparison of floats with any number into one with a float, without rounding."""
-    try:
-        nearest = float(value)
-    except OverflowError:
-        nearest = math.copysign(math.inf, value)
+    nearest = _nearest_float(value)
     if nearest == value:
         return symbol, nearest
     # No float lies between the value and its nearest float.
@@ -195,20 +190,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _exact_integer(value: float | int) -> int | None:
-    if isinstance(value, float):
-        if not value.is_integer():
-            return None
-        value = int(value)
-    return value if -(2**63) <= value < 2**63 else None
+def _fits(value: float | int) -> bool:
+    """Returns whether a number is among those that a column of integers can hold."""
+    return -(2**63) <= value < 2**63
 
 
-def _exact_float(value: float | int) -> float | None:
+def _nearest_float(value: float | int) -> float:
     try:
-        nearest = float(value)
+        return float(value)
     except OverflowError:
-        return None
-    return nearest if nearest == value else None
+        return math.copysign(math.inf, value)
 
 
 def _as_mask(answers: Any) -> Mask:
