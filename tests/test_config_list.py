@@ -638,3 +638,5 @@ class TestPlot:
     def test_what_has_no_numbers(self, results: ConfigList) -> None:
         with pytest.raises(MlxpyError, match=r"column 'info\.user' holds values that are no numbers"):
             results.plot("config.seed", "info.user")
+        with pytest.raises(MlxpyError, match=r"column 'config\.seed' has no rows to plot over: give x"):
+            results.plot(None, "config.seed")

@@ -202,6 +202,7 @@ def test_no_query_finds_all(query: str) -> None:
         ("config.x == ", 12, "ends too early: expected a value"),
         ("config.x == COMPLETE", 13, "a string needs quotes, as in 'COMPLETE'"),
         ("config.x == 'abc", 13, "the string has no closing '"),
+        ("'abc in info.tags", 1, "the string has no closing '"),
         ("loss == 1", 1, "fields start with config. or info."),
         ("1 < config.x", 3, "the field comes first"),
         ("'a' == config.x", 5, "expected in or not in, as in 'baseline' in info.tags"),

@@ -99,8 +99,7 @@ def times_of(logs: Path, field: str) -> list[list[float] | None]:
     found = mlxpy.Reader(logs).search()
     directories = [Path(path) for path in found["info.log_dir"]]
     times = LogTimes(found._rows, directories, run_times(found))
-    log = found._rows.log_of(field)
-    assert log is not None
+    log, _ = found._rows.metric_sources[field]
     return [one if one is None else one.values.tolist() for one in times.of_log(log)]
 
 

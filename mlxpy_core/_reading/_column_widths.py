@@ -10,7 +10,6 @@ _NARROW = 20  # what is no longer is shown whole, or not at all
 _CUT = 12  # what is longer may be cut down to this
 _ELLIPSIS = "…"
 
-
 Widths = Mapping[str, int]
 Fits = Callable[[Widths], bool]
 """Returns whether columns of these widths fit."""

@@ -1,6 +1,6 @@
 """Rows made of other rows: with columns added to them, or those of several lists one after the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,13 +9,13 @@ import pyarrow as pa
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Series
 
-from ._rows import CatalogRows, PlainRows, Rows, identity, joined, plain_arrow
+from ._rows import CatalogRows, Rows, joined, plain_arrow
 from ._run_row import RunRow
 
 _Value = TypeVar("_Value")
 
 
-class ExtendedRows:
+class ExtendedRows(Rows):
     """Rows to which columns were added.
 
     Args:
@@ -64,9 +64,9 @@ class ExtendedRows:
             yield row
 
     def column(self, field: str) -> list[Any]:
-        values = column_of(self._rows, field)
         if field not in self._new:
-            return values
+            return self._rows.column(field)
+        values = self._rows.column(field) if field in self._rows.fields else [MISSING] * len(self)
         return [added.get(field, value) for added, value in zip(self.added, values, strict=True)]
 
     def last(self, field: str) -> list[Any]:
@@ -75,19 +75,14 @@ class ExtendedRows:
     def series(self, field: str) -> list[Series] | None:
         return None if field in self._new else self._rows.series(field)
 
-    def log_of(self, field: str) -> str | None:
-        return None if field in self._new else self._rows.log_of(field)
-
     def varies(self, field: str) -> bool:
-        return _varies(self.column(field)) if field in self._new else self._rows.varies(field)
+        return super().varies(field) if field in self._new else self._rows.varies(field)
 
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
-        if field not in self._new:
-            return self._rows.arrow(field)
-        return PlainRows([{field: value} for value in self.column(field)]).arrow(field)
+        return super().arrow(field) if field in self._new else self._rows.arrow(field)
 
 
-class StackedRows:
+class StackedRows(Rows):
     """Rows of several lists, such as those of two directories.
 
     Args:
@@ -140,12 +135,10 @@ class StackedRows:
         return (next(rows[number]) for number in self._order)
 
     def column(self, field: str) -> list[Any]:
-        return self._in_order([column_of(part, field) for part in self._parts])
+        return self._gathered(field, lambda part: part.column(field))
 
     def last(self, field: str) -> list[Any]:
-        return self._in_order(
-            [part.last(field) if field in part.fields else _nothing(part) for part in self._parts]
-        )
+        return self._gathered(field, lambda part: part.last(field))
 
     def series(self, field: str) -> list[Series] | None:
         found = [part.series(field) if field in part.fields else None for part in self._parts]
@@ -156,18 +149,17 @@ class StackedRows:
             [one or [none] * len(part) for one, part in zip(found, self._parts, strict=True)]
         )
 
-    def log_of(self, field: str) -> str | None:
-        return next(filter(None, (part.log_of(field) for part in self._parts)), None)
-
     def varies(self, field: str) -> bool:
-        return field not in self.lazy_fields and _varies(self.column(field))
+        return field not in self.lazy_fields and super().varies(field)
 
-    def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
-        found = [
-            part.arrow(field).to_pylist() if field in part.fields else _nothing(part)
-            for part in self._parts
-        ]
-        return plain_arrow(self._in_order(found))
+    def arrow(self, field: str) -> pa.Array:
+        return plain_arrow(self._gathered(field, lambda part: part.arrow(field).to_pylist()))
+
+    def _gathered(self, field: str, read: Callable[[Rows], list[Any]]) -> list[Any]:
+        """Returns what is read of a column, `MISSING` for rows of a part that does not have it."""
+        return self._in_order(
+            [read(part) if field in part.fields else [MISSING] * len(part) for part in self._parts]
+        )
 
     def _in_order(self, by_part: Sequence[Sequence[_Value]]) -> list[_Value]:
         values = list(map(iter, by_part))
@@ -180,16 +172,3 @@ def stacked(parts: Sequence[Rows]) -> Rows:
     if len(of_catalogs) == len(parts) and len({part.source for part in of_catalogs}) <= 1:
         return joined(of_catalogs)
     return parts[0] if len(parts) == 1 else StackedRows(parts)
-
-
-def column_of(rows: Rows, field: str) -> list[Any]:
-    """Returns a column's values, `MISSING` in all rows if there is none of this name."""
-    return rows.column(field) if field in rows.fields else _nothing(rows)
-
-
-def _nothing(rows: Rows) -> list[Any]:
-    return [MISSING] * len(rows)
-
-
-def _varies(values: Sequence[Any]) -> bool:
-    return len(set(map(identity, values))) > 1

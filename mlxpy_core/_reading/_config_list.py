@@ -1,7 +1,6 @@
 """What a query finds: a list of runs that can be looked at, cut, grouped and turned into tables."""
 
 import functools
-import json
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -10,23 +9,20 @@ import pyarrow as pa
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._text import as_unicode
-from mlxpy_core._reading._tables._columns import MISSING
 
 from ._combined_rows import ExtendedRows, stacked
 from ._data_frames import data_frame
 from ._display import render_text
 from ._drawable import LAZY_CELL
 from ._html_tables import render_html
-from ._maps import Map, aggregations, apply_maps, condition, rows_of
-from ._moments import MOMENTS, microseconds
-from ._rows import PlainRows, Rows, identity, missing_as_none, need_fields
+from ._maps import Map, Maps, apply_maps, function_and_columns, rows_of
+from ._rows import PlainRows, Rows, missing_as_none, need_fields
 from ._run_row import RunRow
+from ._sorting import GroupKey, grouped_places, sort_values, sorted_places
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
-
-GroupKey = tuple[Any, ...]
 
 
 class ConfigList:
@@ -69,8 +65,8 @@ class ConfigList:
             MlxpyError: there is no such column.
         """
         if isinstance(index, str):
-            (name,) = need_fields([index], self._rows)
-            return missing_as_none(self._rows.column(name))
+            (values,) = self._columns(index)
+            return values
         places = range(len(self))[index]
         if isinstance(places, range):
             return ConfigList(self._rows.take(places))
@@ -90,7 +86,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        (name,) = need_fields([field], self._rows)
+        (name,) = need_fields(field, self._rows)
         return missing_as_none(self._rows.last(name))
 
     def keys(self) -> list[str]:
@@ -115,7 +111,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        names = need_fields([fields] if isinstance(fields, str) else fields, self._rows)
+        names = need_fields(fields, self._rows)
         return ConfigList(self._rows.select(names))
 
     def filter(self, filter_map: Map, bygroups: str | Sequence[str] | None = None) -> "ConfigList":
@@ -131,9 +127,8 @@ class ConfigList:
         """
         if bygroups is not None:
             return self.groupby(bygroups).filter(filter_map).ungroup()
-        test = condition(filter_map)
-        columns = map(self._rows.column, need_fields(test.columns, self._rows))
-        answers = list(test.function(*map(missing_as_none, columns)))
+        function, columns = function_and_columns(filter_map)
+        answers = list(function(*self._columns(columns)))
         if len(answers) != len(self):
             raise MlxpyError(
                 f"the filter returned {len(answers)} booleans for {len(self)} rows: return one for each"
@@ -148,7 +143,7 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it has no order.
         """
-        names = need_fields([by] if isinstance(by, str) else by, self._rows)
+        names = need_fields(by, self._rows)
         order = list(range(len(self)))
         for name in reversed(names):
             order = sorted_places(order, sort_values(self._rows, name), name, ascending)
@@ -160,21 +155,14 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column, or it is a metric or an artifact.
         """
-        names = need_fields([group_keys] if isinstance(group_keys, str) else group_keys, self._rows)
+        names = need_fields(group_keys, self._rows)
         if lazy := self._rows.lazy_fields.intersection(names):
             raise MlxpyError(f"column {lazy.pop()!r} cannot group: name fields of config or info")
-        columns = [missing_as_none(self._rows.column(name)) for name in names]
-        places: dict[Any, list[int]] = {}
-        keys: dict[Any, GroupKey] = {}
-        for place, key in enumerate(zip(*columns, strict=True)):
-            group = tuple(map(identity, key))
-            places.setdefault(group, []).append(place)
-            keys.setdefault(group, tuple(map(_hashable, key)))
-        ordered = sorted(keys, key=lambda one: [_rank(value) or (9,) for value in keys[one]])
-        groups = {keys[one]: ConfigList(self._rows.take(places[one])) for one in ordered}
+        places = grouped_places(list(map(self._column, names)))
+        groups = {key: ConfigList(self._rows.take(of_key)) for key, of_key in places.items()}
         return GroupedConfigList(names, groups)
 
-    def aggregate(self, maps: Map | list[Map]) -> "ConfigList":
+    def aggregate(self, maps: Maps) -> "ConfigList":
         """Makes one row of all: each map's function is called with the list of a column's values.
 
         Args:
@@ -184,14 +172,9 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column.
         """
-        row: dict[str, Any] = {}
-        for one in aggregations(maps):
-            columns = need_fields(one.columns, self._rows)
-            for column, output in zip(columns, one.outputs, strict=True):
-                row[output] = one.function(missing_as_none(self._rows.column(column)))
-        return ConfigList(PlainRows([row]))
+        return ConfigList(PlainRows([apply_maps(maps, "Columnwise", self._columns)]))
 
-    def apply(self, maps: Map | list[Map], map_type: str = "Generic") -> "ConfigList":
+    def apply(self, maps: Maps, map_type: str = "Generic") -> "ConfigList":
         """Makes columns by functions of columns.
 
         Where the functions return a value for each run there is a row for each, otherwise one of all.
@@ -207,16 +190,16 @@ class ConfigList:
         Raises:
             MlxpyError: there is no such column or type, or the results do not go together.
         """
-        of_rows = map_type in ("Rowwise", "Pointwise")
-        results = apply_maps(maps, map_type, self._values_in_rows if of_rows else self._columns)
+        read = self._column_of_lists if map_type in ("Rowwise", "Pointwise") else self._column
+        results = apply_maps(maps, map_type, lambda names: map(read, need_fields(names, self._rows)))
         rows = rows_of(results, len(self)) if len(self) else []
         return ConfigList(PlainRows([results] if rows is None else rows))
 
-    def map(self, maps: Map | list[Map]) -> "ConfigList":
+    def map(self, maps: Maps) -> "ConfigList":
         """Makes a column of each column by a function that is called with each value, see `apply`."""
         return self.apply(maps, "Pointwise")
 
-    def transform(self, maps: Map | list[Map]) -> "ConfigList":
+    def transform(self, maps: Maps) -> "ConfigList":
         """Makes a column of each column by a function that is called with the list of its values.
 
         Raises:
@@ -251,16 +234,11 @@ class ConfigList:
             lazy: leaves metrics and artifacts unloaded, marked as LAZYLOADING; otherwise metrics are
                 lists.
         """
-        lazy_fields = self._rows.lazy_fields
-        columns: dict[str, list[Any]] = {}
-        for field in self._rows.fields:
-            if field in lazy_fields and lazy:
-                columns[field] = [LAZY_CELL] * len(self)
-                continue
-            values = missing_as_none(self._rows.column(field))
-            if field in lazy_fields:
-                values = [value.tolist() if hasattr(value, "tolist") else value for value in values]
-            columns[field] = values
+        unloaded = self._rows.lazy_fields if lazy else set[str]()
+        columns = {
+            field: [LAZY_CELL] * len(self) if field in unloaded else self._column_of_lists(field)
+            for field in self._rows.fields
+        }
         return data_frame(columns, len(self))
 
     def toArrow(self) -> pa.Table:
@@ -318,18 +296,18 @@ class ConfigList:
         lines = plot_lines(self._rows, x, y, hue, self.diff())
         return draw_by_plotly(lines) if chosen == "plotly" else draw_by_matplotlib(lines, ax)
 
-    def _columns(self, names: tuple[str, ...]) -> list[list[Any]]:
-        return [missing_as_none(self._rows.column(name)) for name in need_fields(names, self._rows)]
+    def _columns(self, names: str | Sequence[str]) -> Iterator[list[Any]]:
+        return map(self._column, need_fields(names, self._rows))
 
-    def _values_in_rows(self, names: tuple[str, ...]) -> list[list[Any]]:
-        """Returns columns with metrics as lists, as rows have them."""
-        lazy = self._rows.lazy_fields
-        return [
-            [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
-            if name in lazy
-            else column
-            for name, column in zip(need_fields(names, self._rows), self._columns(names), strict=True)
-        ]
+    def _column(self, name: str) -> list[Any]:
+        return missing_as_none(self._rows.column(name))
+
+    def _column_of_lists(self, name: str) -> list[Any]:
+        """Returns a column with metrics as lists, as rows have them."""
+        values = self._column(name)
+        if name not in self._rows.lazy_fields:
+            return values
+        return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
 
     def _of_this_list(self, row: RunRow, place: int) -> RunRow:
         """Has a row tell this list what is added to it."""
@@ -410,56 +388,46 @@ class GroupedConfigList:
         return filtered if ungroup else filtered.groupby(self.group_keys)
 
     @overload
-    def aggregate(
-        self, maps: Map | list[Map], ungroup: Literal[False] = False
-    ) -> "GroupedConfigList": ...
+    def aggregate(self, maps: Maps, ungroup: Literal[False] = False) -> "GroupedConfigList": ...
 
     @overload
-    def aggregate(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+    def aggregate(self, maps: Maps, ungroup: Literal[True]) -> ConfigList: ...
 
-    def aggregate(
-        self, maps: Map | list[Map], ungroup: bool = False
-    ) -> "GroupedConfigList | ConfigList":
+    def aggregate(self, maps: Maps, ungroup: bool = False) -> "GroupedConfigList | ConfigList":
         """Makes one row of each group, see `ConfigList.aggregate`."""
         return self._each(lambda group: group.aggregate(maps), ungroup)
 
     @overload
     def apply(
-        self, maps: Map | list[Map], map_type: str = "Generic", ungroup: Literal[False] = False
+        self, maps: Maps, map_type: str = "Generic", ungroup: Literal[False] = False
     ) -> "GroupedConfigList": ...
 
     @overload
-    def apply(
-        self, maps: Map | list[Map], map_type: str = "Generic", *, ungroup: Literal[True]
-    ) -> ConfigList: ...
+    def apply(self, maps: Maps, map_type: str = "Generic", *, ungroup: Literal[True]) -> ConfigList: ...
 
     def apply(
-        self, maps: Map | list[Map], map_type: str = "Generic", ungroup: bool = False
+        self, maps: Maps, map_type: str = "Generic", ungroup: bool = False
     ) -> "GroupedConfigList | ConfigList":
         """Makes columns of each group, see `ConfigList.apply`."""
         return self._each(lambda group: group.apply(maps, map_type), ungroup)
 
     @overload
-    def map(self, maps: Map | list[Map], ungroup: Literal[False] = False) -> "GroupedConfigList": ...
+    def map(self, maps: Maps, ungroup: Literal[False] = False) -> "GroupedConfigList": ...
 
     @overload
-    def map(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+    def map(self, maps: Maps, ungroup: Literal[True]) -> ConfigList: ...
 
-    def map(self, maps: Map | list[Map], ungroup: bool = False) -> "GroupedConfigList | ConfigList":
+    def map(self, maps: Maps, ungroup: bool = False) -> "GroupedConfigList | ConfigList":
         """Makes columns of each group, see `ConfigList.map`."""
         return self._each(lambda group: group.map(maps), ungroup)
 
     @overload
-    def transform(
-        self, maps: Map | list[Map], ungroup: Literal[False] = False
-    ) -> "GroupedConfigList": ...
+    def transform(self, maps: Maps, ungroup: Literal[False] = False) -> "GroupedConfigList": ...
 
     @overload
-    def transform(self, maps: Map | list[Map], ungroup: Literal[True]) -> ConfigList: ...
+    def transform(self, maps: Maps, ungroup: Literal[True]) -> ConfigList: ...
 
-    def transform(
-        self, maps: Map | list[Map], ungroup: bool = False
-    ) -> "GroupedConfigList | ConfigList":
+    def transform(self, maps: Maps, ungroup: bool = False) -> "GroupedConfigList | ConfigList":
         """Makes columns of each group, see `ConfigList.transform`."""
         return self._each(lambda group: group.transform(maps), ungroup)
 
@@ -495,14 +463,15 @@ class GroupedConfigList:
         if any(isinstance(group, GroupedConfigList) for group in groups):
             inner = {key: group.ungroup() for key, group in zip(self, groups, strict=True)}
             return cast("ConfigList", self._with(inner))
-        keys = [
-            dict(zip(self.group_keys, key, strict=True))
-            for key, group in self.items()
-            for _ in range(len(group))
-        ]
         rows = stacked([group._rows for group in groups])
         if not set(self.group_keys) <= set(rows.fields):  # they are those of computed rows
-            rows = PlainRows([{**row, **key} for row, key in zip(rows.rows(), keys, strict=True)])
+            rows = PlainRows(
+                [
+                    {**row, **dict(zip(self.group_keys, key, strict=True))}
+                    for key, group in self.items()
+                    for row in group
+                ]
+            )
         return ConfigList(rows)
 
     def toPandas(self, lazy: bool = True) -> "pandas.DataFrame":
@@ -525,46 +494,3 @@ class GroupedConfigList:
 
     def _with(self, groups: dict[GroupKey, ConfigList]) -> "GroupedConfigList":
         return GroupedConfigList(self.group_keys, groups)
-
-
-def _hashable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, dict)) else value
-
-
-def sort_values(rows: Rows, field: str) -> list[Any]:
-    """Returns what a column is ordered by: its values, or the moments that its dates or times say."""
-    if field in MOMENTS:
-        moments = microseconds(*map(rows.column, MOMENTS[field]))
-        if any(one is not None for one in moments):
-            return moments
-    return rows.column(field)
-
-
-def sorted_places(
-    order: Sequence[int], values: Sequence[Any], name: str, ascending: bool = True
-) -> list[int]:
-    """Orders places by the values there: numbers before texts, no value last.
-
-    Raises:
-        MlxpyError: a value has no order.
-    """
-    ranks = {place: _rank(values[place]) for place in order}
-    if any(rank is _NO_ORDER for rank in ranks.values()):
-        raise MlxpyError(f"column {name!r} has no order: sort by a field of config or info")
-    present = [place for place in order if ranks[place] is not None]
-    absent = [place for place in order if ranks[place] is None]
-    return sorted(present, key=lambda place: ranks[place] or (), reverse=not ascending) + absent
-
-
-_NO_ORDER = (9,)
-
-
-def _rank(value: Any) -> tuple[Any, ...] | None:
-    """Returns what orders a value: numbers, then texts, then lists; None for no value."""
-    if value is MISSING or value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, (int, float)):
-        return (0, value)
-    if isinstance(value, str):
-        return (1, value)
-    return (2, json.dumps(value)) if isinstance(value, (list, dict)) else _NO_ORDER

@@ -21,10 +21,6 @@ def render_text(rows: Drawable, noun: str = "runs") -> str:
     """Draws as many columns as the terminal is wide; of many rows the first and the last.
 
     What tells runs apart is drawn before other columns, and narrowed to find room.
-
-    Args:
-        rows: what to draw.
-        noun: what the rows are.
     """
     places = ends_of(len(rows), _SHOWN)
     shown = rows.take(places)

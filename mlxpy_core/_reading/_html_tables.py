@@ -3,7 +3,6 @@
 Without JavaScript they are tables all the same.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
@@ -15,12 +14,10 @@ from mlxpy_core._io._text import as_unicode, printable
 from ._column_widths import WIDEST, shortened_cells
 from ._display import ends_of, texts
 from ._drawable import LAZY_CELL, Drawable
+from ._shown_columns import IDENTITY
 
-_FEWEST, _MOST, _CELLS = (
-    60,
-    1000,
-    20_000,
-)  # rows, and cells of which there are no more than that many rows
+_FEWEST, _MOST = 60, 1000  # rows
+_CELLS = 20_000  # a table with more than these has fewer rows
 
 _STYLE = """<style>
 .mlxpy {overflow: auto; max-height: 32em; border: 1px solid #8884}
@@ -39,10 +36,7 @@ _STYLE = """<style>
 def render_html(rows: Drawable, varying: Sequence[str], noun: str = "runs") -> str:
     """Draws a table that scrolls; columns that are the same for all runs are folded away below it.
 
-    Args:
-        rows: what to draw.
-        varying: the fields of the config that differ.
-        noun: what the rows are.
+    `varying` are the fields of the config that differ: they are not among these.
     """
     lazy = rows.lazy_fields
     most = min(_MOST, max(_FEWEST, _CELLS // max(1, len(rows.fields))))
@@ -84,11 +78,6 @@ def render_directory(
     return f"<p>{count}</p>{_sortable(table)}{columns}"
 
 
-def count_statuses(statuses: Iterable[Any]) -> dict[str, int]:
-    """Counts statuses, the most frequent first."""
-    return dict(Counter(map(str, statuses)).most_common())
-
-
 def shown(text: str) -> str:
     """Returns a text that drives no terminal, and can be written down."""
     return printable(as_unicode(" ".join(text.split())))
@@ -124,6 +113,6 @@ def _folded(cells: Mapping[str, str], noun: str) -> str:
 
 
 def _is_same(field: str, values: Sequence[Any], varying: Sequence[str]) -> bool:
-    if field in ("info.log_id", "info.status") or field in varying:
+    if field in IDENTITY or field in varying:
         return False
     return all(type(value) is type(values[0]) and value == values[0] for value in values)

@@ -17,20 +17,12 @@ import pyarrow as pa
 from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._flatten import flat_row
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._reading._tables._arrays import arrow_integers
 from mlxpy_core._reading._tables._cache_place import CachePlace
 from mlxpy_core._reading._tables._catalog import Catalog
 from mlxpy_core._reading._tables._columns import MISSING, TypedColumns, encode_rows
 from mlxpy_core._reading._tables._log_source import source_of_log
 from mlxpy_core._reading._tables._metric_batch import file_name
-from mlxpy_core._reading._tables._segments import (
-    CHANGED,
-    LOG_ID,
-    SIZE,
-    Ints,
-    SegmentStore,
-    current_places,
-)
+from mlxpy_core._reading._tables._segments import Ints, SegmentStore
 from mlxpy_core._runs._metrics_files import file_of_log
 
 _VALUE = "value"
@@ -38,20 +30,16 @@ _TAIL = 2**14  # bytes
 _MOST_BRACKETS = 100
 
 
-def last_values(catalog: Catalog, cache: CachePlace, log: str, key: str, positions: Ints) -> list[Any]:
-    """Returns the last value that each of some runs logged under a key, `MISSING` where there is none.
+class LastValues:
+    """The last values of one metric.
 
     Args:
-        catalog: the runs.
+        catalog: all runs.
         cache: where the cache of metrics lies.
-        log: the log.
-        key: the key.
-        positions: which of the runs.
+        log: the log that the metric is of.
+        key: its key.
     """
-    return _LastValues(catalog, cache, log, key).of(positions)
 
-
-class _LastValues:
     def __init__(self, catalog: Catalog, cache: CachePlace, log: str, key: str) -> None:
         self._catalog = catalog
         self._log = log
@@ -62,6 +50,7 @@ class _LastValues:
         self._source = source_of_log(catalog, log)
 
     def of(self, positions: Ints) -> list[Any]:
+        """Returns the last value that each of some runs logged, `MISSING` where there is none."""
         values: list[Any] = [MISSING] * len(positions)
         unread = np.ones(len(positions), dtype=bool)
         for places, found in self._cached(positions):
@@ -85,13 +74,13 @@ class _LastValues:
         covered = np.zeros(len(catalog), dtype=bool)
         segments, valid = self._store.load(), []
         for segment in segments:
-            runs = current_places(segment, catalog.log_ids, *self._source.stamps)
-            rows = np.flatnonzero(runs >= 0)
-            rows = rows[catalog.ended[runs[rows]] & ~covered[runs[rows]]]
-            covered[runs[rows]] = True
+            rows, runs = self._source.runs.current_rows(segment.runs)
+            new = catalog.ended[runs] & ~covered[runs]
+            rows, places = rows[new], place_of[runs[new]]
+            covered[runs[new]] = True
             valid.append(rows)
-            asked = rows[place_of[runs[rows]] >= 0]
-            yield place_of[runs[asked]], TypedColumns(segment.table).values(_VALUE, asked)
+            asked = places >= 0
+            yield places[asked], TypedColumns(segment.table).values(_VALUE, rows[asked])
         self._store.tidy(segments, valid)
 
     def _keep(self, positions: Ints, values: Sequence[Any]) -> None:
@@ -101,19 +90,12 @@ class _LastValues:
         rows = [
             {} if (value := values[index]) is MISSING else {_VALUE: value} for index in kept.tolist()
         ]
-        table, at = encode_rows(rows), positions[kept]
-        changed, sizes = self._source.stamps
-        own = {LOG_ID: self._catalog.log_ids[at], CHANGED: changed[at], SIZE: sizes[at]}
+        table = encode_rows(rows)
         columns = dict(zip(table.column_names, table.columns, strict=True))
-        self._store.add(
-            pa.table({**{name: arrow_integers(numbers) for name, numbers in own.items()}, **columns})
-        )
-
-    def _path(self, position: int) -> Path:
-        return file_of_log(self._catalog.run_path(position) / "metrics", self._log)
+        self._store.add(pa.table({**self._source.runs.columns(positions[kept]), **columns}))
 
     def _read(self, position: int, retries: Retries) -> Any:
-        path = self._path(position)
+        path = file_of_log(self._catalog.run_path(position) / "metrics", self._log)
         value = _in_tail(path, self._key, self._catalog.logs)
         if value is not MISSING:
             return value

@@ -4,7 +4,7 @@ A map is ``(function, columns)`` or ``(function, columns, output names)``, where
 one string or a tuple of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ Map = tuple[Callable[..., Any], str | tuple[str, ...]] | tuple[
     Callable[..., Any], str | tuple[str, ...], str | tuple[str, ...]
 ]  # fmt: skip
 """A function, the columns that it is applied to and, optionally, the names of what it gives."""
+Maps = Map | list[Map]
 
 
 @dataclass(frozen=True)
@@ -31,40 +32,11 @@ class ColumnMap:
     outputs: tuple[str, ...]
 
 
-def aggregation(given: Map) -> ColumnMap:
-    """Checks a map that is called with each of its columns and gives one value for each.
-
-    Results are named ``f<function>.<column>`` where no names are given.
-    """
-    function, columns = _function_and_columns(given)
-    outputs = tuple(f"f{_name(function)}.{column}" for column in columns)
-    if len(given) == 3:
-        outputs = _names(given[2])
-        if len(outputs) != len(columns):
-            raise MlxpyError(
-                f"a map of {len(columns)} columns has {len(outputs)} output names: "
-                "give one for each column"
-            )
-    return ColumnMap(function, columns, outputs)
-
-
-def aggregations(given: Map | Sequence[Map]) -> list[ColumnMap]:
-    """Checks one map or a list of them."""
-    maps: Sequence[Any] = given if isinstance(given, list) else [given]
-    return [aggregation(one) for one in maps]
-
-
-def condition(given: Map) -> ColumnMap:
-    """Checks a map that is called once with all its columns and gives a boolean for each row."""
-    function, columns = _function_and_columns(given)
-    return ColumnMap(function, columns, ())
-
-
 MAP_TYPES = ("Generic", "Columnwise", "Rowwise", "Pointwise")
 
 
 def apply_maps(
-    given: Map | Sequence[Map], map_type: str, read: Callable[[tuple[str, ...]], list[list[Any]]]
+    given: Maps, map_type: str, read: Callable[[tuple[str, ...]], Iterable[list[Any]]]
 ) -> dict[str, Any]:
     """Calls functions with columns, and returns what they make of them by the names of their results.
 
@@ -81,10 +53,9 @@ def apply_maps(
     if map_type not in MAP_TYPES:
         raise MlxpyError(f"map_type={map_type!r}: give one of {', '.join(MAP_TYPES)}")
     results: dict[str, Any] = {}
-    maps: Sequence[Any] = given if isinstance(given, list) else [given]
-    for one in maps:
-        by_column = map_type in ("Columnwise", "Pointwise")
-        checked = aggregation(one) if by_column else _of_all_columns(one)
+    by_column = map_type in ("Columnwise", "Pointwise")
+    for one in given if isinstance(given, list) else [given]:
+        checked = _of_each_column(one) if by_column else _of_all_columns(one)
         columns = read(checked.columns)
         if map_type == "Columnwise":
             made = list(map(checked.function, columns))
@@ -98,8 +69,23 @@ def apply_maps(
     return results
 
 
+def _of_each_column(given: Map) -> ColumnMap:
+    """Checks a map that is called with each of its columns."""
+    function, columns = function_and_columns(given)
+    outputs = tuple(f"f{_name(function)}.{column}" for column in columns)
+    if len(given) == 3:
+        outputs = _names(given[2])
+        if len(outputs) != len(columns):
+            raise MlxpyError(
+                f"a map of {len(columns)} columns has {len(outputs)} output names: "
+                "give one for each column"
+            )
+    return ColumnMap(function, columns, outputs)
+
+
 def _of_all_columns(given: Map) -> ColumnMap:
-    function, columns = _function_and_columns(given)
+    """Checks a map that is called with all its columns at once."""
+    function, columns = function_and_columns(given)
     outputs = _names(given[2]) if len(given) == 3 else (f"f{_name(function)}.{'_'.join(columns)}",)
     return ColumnMap(function, columns, outputs)
 
@@ -143,7 +129,12 @@ def _is_list_of(values: Any, count: int) -> bool:
     return isinstance(shape, tuple) and len(shape) > 0 and shape[0] == count
 
 
-def _function_and_columns(given: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
+def function_and_columns(given: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """Checks a map, and returns what is called and the columns that it is called with.
+
+    Raises:
+        MlxpyError: it is none.
+    """
     if not (isinstance(given, tuple) and len(given) in (2, 3) and callable(given[0])):
         raise MlxpyError(f"a map is (function, columns), as in (mean, 'train.loss'), not {given!r}")
     return given[0], _names(given[1])

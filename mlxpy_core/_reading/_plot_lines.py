@@ -91,6 +91,8 @@ def _points(rows: Rows, x: str | None, y: str) -> list[Points]:
             _paired(x_series[place] if x_series else None, series, x, y)
             for place, series in enumerate(y_series)
         ]
+    if x is None:
+        raise MlxpyError(f"column {y!r} has no rows to plot over: give x, another column of numbers")
     return list(map(_single, _last_values(rows, x), _last_values(rows, y)))
 
 
@@ -106,8 +108,7 @@ def _paired(x_series: Series | None, y_series: Series, x: str | None, y: str) ->
     return xs[x_places], ys[y_places]
 
 
-def _last_values(rows: Rows, field: str | None) -> list[float]:
-    assert field is not None
+def _last_values(rows: Rows, field: str) -> list[float]:
     series = rows.series(field)
     values = (
         [None if value is MISSING else value for value in rows.column(field)]
@@ -141,9 +142,8 @@ def _mean_and_deviation(
     for index, (x, y) in enumerate(runs):
         here = places[start : start + len(x)]
         start += len(x)
-        sums, counts = np.zeros(len(xs)), np.zeros(len(xs))
-        np.add.at(sums, here, y)
-        np.add.at(counts, here, 1)
+        sums = np.bincount(here, weights=y, minlength=len(xs))
+        counts = np.bincount(here, minlength=len(xs))
         seen = counts > 0
         table[index, seen] = sums[seen] / counts[seen]
     counts = (~np.isnan(table)).sum(axis=0)

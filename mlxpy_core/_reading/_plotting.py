@@ -21,7 +21,7 @@ _NEEDS = "plot needs {0}: pip install 'mlxpy[{1}]'"
 _PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 
 
-def choose_backend(backend: str | None, ax: "Axes | None") -> Backend:
+def choose_backend(backend: Backend | None, ax: "Axes | None") -> Backend:
     """Returns what draws a plot.
 
     Args:
@@ -32,15 +32,12 @@ def choose_backend(backend: str | None, ax: "Axes | None") -> Backend:
     Raises:
         MlxpyError: something else was asked for.
     """
-    if backend == "plotly" and ax is None:
-        return "plotly"
-    if backend == "matplotlib":
-        return "matplotlib"
-    if backend is not None:
-        known = "'plotly' or 'matplotlib'"
-        wrong = f"backend={backend!r}: give {known}"
-        raise MlxpyError(wrong if ax is None else f"backend={backend!r} draws on no axes: leave out ax")
-    return "plotly" if ax is None and _in_notebook() and find_spec("plotly") else "matplotlib"
+    if backend is None:
+        return "plotly" if ax is None and _in_notebook() and find_spec("plotly") else "matplotlib"
+    if backend == "matplotlib" or (backend == "plotly" and ax is None):
+        return backend
+    wrong = ": give 'plotly' or 'matplotlib'" if ax is None else " draws on no axes: leave out ax"
+    raise MlxpyError(f"backend={backend!r}{wrong}")
 
 
 def _in_notebook() -> bool:

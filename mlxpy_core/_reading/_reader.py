@@ -1,8 +1,9 @@
 """The reader of a directory of runs."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -23,7 +24,7 @@ from mlxpy_core._runs._directory import RunDirectory
 
 from ._config_list import ConfigList
 from ._drawable import LAZY_CELL
-from ._html_tables import count_statuses, render_directory, shown
+from ._html_tables import render_directory, shown
 from ._rows import CatalogRows
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from mlxpy_core._plugins._scheduler import JobOutlook
 
 # How long a scheduler is given to answer.
-_PATIENCE_S = 10.0
-_RESULT_FORMATS = ("datadict", "pandas")
+_TIMEOUT_S = 10.0
 
 
 class Reader:
@@ -129,11 +129,10 @@ class Reader:
         parsed = self.parser.parse(query_string) if query_string.strip() else []
         positions = np.arange(len(self))
         if callable(parsed):
-            rows = CatalogRows(self._catalog, self._metrics, positions).rows()
-            positions = np.flatnonzero([bool(parsed(row)) for row in rows])
+            positions = np.flatnonzero([bool(parsed(row)) for row in self._rows.rows()])
         elif len(self):
-            known = {*self._kinds, *(f"info.{name}" for name in ANNOTATED)}
-            lazy, aliases = self._lazy_fields, self._catalog.aliases
+            known = {*self._rows.kinds, *(f"info.{name}" for name in ANNOTATED)}
+            lazy, aliases = self._rows.lazy_fields, self._catalog.aliases
             predicate = check_fields(parsed, query_string, known, lazy, aliases)
             positions = self._catalog.matching(predicate)
         results = ConfigList(CatalogRows(self._catalog, self._metrics, positions))
@@ -150,16 +149,15 @@ class Reader:
             QueryError: as `search`.
             MlxpyError: another result_format.
         """
-        if result_format not in _RESULT_FORMATS:
+        if result_format not in ("datadict", "pandas"):
             raise MlxpyError(f"result_format={result_format!r}: give 'datadict' or 'pandas'")
-        if result_format == "pandas":
-            return self.search(query_string, asPandas=True)
-        return self.search(query_string)
+        found = self.search(query_string)
+        return found.toPandas(lazy=False) if result_format == "pandas" else found
 
     @property
     def fields(self) -> "pandas.DataFrame":
         """All columns and the types of their values."""
-        return _type_table({**self._types(), **dict.fromkeys(self._lazy_fields, LAZY_CELL)})
+        return _type_table({**self._types(), **dict.fromkeys(self._rows.lazy_fields, LAZY_CELL)})
 
     @property
     def searchable(self) -> "pandas.DataFrame":
@@ -180,8 +178,7 @@ class Reader:
         self._catalog.add_app_logs(apps.codes, apps.variants)
         self.troubles += apps.troubles
         self._metrics = MetricColumns(self._catalog, place.below("metrics"), apps)
-        for cached in ("_kinds", "_lazy_fields"):
-            self.__dict__.pop(cached, None)
+        self._rows = CatalogRows(self._catalog, self._metrics, np.arange(len(self)))
 
     def _reconcile(self) -> dict[int, str]:
         """Reconciles runs without a final status; returns the statuses that have changed."""
@@ -192,7 +189,7 @@ class Reader:
 
         statuses = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]
-        findings = reconcile_runs(runs, timeout_s=_PATIENCE_S)
+        findings = reconcile_runs(runs, timeout_s=_TIMEOUT_S)
         self.troubles = findings.troubles
         self.outlooks = {run.log_id: outlook for run, outlook in findings.outlooks.items()}
         found = (
@@ -201,23 +198,16 @@ class Reader:
         )
         return {log_id: new.value for log_id, new, old in found if new and new != old}
 
-    @cached_property
-    def _kinds(self) -> dict[str, set[str]]:
-        return self._catalog.kinds()
-
-    @cached_property
-    def _lazy_fields(self) -> set[str]:
-        return CatalogRows(self._catalog, self._metrics, np.arange(len(self))).lazy_fields
-
     def _statuses(self) -> dict[str, int]:
-        return count_statuses(self._catalog.values("info.status", np.arange(len(self))))
+        """Counts statuses, the most frequent first."""
+        return dict(Counter(map(str, self._rows.column("info.status"))).most_common())
 
     def _columns_by_kind(self) -> dict[str, list[str]]:
         """Names the columns of config, info, metrics and artifacts, where there are any."""
-        fields = CatalogRows(self._catalog, self._metrics, np.arange(len(self))).fields
         kinds: dict[str, list[str]] = {"config": [], "info": [], "metrics": [], "artifacts": []}
-        for field in fields:
-            if field in self._lazy_fields:
+        lazy = self._rows.lazy_fields
+        for field in self._rows.fields:
+            if field in lazy:
                 kind = "artifacts" if field.startswith("artifact.") else "metrics"
             else:
                 kind = "config" if field.startswith("config.") else "info"
@@ -227,7 +217,7 @@ class Reader:
     def _types(self) -> dict[str, str]:
         return {
             field: " | ".join(sorted({PYTHON_TYPES[kind] for kind in kinds}))
-            for field, kinds in self._kinds.items()
+            for field, kinds in self._rows.kinds.items()
         }
 
 

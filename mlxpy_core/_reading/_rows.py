@@ -18,18 +18,20 @@ from mlxpy_core._reading._tables._segments import Ints
 from mlxpy_core._runs._metrics_files import is_app_log
 
 from ._drawable import Drawable
-from ._last_values import last_values
+from ._last_values import LastValues
 from ._run_row import RunRow, artifacts_of
+from ._shown_columns import IDENTITY
 
 _CHUNK = 500  # runs that an iteration decodes at once
 
 
 class Rows(Drawable, Protocol):
-    """What a `ConfigList` shows."""
+    """What a `ConfigList` shows; what is here is so of columns that are no metrics."""
 
     @property
     def aliases(self) -> Mapping[str, str]:
         """The names of the columns by other names that they go by."""
+        return {}
 
     def take(self, places: Sequence[int]) -> "Rows":
         """Returns some of the rows."""
@@ -43,21 +45,27 @@ class Rows(Drawable, Protocol):
     @property
     def metric_sources(self) -> Mapping[str, tuple[str, str]]:
         """The log and the key of each metric that is logged in files, by the metric's name."""
+        return {}
 
     def last(self, field: str) -> list[Any]:
         """Returns the last values of a metric; of another column its values, as `column`."""
+        return self.column(field)
 
     def series(self, field: str) -> list[Series] | None:
         """Returns a metric of each row; None for a field that is no metric."""
 
-    def log_of(self, field: str) -> str | None:
-        """Returns the log that a metric is of; None for what is no metric of a run."""
+    def varies(self, field: str) -> bool:
+        return len(set(map(identity, self.column(field)))) > 1
 
     def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
         """Returns a column for an Arrow table."""
+        values = self.column(field)
+        return plain_arrow(
+            [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+        )
 
 
-class CatalogRows:
+class CatalogRows(Rows):
     """Some runs of a catalog.
 
     Args:
@@ -88,7 +96,12 @@ class CatalogRows:
     def fields(self) -> list[str]:
         if self._chosen is not None:
             return list(self._chosen)
-        return ordered_fields(self._catalog.kinds(self._described), self._lazy)
+        return _ordered(self.kinds, self._lazy)
+
+    @cached_property
+    def kinds(self) -> dict[str, set[str]]:
+        """The fields of config and info, and of which kinds their values are."""
+        return self._catalog.kinds(self._described)
 
     @property
     def lazy_fields(self) -> set[str]:
@@ -144,7 +157,7 @@ class CatalogRows:
         if is_app_log(log):
             found = self._metrics.apps.last(log, key, positions)
         else:
-            found = last_values(self._catalog, self._metrics.cache, log, key, positions)
+            found = LastValues(self._catalog, self._metrics.cache, log, key).of(positions)
         return self._spread(found, places, MISSING)
 
     def series(self, field: str) -> list[Series] | None:
@@ -154,10 +167,6 @@ class CatalogRows:
         places = self._catalog.places_with(kind, log, key, self._positions)
         found = self._metrics.series(log, key, self._positions[places])
         return self._spread(found, places, Series(np.zeros(0)))
-
-    def log_of(self, field: str) -> str | None:
-        kind, log, _ = self._lazy.get(field, ("", "", ""))
-        return log if kind == "metrics" else None
 
     def varies(self, field: str) -> bool:
         return field not in self._lazy and self._catalog.varies(field, self._positions)
@@ -173,10 +182,10 @@ class CatalogRows:
             absent = np.ones(len(self), dtype=bool)
             rows[places], absent[places] = np.arange(len(places)), False
             return column.take(pa.array(rows, mask=absent))
-        values = self.column(field)
         if kind == "artifacts":
+            values = self.column(field)
             return pa.array([None if value is MISSING else list(value) for value in values])
-        return plain_arrow(values)
+        return super().arrow(field)
 
     def _spread(self, found: list[Any], places: Ints, absent: Any) -> list[Any]:
         """Puts what some rows have where they are."""
@@ -203,7 +212,8 @@ class CatalogRows:
         columns = [self._catalog.values(field, positions) for field in fields]
         names = self._catalog.lazy_names(positions)
         aliases = self.aliases
-        entries = {id(listed): self._catalog.lazy_columns(listed) for listed in names}
+        distinct = self._catalog.distinct_lazy_names(positions)
+        entries = {id(listed): self._catalog.lazy_columns(listed) for listed in distinct}
         for index, position in enumerate(positions.tolist()):
             values = {
                 field: column[index]
@@ -227,7 +237,7 @@ class CatalogRows:
         return lambda: artifacts_of(self._catalog.run_path(position), first, second, names)
 
 
-class PlainRows:
+class PlainRows(Rows):
     """Rows that were computed, such as the results of an aggregation."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -244,14 +254,6 @@ class PlainRows:
     def lazy_fields(self) -> set[str]:
         return set()
 
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return {}
-
-    @property
-    def metric_sources(self) -> Mapping[str, tuple[str, str]]:
-        return {}
-
     def take(self, places: Sequence[int]) -> "PlainRows":
         return PlainRows([self._rows[place] for place in places])
 
@@ -265,25 +267,11 @@ class PlainRows:
     def column(self, field: str) -> list[Any]:
         return [row.get(field, MISSING) for row in self._rows]
 
-    def last(self, field: str) -> list[Any]:
-        return self.column(field)
-
     def series(self, field: str) -> list[Series] | None:
         values = [np.asarray(value) for value in self.column(field) if value is not MISSING]
         if len(values) < len(self) or any(value.ndim != 1 for value in values):
             return None
         return [Series(value) for value in values]
-
-    def log_of(self, field: str) -> str | None:  # no metric is of a log
-        return None
-
-    def varies(self, field: str) -> bool:
-        return len(set(map(identity, self.column(field)))) > 1
-
-    def arrow(self, field: str) -> pa.Array | pa.ChunkedArray:
-        return plain_arrow(
-            [value.tolist() if isinstance(value, np.ndarray) else value for value in self.column(field)]
-        )
 
 
 def joined(parts: Sequence[CatalogRows]) -> Rows:
@@ -295,18 +283,15 @@ def joined(parts: Sequence[CatalogRows]) -> Rows:
     return CatalogRows(first._catalog, first._metrics, positions, first._chosen)
 
 
-def ordered_fields(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[str]:
+def _ordered(fields: Mapping[str, Any], lazy: Mapping[str, Any]) -> list[str]:
     """Orders columns for people: number and status, config, info, artifacts, metrics."""
-    first = [field for field in ("info.log_id", "info.status") if field in fields]
-    groups: list[list[str]] = [[], [], [], []]
-    for field in (*fields, *lazy):
-        if field in first:
-            continue
+
+    def group(field: str) -> int:
         if field in fields:
-            groups[0 if field.startswith("config.") else 1].append(field)
-        else:
-            groups[2 if field.startswith("artifact.") else 3].append(field)
-    return first + [field for group in groups for field in sorted(group)]
+            return 0 if field in IDENTITY else 1 if field.startswith("config.") else 2
+        return 3 if field.startswith("artifact.") else 4
+
+    return sorted([*fields, *lazy], key=lambda field: (group(field), field))
 
 
 def identity(value: Any) -> Any:
@@ -320,7 +305,7 @@ def identity(value: Any) -> Any:
 
 def plain_arrow(values: Sequence[Any]) -> pa.Array:
     """Makes a column of plain values; of values that have no common type, one of their text."""
-    given = [None if value is MISSING else value for value in values]
+    given = missing_as_none(values)
     try:
         if {type(value) for value in given} >= {int, bool}:
             raise pa.ArrowInvalid("Arrow would take them for the same")
@@ -336,14 +321,14 @@ def missing_as_none(values: Sequence[Any]) -> list[Any]:
     return [None if value is MISSING else value for value in values]
 
 
-def need_fields(fields: Iterable[str], rows: Rows) -> list[str]:
-    """Returns the names of columns that somebody typed.
+def need_fields(fields: str | Iterable[str], rows: Rows) -> list[str]:
+    """Returns the names of columns that somebody typed, one or several.
 
     Raises:
         MlxpyError: for the first of them that is not there.
     """
     known, aliases, found = rows.fields, rows.aliases, []
-    for field in fields:
+    for field in [fields] if isinstance(fields, str) else fields:
         name = find_field(field, known, aliases)
         if name is None:
             raise MlxpyError(no_field(field, known))

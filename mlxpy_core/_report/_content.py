@@ -12,7 +12,7 @@ import numpy as np
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
 from mlxpy_core._reading import ConfigList
-from mlxpy_core._reading._run_times import StartAndDuration, run_times
+from mlxpy_core._reading._run_times import run_times
 from mlxpy_core._reading._shown_columns import (
     differing_info,
     differing_settings,
@@ -61,7 +61,11 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
     results = [name for name in last if name in first or not is_counter(name)]
     shown = {*telling, *results[:_SHOWN_METRICS]}
     times = run_times(found)
-    fields = [*_start_and_duration(times), *_said(found)]
+    fields = [
+        _other("start", [f"{start:%Y-%m-%d %H:%M:%S}" if start else None for start, _ in times]),
+        _other("duration (s)", [took if took is None else round(took, 1) for _, took in times]),
+        *_said(found),
+    ]
     for name in (*telling, *last, *info, *incidental):
         values = [_rounded(value) for value in last[name]] if name in last else found[name]
         fields.append({"name": clean(name), "values": list(map(cell, values)), "shown": name in shown,
@@ -78,7 +82,7 @@ def report_content(found: ConfigList, target: Path, query: str, chosen: Sequence
         },
         "fields": fields,
         "same": _same_settings(found, {*telling, *incidental}),
-        "curves": _with_clean_names(metric_curves(rows, LogTimes(rows, directories, times))),
+        "curves": metric_curves(rows, LogTimes(rows, directories, times)),
         "influence": _influence_by_metric(
             found, [name for name in telling if not is_seed(name)], last, first
         ),
@@ -102,22 +106,14 @@ def _link(directory: Path, target: Path) -> str:
     return f"./{quote(os.fsencode(relative))}/"
 
 
-def _start_and_duration(times: Sequence[StartAndDuration]) -> list[dict[str, Any]]:
-    return [
-        _other("start", [f"{start:%Y-%m-%d %H:%M:%S}" if start else None for start, _ in times]),
-        _other("duration (s)", [took if took is None else round(took, 1) for _, took in times]),
-    ]
-
-
 def _other(name: str, values: list[Any]) -> dict[str, Any]:
     return {"name": name, "values": values, "shown": True, "kind": "other", "seed": False}
 
 
 def _said(found: ConfigList) -> list[dict[str, Any]]:
     """Returns the tags and the notes, where a run has any."""
-    known = set(found.keys())
-    columns = {name: found[f"info.{name}"] for name in ("tags", "note") if f"info.{name}" in known}
-    return [_other(name, list(map(_said_text, values))) for name, values in columns.items()]
+    known = [name for name in ("tags", "note") if f"info.{name}" in found._rows.fields]
+    return [_other(name, list(map(_said_text, found[f"info.{name}"]))) for name in known]
 
 
 def _said_text(value: Any) -> Any:
@@ -126,7 +122,7 @@ def _said_text(value: Any) -> Any:
 
 def _searches(found: ConfigList, directories: Sequence[Path]) -> list[dict[str, Any]]:
     """Returns what the searches have found of which runs of the report are trials."""
-    if "info.study" not in found.keys():  # noqa: SIM118  # a ConfigList has runs, not names
+    if "info.study" not in found._rows.fields:
         return []
     places = {path.name: place for place, path in enumerate(directories)}
     searches = []
@@ -148,24 +144,9 @@ def _rounded(value: Any) -> Any:
 
 
 def _same_settings(found: ConfigList, differing: set[str]) -> list[tuple[str, Any]]:
-    # A ConfigList has runs, not names.
-    names = [name for name in found.keys() if name.startswith("config.") and name not in differing]  # noqa: SIM118
     first = found[0]
-    return [(clean(name), cell(first[name])) for name in names if name in first]
-
-
-def _with_clean_names(curves: dict[str, Any]) -> dict[str, Any]:
-    logs = list(curves["times"])
-    metrics = [
-        {
-            "name": clean(one["name"]),
-            "curves": one["curves"],
-            "times": logs.index(one["log"]) if one["log"] in logs else -1,
-        }
-        for one in curves["metrics"]
-    ]
-    omitted = list(map(clean, curves["omitted"]))
-    return {**curves, "metrics": metrics, "times": list(curves["times"].values()), "omitted": omitted}
+    names = [name for name in found._rows.fields if name.startswith("config.") and name in first]
+    return [(clean(name), cell(first[name])) for name in names if name not in differing]
 
 
 def _influence_by_metric(

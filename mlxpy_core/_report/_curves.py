@@ -7,7 +7,7 @@ common, of which means are exact.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mlxpy_core._reading._rows import Rows
 from mlxpy_core._reading._shown_columns import metrics_by_importance
 from mlxpy_core._reading._tables._metric_columns import Series
 
+from ._texts import clean
 from ._times import LogTimes
 
 _POINTS = 512  # of a curve; a plot is hardly 1,000 pixels wide
@@ -26,6 +27,7 @@ _PRECISE = 1e-4  # of a curve's span: less than a pixel
 _NOISE = 1e-6  # of a value
 
 Floats = npt.NDArray[np.float64]
+_Curve = list[Any]  # see `_Packed.curve`
 
 
 def metric_curves(rows: Rows, log_times: LogTimes) -> dict[str, Any]:
@@ -36,9 +38,10 @@ def metric_curves(rows: Rows, log_times: LogTimes) -> dict[str, Any]:
         log_times: when their rows were logged.
 
     Returns:
-        ``metrics``: name, log, and a curve for each run (see `_Packed.curve`); ``times``: by log, for
-        each run the curve of time over row, where that is known; ``blobs``: numbers in base64;
-        ``step``: the widest that was taken; ``omitted``: names of metrics for which there was no room.
+        ``metrics``: name, a curve for each run (see `_Packed.curve`), and the place of its log in
+        ``times`` (-1 if it is not there); ``times``: of some logs, for each run the curve of time over
+        row, where that is known; ``blobs``: numbers in base64; ``step``: the widest that was taken;
+        ``omitted``: names of metrics for which there was no room.
     """
     names = metrics_by_importance(rows)
     room = max(1, _MOST // max(1, len(rows)))
@@ -48,32 +51,40 @@ def metric_curves(rows: Rows, log_times: LogTimes) -> dict[str, Any]:
     while packed.size > _BYTES:
         packed = _Packed(packed.coarseness * 2)
         metrics = _packed_metrics(rows, names[:room], packed)
+    times = _packed_times(log_times, dict.fromkeys(log for _, log, _ in metrics if log), packed)
+    places = {log: place for place, log in enumerate(times)}
     return {
-        "metrics": metrics,
-        "times": _packed_times(log_times, metrics, packed),
+        "metrics": [
+            {"name": clean(name), "curves": curves, "times": places.get(log, -1)}
+            for name, log, curves in metrics
+        ],
+        "times": list(times.values()),
         "blobs": packed.blobs,
         "step": packed.widest,
-        "omitted": names[room:],
+        "omitted": list(map(clean, names[room:])),
     }
 
 
-def _packed_metrics(rows: Rows, names: Sequence[str], packed: "_Packed") -> list[dict[str, Any]]:
-    metrics = []
+def _packed_metrics(
+    rows: Rows, names: Sequence[str], packed: "_Packed"
+) -> list[tuple[str, str, list[_Curve | None]]]:
+    """Returns the names of metrics, their logs (empty for what is of none) and curves."""
+    metrics, sources = [], rows.metric_sources
     for name in names:
         found = rows.series(name) or []
         curves = [packed.curve(series) for series in found]
         if any(curves):
-            metrics.append({"name": name, "log": rows.log_of(name), "curves": curves})
+            metrics.append((name, sources.get(name, ("", ""))[0], curves))
         if packed.size > _BYTES:
             break
     return metrics
 
 
 def _packed_times(
-    log_times: LogTimes, metrics: Sequence[dict[str, Any]], packed: "_Packed"
-) -> dict[str, list[list[Any] | None]]:
+    log_times: LogTimes, logs: Iterable[str], packed: "_Packed"
+) -> dict[str, list[_Curve | None]]:
     found = {}
-    for log in dict.fromkeys(one["log"] for one in metrics if one["log"]):
+    for log in logs:
         times = log_times.of_log(log)
         if any(times):
             found[log] = [None if series is None else packed.curve(series) for series in times]
@@ -99,7 +110,7 @@ class _Packed:
         self.widest = 1
         self._places: dict[bytes, int] = {}
 
-    def curve(self, series: Series) -> list[Any] | None:
+    def curve(self, series: Series) -> _Curve | None:
         """Packs what one run logged under one key.
 
         Returns:

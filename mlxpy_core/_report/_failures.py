@@ -9,12 +9,12 @@ from typing import Any
 
 from mlxpy_core._io._files import open_regular
 from mlxpy_core._reading import ConfigList
-from mlxpy_core._reading._tables._columns import MISSING
+from mlxpy_core._reading._rows import missing_as_none
 from mlxpy_core._runs._status import Status
 
 from ._texts import clean
 
-FAILURES = (Status.FAILED.value, Status.KILLED.value)
+_FAILURES = (Status.FAILED.value, Status.KILLED.value)
 
 _MOST = 100  # runs
 _TAIL = 2**14  # bytes
@@ -31,31 +31,26 @@ def failed_runs(found: ConfigList, directories: Sequence[Path]) -> dict[str, Any
         ``runs``: `run` (a place in `found`), `exception`, `log` (a file's name) and `tail`; ``count``:
         how many failed.
     """
-    places = [place for place, status in enumerate(found["info.status"]) if status in FAILURES]
+    places = [place for place, status in enumerate(found["info.status"]) if status in _FAILURES]
     newest = places[: -_MOST - 1 : -1]
     rows = found._rows.take(newest)
     traceback, *summary = (
-        rows.column(field) if field in found._rows.fields else [None] * len(newest)
+        missing_as_none(rows.column(field)) if field in rows.fields else [None] * len(newest)
         for field in (_TRACEBACK, *_EXCEPTION)
     )
     shown = []
     for index, place in enumerate(newest):
-        parts = [str(column[index]) for column in summary if _is_said(column[index])]
-        said = str(traceback[index]) if _is_said(traceback[index]) else ": ".join(parts)
+        said = traceback[index] or ": ".join(str(column[index]) for column in summary if column[index])
         name, tail = _end_of_log(directories[place])
         shown.append(
             {
                 "run": place,
-                "exception": clean(_last_lines(said), most=_TAIL),
+                "exception": clean(_last_lines(str(said)), most=_TAIL),
                 "log": clean(name),
                 "tail": clean(tail, most=_TAIL),
             }
         )
     return {"runs": shown, "count": len(places)}
-
-
-def _is_said(value: Any) -> bool:
-    return value is not MISSING and bool(value)
 
 
 def _end_of_log(directory: Path) -> tuple[str, str]:

@@ -48,9 +48,7 @@ def thumbnails(found: ConfigList, directories: Sequence[Path]) -> dict[str, Any]
 
 
 def _images(found: ConfigList) -> list[tuple[int, Artifact]]:
-    # A ConfigList iterates over its runs.
-    # No dict: to iterate over it would give its runs.
-    fields = [name for name in found.keys() if name == _TYPE or name.startswith(f"{_TYPE}.")]  # noqa: SIM118
+    fields = [name for name in found._rows.fields if f"{name}.".startswith(f"{_TYPE}.")]
     columns = [found[field] for field in fields]
     return [
         (run, image)

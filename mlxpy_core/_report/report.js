@@ -117,8 +117,7 @@ escaped where plotly would take them for markup (plain). */
     byId("runs").tHead.rows[0].append(...columns.map(({ title }) => element("th", title, { scope: "col" })));
     table = jQuery("#runs").DataTable({
       data: selected.map((run) => [run]),
-      columns: columns.map(({ definition }) => ({ ...definition, render: (_, kind, row) =>
-        definition.render(_, kind, row) })),
+      columns: columns.map(({ definition }) => definition),
       order: [],
       autoWidth: false,
       deferRender: true,
@@ -201,16 +200,22 @@ escaped where plotly would take them for markup (plain). */
     return { x, y, between };
   }
 
-  /* Where x lies between the values that are known; outside of them nothing does. */
-  function interpolated(known, x) {
+  /* The places of the two values between which x lies, of values that ascend; of one value its place. */
+  function around(values, x) {
     let low = 0;
-    let high = known.x.length - 1;
-    if (high < 0 || !(x >= known.x[0]) || !(x <= known.x[high])) return NaN;
+    let high = values.length - 1;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (known.x[middle] <= x) low = middle;
+      if (values[middle] <= x) low = middle;
       else high = middle;
     }
+    return [low, high];
+  }
+
+  /* What y is at x, between the values that are known; outside of them nothing is. */
+  function interpolated(known, x) {
+    if (!(x >= known.x[0]) || !(x <= known.x.at(-1))) return NaN;
+    const [low, high] = around(known.x, x);
     if (known.x[low] === x || low === high) return known.y[low];
     const share = (x - known.x[low]) / (known.x[high] - known.x[low]);
     return known.y[low] + share * (known.y[high] - known.y[low]);
@@ -324,14 +329,8 @@ escaped where plotly would take them for markup (plain). */
 
   function widen(band, between) {
     between.x.forEach((x, place) => {
-      let low = 0;
-      let high = band.x.length - 1;
-      if (high < 0 || !(x >= band.x[0]) || Number.isNaN(between.y[place])) return;
-      while (high - low > 1) {
-        const middle = (low + high) >> 1;
-        if (band.x[middle] <= x) low = middle;
-        else high = middle;
-      }
+      if (!(x >= band.x[0]) || Number.isNaN(between.y[place])) return;
+      const [low, high] = around(band.x, x);
       band.low[low] = Math.min(band.low[low], between.y[place]);
       band.high[low] = Math.max(band.high[low], between.y[place]);
     });

@@ -13,10 +13,10 @@ from mlxpy_core._io._flatten import find_field, no_field
 from mlxpy_core._operations import retry_runs
 from mlxpy_core._plugins._scheduler import JobOutlook
 from mlxpy_core._reading import Reader
-from mlxpy_core._reading._config_list import sorted_places
 from mlxpy_core._reading._moments import moment
 from mlxpy_core._reading._rows import Rows
 from mlxpy_core._reading._shown_columns import differing_settings, metrics_by_importance
+from mlxpy_core._reading._sorting import sorted_places
 from mlxpy_core._reading._tables._columns import MISSING
 from mlxpy_core._reading._tables._metric_columns import Series
 from mlxpy_core._runs._directory import RunDirectory

@@ -153,8 +153,8 @@ def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
     if not sort:
         return values
-    from mlxpy_core._reading._config_list import sort_values, sorted_places
     from mlxpy_core._reading._moments import MOMENTS
+    from mlxpy_core._reading._sorting import sort_values, sorted_places
 
     field = _field(_SORTED_BY.get(sort, sort), found)
     ordering = sort_values(found._rows, field) if field in MOMENTS and field else _column(found, sort)

@@ -72,7 +72,7 @@ def _read(directory: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _metrics_of_app(directory: RunDirectory, info: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns the number of rows of what the app wrote by itself, and the last value of each column."""
-    from mlxpy_core._reading._tables._app_logs import read_app_logs
+    from mlxpy_core._reading._tables._app_findings import read_app_logs
 
     logs, troubles = read_app_logs(directory.path, info)
     for trouble in troubles:

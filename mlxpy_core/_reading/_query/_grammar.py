@@ -68,57 +68,53 @@ class _LiteralError(Exception):
         self.position = position
 
 
-class _ToProgram(lark.Transformer[lark.Token, Any]):
+@lark.v_args(inline=True)
+class _ToPredicate(lark.Transformer[lark.Token, Any]):
     """Builds the predicate from the bottom up, while the query is parsed."""
 
-    def compare(self, children: list[Any]) -> Predicate:
-        field, comparison, value = children
+    def compare(self, field: lark.Token, comparison: lark.Token, value: Any) -> Predicate:
         return [_comparison(field, str(comparison), value)]
 
-    def is_in(self, children: list[Any]) -> Predicate:
-        return [_comparison(children[0], "in", children[1])]
+    def is_in(self, field: lark.Token, values: list[Any]) -> Predicate:
+        return [_comparison(field, "in", values)]
 
-    def is_not_in(self, children: list[Any]) -> Predicate:
-        return [_comparison(children[0], "not in", children[1])]
+    def is_not_in(self, field: lark.Token, values: list[Any]) -> Predicate:
+        return [_comparison(field, "not in", values)]
 
-    def is_held(self, children: list[Any]) -> Predicate:
-        return [_comparison(children[1], "holds", children[0])]
+    def is_held(self, value: Any, field: lark.Token) -> Predicate:
+        return [_comparison(field, "holds", value)]
 
-    def is_not_held(self, children: list[Any]) -> Predicate:
-        return [_comparison(children[1], "holds not", children[0])]
+    def is_not_held(self, value: Any, field: lark.Token) -> Predicate:
+        return [_comparison(field, "holds not", value)]
 
-    def either(self, children: list[Predicate]) -> Predicate:
-        return _joined(children, Connective.OR)
+    def either(self, first: Predicate, second: Predicate) -> Predicate:
+        return _extended(first, *second, Connective.OR)
 
-    def both(self, children: list[Predicate]) -> Predicate:
-        return _joined(children, Connective.AND)
+    def both(self, first: Predicate, second: Predicate) -> Predicate:
+        return _extended(first, *second, Connective.AND)
 
-    def negated(self, children: list[Predicate]) -> Predicate:
-        children[0].append(Connective.NOT)
-        return children[0]
+    def negated(self, operand: Predicate) -> Predicate:
+        return _extended(operand, Connective.NOT)
 
-    def values(self, children: list[Any]) -> list[Any]:
-        return children
+    def values(self, *items: Any) -> list[Any]:
+        return list(items)
 
-    def number(self, children: list[Any]) -> float | int:
-        token = children[0]
+    def number(self, token: lark.Token) -> float | int:
         try:
             return int(token) if re.fullmatch(r"[+-]?\d+", token) else float(token)
         except ValueError:
-            raise _LiteralError("this number is too long", token.start_pos) from None
+            raise _LiteralError("this number is too long", token.start_pos or 0) from None
 
-    def string(self, children: list[Any]) -> str:
-        return re.sub(r"\\(.)", _unescape, str(children[0])[1:-1], flags=re.DOTALL)
+    def string(self, token: lark.Token) -> str:
+        return re.sub(r"\\(.)", _unescape, str(token)[1:-1], flags=re.DOTALL)
 
-    def constant(self, children: list[Any]) -> bool | None:
-        return {"true": True, "false": False}.get(str(children[0]).lower())
+    def constant(self, token: lark.Token) -> bool | None:
+        return {"true": True, "false": False}.get(str(token).lower())
 
 
-def _joined(operands: list[Predicate], connective: Connective) -> Predicate:
-    first, second = operands
-    first.extend(second)
-    first.append(connective)
-    return first
+def _extended(predicate: Predicate, *steps: Comparison | Connective) -> Predicate:
+    predicate.extend(steps)
+    return predicate
 
 
 def _comparison(field: lark.Token, operator: str, value: Any) -> Comparison:
@@ -137,7 +133,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 @functools.cache
 def _parser() -> lark.Lark:
-    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToProgram(), maybe_placeholders=False)
+    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ToPredicate(), maybe_placeholders=False)
 
 
 def _explain(error: lark.UnexpectedInput, query: str) -> NoReturn:
@@ -196,11 +192,9 @@ def _advice(word: str, wanted: str, after: str) -> str:
     if word in _INTENDED:
         return f": did you mean {_INTENDED[word]}?"
     if word in ("'", '"'):
-        return f": the string has no closing {word}" if wanted == _VALUE else ""
+        return f": the string has no closing {word}" if wanted in (_VALUE, _FIELD) else ""
     if wanted == _VALUE and re.fullmatch(r"[\w.]+", word):
         return f": a string needs quotes, as in '{word}'"
-    if wanted == _FIELD and word in ("'", '"'):
-        return f": the string has no closing {word}"
     if wanted == _MEMBERSHIP and re.match(r"[=!<>]", word):
         return ": the field comes first, as in config.lr < 1"
     if wanted == _FIELD and re.match(r"\s+(not\s+)?in\b", after):

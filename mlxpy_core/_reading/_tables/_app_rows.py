@@ -12,14 +12,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlxpy_core._io._files import LARGEST_METADATA
 from mlxpy_core._io._text import is_unicode
 from mlxpy_core._runs._app_files import CSV, EVENTS, AppFile
 
 from ._event_files import can_read_events, read_events
-from ._metric_lines import rows_of_lines
+from ._metric_lines import Row, rows_of_lines
 
 _LARGEST = LARGEST_METADATA  # bytes of a file of text
 _JUDGED = 2**16  # bytes at its beginning that tell what it holds
@@ -27,8 +27,6 @@ _COUNTER = re.compile(
     r"(?:.*[/_ .])?(?:batch|epoch|episode|iter|iteration|round|step|update)(?:s|_idx|_num)?",
     flags=re.IGNORECASE,
 )
-
-Row = dict[str, Any]
 
 
 class Rows(NamedTuple):
@@ -83,12 +81,12 @@ def read_app_rows(file: AppFile, damaged: list[str], start: int = 0) -> Rows:
     read = _rows_of_csv if file.kind == CSV else _rows_of_json
     if not start and not file.named:
         head = content[:_JUDGED]
-        if not are_metrics(read(head[: head.rfind(b"\n") + 1], file.path, [])):
+        if not _are_metrics(read(head[: head.rfind(b"\n") + 1], file.path, [])):
             raise NoMetricsError("it holds something else")
     return Rows(read(content, file.path, damaged), start + len(content))
 
 
-def are_metrics(rows: Sequence[Row]) -> bool:
+def _are_metrics(rows: Sequence[Row]) -> bool:
     """Returns whether rows are metrics by their looks: numbers only, and one of them counts."""
     keys = {key for row in rows for key in row}
     counting = {key for key in keys if _COUNTER.fullmatch(key)}
@@ -155,8 +153,7 @@ def _rows_of_json(content: bytes, path: str, damaged: list[str]) -> list[Row]:
         raise NoMetricsError("its lines are no objects of JSON")
     damaged.extend(noted)
     # Nested dicts are there by their leaves, too.
-    return [{key: value for key, value in row.items() if not _is_tree(key, value)} for row in rows]
-
-
-def _is_tree(key: str, value: Any) -> bool:
-    return (type(value) is dict and bool(value)) or not is_unicode(key)
+    return [
+        {key: one for key, one in row.items() if is_unicode(key) and (type(one) is not dict or not one)}
+        for row in rows
+    ]

@@ -62,6 +62,14 @@ def numpy_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.frombuffer(values or b"", dtype=_DTYPES[array.type])[array.offset : end]
 
 
+def text_codes(texts: pa.ChunkedArray, codes: dict[str, int]) -> npt.NDArray[np.int64]:
+    """Returns the code of each text; those that have none yet get the next ones, and are added."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    distinct = [codes.setdefault(text, len(codes)) for text in encoded.dictionary.to_pylist()]
+    found: npt.NDArray[np.int64] = np.array(distinct, dtype=np.int64)[numpy_array(encoded.indices)]
+    return found
+
+
 def _bits(values: Sequence[bool]) -> pa.Buffer:
     return pa.py_buffer(np.packbits(np.array(values, dtype=bool), bitorder="little"))
 

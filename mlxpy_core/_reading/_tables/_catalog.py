@@ -18,10 +18,10 @@ from mlxpy_core._reading._query._predicate import Predicate
 from mlxpy_core._runs._metrics_files import is_app_log, shown_log
 from mlxpy_core._runs._summary import read_lazy_names
 
-from ._arrays import arrow_integers, numpy_array
+from ._arrays import arrow_integers, numpy_array, text_codes
 from ._columns import TypedColumns
 from ._matching import matching_rows
-from ._segments import Ints, Segment
+from ._segments import Ints, Segment, StampedRuns
 
 ENDED, LAZY = "#ended", "#lazy"
 
@@ -36,9 +36,7 @@ class Catalog:
 
     Attributes:
         logs: the directory.
-        log_ids: the number of each run, ascending.
-        changed: the time of change of each info.yaml, in nanoseconds.
-        sizes: the length of each info.yaml, in bytes.
+        runs: the runs, whose numbers ascend.
         ended: whether each had ended.
         aliases: the names of the fields whose quotes mean nothing here, by those with the quotes.
     """
@@ -48,11 +46,11 @@ class Catalog:
         used = [(s, rows) for s, rows in zip(segments, valid, strict=True) if len(rows)]
         self._tables = [TypedColumns(segment.table) for segment, _ in used]
         self._segments = [segment for segment, _ in used]
-        log_ids = _joined([segment.log_ids[rows] for segment, rows in used])
+        log_ids = _joined([segment.runs.log_ids[rows] for segment, rows in used])
+        changed = _joined([segment.runs.changed[rows] for segment, rows in used])
+        sizes = _joined([segment.runs.sizes[rows] for segment, rows in used])
         order = np.argsort(log_ids)
-        self.log_ids = log_ids[order]
-        self.changed = _joined([segment.changed[rows] for segment, rows in used])[order]
-        self.sizes = _joined([segment.sizes[rows] for segment, rows in used])[order]
+        self.runs = StampedRuns(log_ids[order], changed[order], sizes[order])
         self._rows = _joined([rows for _, rows in used])[order]
         self._tables_of = _joined(
             [np.full(len(rows), index, np.int64) for index, (_, rows) in enumerate(used)]
@@ -69,7 +67,7 @@ class Catalog:
                 table.rename(self.aliases)
 
     def __len__(self) -> int:
-        return len(self.log_ids)
+        return len(self.runs.log_ids)
 
     def add_app_logs(self, codes: Ints, variants: Sequence[Mapping[str, list[str]]]) -> None:
         """Adds the logs that apps wrote by themselves to the names of metrics.
@@ -83,7 +81,7 @@ class Catalog:
 
     def run_path(self, position: int) -> Path:
         """Returns the directory of a run."""
-        return self.logs / str(self.log_ids[position])
+        return self.logs / str(self.runs.log_ids[position])
 
     def matching(self, predicate: Predicate) -> Ints:
         """Returns the positions of the runs that answer a query."""
@@ -137,19 +135,18 @@ class Catalog:
     @cached_property
     def lazy_aliases(self) -> dict[str, str]:
         """What `aliases` is for fields, for metrics and artifacts."""
-        names = {name for variant in self._lazy[1] for name in lazy_columns(variant)}
-        return public_names(names)
+        return public_names({name for names in self._lazy[1] for name in _quoted_columns(names)})
 
     def lazy_columns(self, names: LazyNames) -> dict[str, LazyColumn]:
         """Returns what `lazy_names` names as columns: what each holds, by its name."""
         aliases = self.lazy_aliases
-        return {aliases.get(name, name): column for name, column in lazy_columns(names).items()}
+        return {aliases.get(name, name): column for name, column in _quoted_columns(names).items()}
 
     def places_with(self, kind: str, first: str, second: str, positions: Ints) -> Ints:
         """Finds, among `positions`, those whose lazy names of a kind hold `second` under `first`."""
         codes, variants = self._lazy
         having = np.array([second in names[kind].get(first, ()) for names in variants], dtype=bool)
-        return np.flatnonzero(having[codes[positions]]) if len(variants) else positions
+        return np.flatnonzero(having[codes[positions]])
 
     @cached_property
     def _lazy(self) -> tuple[Ints, list[LazyNames]]:
@@ -157,11 +154,8 @@ class Catalog:
         codes = np.zeros(len(self), dtype=np.int64)
         variants: dict[str, int] = {}
         for index, places in self._by_table(np.arange(len(self))):
-            rows = arrow_integers(self._rows[places])
-            texts = self._segments[index].table[LAZY].take(rows).combine_chunks()
-            encoded = texts.dictionary_encode()
-            known = [variants.setdefault(t, len(variants)) for t in encoded.dictionary.to_pylist()]
-            codes[places] = np.array(known)[numpy_array(encoded.indices)]
+            texts = self._segments[index].table[LAZY].take(arrow_integers(self._rows[places]))
+            codes[places] = text_codes(texts, variants)
         names = [read_lazy_names(text) for text in variants]
         return (
             (codes, names) if self._app_logs is None else _with_app_logs(codes, names, *self._app_logs)
@@ -174,7 +168,7 @@ class Catalog:
             yield index, np.flatnonzero(tables == index)
 
 
-def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
+def _quoted_columns(names: LazyNames) -> dict[str, LazyColumn]:
     """Names the columns of a run's metrics and artifacts, with all quotes."""
     columns = {
         ".".join(["artifact", *map(key_text, [type_name, *filter(None, folder.split("/"))])]): (
@@ -182,14 +176,12 @@ def lazy_columns(names: LazyNames) -> dict[str, LazyColumn]:
             type_name,
             folder,
         )
-        for type_name, folders in names.get("artifacts", {}).items()
+        for type_name, folders in names["artifacts"].items()
         for folder in folders
     }
-    for log, keys in names.get("metrics", {}).items():
-        for key in keys:
-            of_app = is_app_log(log)
-            name = app_metric_name(shown_log(log), key) if of_app else metric_name(log, key)
-            columns[name] = ("metrics", log, key)
+    for log, keys in names["metrics"].items():
+        name_of = app_metric_name if is_app_log(log) else metric_name
+        columns |= {name_of(shown_log(log), key): ("metrics", log, key) for key in keys}
     return columns
 
 

@@ -43,9 +43,10 @@ PYTHON_TYPES = {
 JSON_KINDS = "uj"
 """The kinds of columns that hold JSON."""
 
-_AS_THEY_ARE = "ifbs"
+KIND_BY_TYPE = {int: "i", float: "f", bool: "b", str: "s"}
+"""The kinds of columns whose values lie there as they are."""
+
 _to_json = json.JSONEncoder(default=str).encode
-_KIND_BY_TYPE = {int: "i", float: "f", bool: "b", str: "s"}
 
 
 class Missing:
@@ -58,13 +59,12 @@ class Missing:
 MISSING = Missing()
 
 
-def kind_of(value: Any) -> str:
-    """Returns the kind of column that holds a plain value."""
+def _kind_of(value: Any) -> str:
     if value is None:
         return "n"
     if value == {}:
         return "e"
-    kind = _KIND_BY_TYPE.get(type(value), "j")
+    kind = KIND_BY_TYPE.get(type(value), "j")
     if kind == "s" and not is_unicode(value):
         return "u"
     return "j" if kind == "i" and not -(2**63) <= value < 2**63 else kind
@@ -83,14 +83,18 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _encode_column(values: list[Any]) -> dict[str, pa.Array]:
     """Makes the columns that hold a field's values, by kind."""
     types = set(map(type, values))
-    if len(types) == 1 and (kind := _KIND_BY_TYPE.get(types.pop())):
+    if len(types) == 1 and (kind := KIND_BY_TYPE.get(types.pop())):
         with contextlib.suppress(OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
             return {kind: arrow_array(values, ARROW_TYPES[kind])}
     columns: dict[str, list[Any]] = {}
     for index, value in enumerate(values):
         if value is not MISSING:
-            kind = kind_of(value)
-            columns.setdefault(kind, [None] * len(values))[index] = _encode(value, kind)
+            kind = _kind_of(value)
+            if kind in JSON_KINDS:
+                value = _to_json(value)
+            elif kind in "ne":
+                value = True
+            columns.setdefault(kind, [None] * len(values))[index] = value
     return {kind: arrow_array(column, ARROW_TYPES[kind]) for kind, column in columns.items()}
 
 
@@ -119,7 +123,7 @@ class TypedColumns:
         rows = arrow_integers(rows)
         for kind, column in self.kinds.get(field, {}).items():
             here = column.take(rows)
-            if here.null_count == 0 and kind in _AS_THEY_ARE:
+            if here.null_count == 0 and kind in KIND_BY_TYPE.values():
                 return list(here.to_pylist())
             for index, value in enumerate(here.to_pylist()):
                 if value is not None:
@@ -152,12 +156,6 @@ class TypedColumns:
                     plain = value.as_py()
                     distinct.add((kind, plain if plain == plain else "nan"))
         return distinct if present == len(rows) else distinct | {("missing", None)}
-
-
-def _encode(value: Any, kind: str) -> Any:
-    if kind in JSON_KINDS:
-        return _to_json(value)
-    return True if kind in "ne" else value
 
 
 def _decode(value: Any, kind: str) -> Any:

@@ -8,12 +8,13 @@ lengths that a file names. tbparse uses EventAccumulator.
 """
 
 import struct
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, BinaryIO, NamedTuple
 
 from mlxpy_core._io._text import is_unicode
+
+from ._metric_lines import Row
 
 STEP, WALL_TIME = "step", "wall_time"
 
@@ -23,8 +24,6 @@ _CHECKSUM = struct.Struct("<I")
 _LONGEST = 2**26  # bytes of a message; longer ones hold pictures and the like
 _MOST_SCALARS = 5_000_000  # of one file
 _SCALARS = ("scalars", "")  # the plugins whose tensors are scalars
-
-Row = dict[str, Any]
 
 
 class Events(NamedTuple):
@@ -133,12 +132,7 @@ def _of_tensor(tensor: Any) -> float | int | None:
 
 def _is_checksum(header: bytes) -> bool:
     """Returns whether a record's length is what was written: a torn record has one that is right."""
-    (checksum,) = _CHECKSUM.unpack_from(header, _LENGTH.size)
-    return bool(_checksum_of()(header[: _LENGTH.size]) == checksum)
-
-
-@cache
-def _checksum_of() -> Callable[[bytes], int]:
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-    return masked_crc32c  # type: ignore[no-any-return]  # it has no types
+    (checksum,) = _CHECKSUM.unpack_from(header, _LENGTH.size)
+    return bool(masked_crc32c(header[: _LENGTH.size]) == checksum)

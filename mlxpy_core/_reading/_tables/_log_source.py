@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mlxpy_core._runs._metrics_files import file_of_log, is_of_other_rank
 
 from ._catalog import Catalog
 from ._metric_lines import Row, rows_in
-from ._segments import Ints
+from ._segments import StampedRuns
 
 _SETTLES_S = 5  # a network file system may be asked once a second only, by each of its layers
 
@@ -25,13 +25,14 @@ class LogSource:
     """Where the rows of one log of all runs come from.
 
     Attributes:
-        stamps: the halves of each run's stamp; where it has changed, the run's rows are read again.
+        runs: all runs, with the stamps of what holds the rows; where one has changed, the run's rows are
+            read again.
         kept: shape (n,): whether the rows of a run are kept in the cache.
         rows: returns the rows of the run at a position; notes what is none, and waits for a file system
             as long as it may. Raises OSError where they cannot be read.
     """
 
-    stamps: tuple[Ints, Ints]
+    runs: StampedRuns
     kept: npt.NDArray[np.bool_]
     rows: Callable[[int, list[str], Retries], list[Row]]
 
@@ -48,18 +49,13 @@ def source_of_log(catalog: Catalog, log: str) -> LogSource:
     def rows(position: int, damaged: list[str], retries: Retries) -> list[Row]:
         return rows_in(path(position), damaged, catalog.logs, retries)
 
-    stamps = (catalog.changed, catalog.sizes)
+    runs = catalog.runs
     if is_of_other_rank(log):
         # Other ranks may go on for a while when rank 0 has ended the run.
-        stamps = _stamps_of([path(position) for position in range(len(catalog))])
-    settled = np.less(stamps[0], (time.time() - _SETTLES_S) * 1e9)
-    return LogSource(stamps, catalog.ended & settled, rows)
-
-
-def _stamps_of(paths: Sequence[Path]) -> tuple[Ints, Ints]:
-    """Returns the halves of the files' stamps; 0 where there is none."""
-    stamps = np.zeros((2, len(paths)), dtype=np.int64)
-    for position, path in enumerate(paths):
-        with contextlib.suppress(OSError):
-            stamps[:, position] = stamp_of(path)
-    return stamps[0], stamps[1]
+        stamps = np.zeros((2, len(catalog)), dtype=np.int64)
+        for position in range(len(catalog)):
+            with contextlib.suppress(OSError):  # not every run has such a file
+                stamps[:, position] = stamp_of(path(position))
+        runs = StampedRuns(runs.log_ids, *stamps)
+    settled = np.less(runs.changed, (time.time() - _SETTLES_S) * 1e9)
+    return LogSource(runs, catalog.ended & settled, rows)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlxpy_core._io._text import is_unicode
 from mlxpy_core._reading._moments import MOMENTS, microseconds, moment_of_text, since_epoch
 from mlxpy_core._reading._query._predicate import Comparison, Connective, Predicate
 
@@ -63,7 +64,7 @@ def _compare(comparison: Comparison, columns: TypedColumns) -> Mask:
         column = columns.kinds.get(comparison.field, {}).get("j")
         if column is None:  # lists are of this kind
             return np.zeros(columns.num_rows, dtype=bool)
-        return _each(column, lambda text: _is_among(comparison.value, json.loads(text)))
+        return _each(column, lambda text: _answers(json.loads(text), "holds", comparison.value))
     if comparison.field in MOMENTS and (asked := moment_of_text(comparison.value)):
         return _compare_moments(comparison, since_epoch(asked), columns)
     answer = np.zeros(columns.num_rows, dtype=bool)
@@ -91,7 +92,7 @@ def _compare_column(column: pa.ChunkedArray, kind: str, symbol: str, value: Any)
         present = _as_mask(column.is_valid())
         return present & ~_compare_column(column, kind, _NEGATIONS[symbol], value)
     if kind in JSON_KINDS:
-        return _compare_json(column, symbol, value)
+        return _each(column, lambda text: _answers(json.loads(text), symbol, value))
     if symbol in _ORDERINGS:
         return _ordered(column, kind, symbol, value)
     return _equal_to_any(column, kind, value if symbol == "in" else [value])
@@ -106,13 +107,14 @@ def _equal_to_any(column: pa.ChunkedArray, kind: str, values: list[Any]) -> Mask
     elif kind == "b":
         candidates = [value for value in values if isinstance(value, bool)]
     elif kind == "s":
-        candidates = [value for value in values if isinstance(value, str)]
-        candidates = [value for value in candidates if _can_be_stored(value)]
+        candidates = [value for value in values if isinstance(value, str) and is_unicode(value)]
+    elif kind == "i":
+        numbers = filter(_is_number, values)
+        candidates = [int(value) for value in numbers if _fits(value) and int(value) == value]
     else:
-        numbers = [value for value in values if _is_number(value)]
-        convert = _exact_float if kind == "f" else _exact_integer
-        candidates = [exact for exact in map(convert, numbers) if exact is not None]
-        if kind == "f" and 0.0 in candidates:
+        numbers = filter(_is_number, values)
+        candidates = [exact for value in numbers if (exact := _nearest_float(value)) == value]
+        if 0.0 in candidates:
             candidates += [0.0, -0.0]  # equal, but of different bits
     if not candidates:
         return np.zeros(len(column), dtype=bool)
@@ -126,8 +128,8 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
     if not comparable or value != value:  # nothing is less or greater than nan
         return np.zeros(len(column), dtype=bool)
     if kind == "s":
-        if not _can_be_stored(value):
-            return _compare_python(column, symbol, value)
+        if not is_unicode(value):
+            return _each(column, lambda text: _answers(text, symbol, value))
     elif kind == "i":
         symbol, value = _integer_bound(symbol, value)
     else:
@@ -139,25 +141,18 @@ def _ordered(column: pa.ChunkedArray, kind: str, symbol: str, value: Any) -> Mas
 
 def _integer_bound(symbol: str, value: float | int) -> tuple[str, int | None]:
     """Turns a comparison of integers with any number into one with a 64-bit integer."""
-    if isinstance(value, float):
-        if math.isinf(value):
-            return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
-        if not value.is_integer():
-            # Between two integers, so that < and <= mean the same.
-            symbol = "<=" if symbol in ("<", "<=") else ">="
-            value = math.floor(value) if symbol == "<=" else math.ceil(value)
-        value = int(value)
-    if not -(2**63) <= value < 2**63:
-        return ("all" if (value > 0) == (symbol in ("<", "<=")) else "none"), None
-    return symbol, value
+    below = symbol in ("<", "<=")
+    if not _fits(value):
+        return ("all" if (value > 0) == below else "none"), None
+    whole = math.floor(value)
+    if whole != value:  # between two integers, so that < and <= mean the same
+        return ("<=", whole) if below else (">=", whole + 1)
+    return symbol, whole
 
 
 def _float_bound(symbol: str, value: float | int) -> tuple[str, float]:
     """Turns a comparison of floats with any number into one with a float, without rounding."""
-    try:
-        nearest = float(value)
-    except OverflowError:
-        nearest = math.copysign(math.inf, value)
+    nearest = _nearest_float(value)
     if nearest == value:
         return symbol, nearest
     # No float lies between the value and its nearest float.
@@ -166,23 +161,17 @@ def _float_bound(symbol: str, value: float | int) -> tuple[str, float]:
     return (">=" if nearest > value else ">"), nearest
 
 
-def _compare_json(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
-    return _each(column, lambda text: _holds(json.loads(text), symbol, value))
-
-
-def _compare_python(column: pa.ChunkedArray, symbol: str, value: Any) -> Mask:
-    return _each(column, lambda text: _holds(text, symbol, value))
-
-
 def _each(column: pa.ChunkedArray, test: Callable[[str], bool]) -> Mask:
     return np.array([text is not None and test(text) for text in column.to_pylist()], dtype=bool)
 
 
-def _holds(stored: Any, symbol: str, value: Any) -> bool:
+def _answers(stored: Any, symbol: str, value: Any) -> bool:
     if symbol == "==":
         return _same(stored, value)
     if symbol == "in":
         return any(_same(stored, item) for item in value)
+    if symbol == "holds":
+        return isinstance(stored, list) and any(_same(item, value) for item in stored)
     comparable = (isinstance(stored, str) and isinstance(value, str)) or (
         _is_number(stored) and _is_number(value)
     )
@@ -197,32 +186,20 @@ def _same(stored: Any, value: Any) -> bool:
     return bool(stored == value)
 
 
-def _is_among(value: Any, stored: Any) -> bool:
-    return isinstance(stored, list) and any(_same(item, value) for item in stored)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _exact_integer(value: float | int) -> int | None:
-    if isinstance(value, float):
-        if not value.is_integer():
-            return None
-        value = int(value)
-    return value if -(2**63) <= value < 2**63 else None
+def _fits(value: float | int) -> bool:
+    """Returns whether a number is among those that a column of integers can hold."""
+    return -(2**63) <= value < 2**63
 
 
-def _exact_float(value: float | int) -> float | None:
+def _nearest_float(value: float | int) -> float:
     try:
-        nearest = float(value)
+        return float(value)
     except OverflowError:
-        return None
-    return nearest if nearest == value else None
-
-
-def _can_be_stored(text: str) -> bool:
-    return text.isascii() or text == text.encode(errors="replace").decode()
+        return math.copysign(math.inf, value)
 
 
 def _as_mask(answers: Any) -> Mask:

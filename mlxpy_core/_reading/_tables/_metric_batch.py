@@ -4,6 +4,7 @@ The values that a run logged under a key are one list, in the column of their ki
 Where not every row has the key, ``<key>:r`` holds the numbers of those that do.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,9 @@ import pyarrow as pa
 from mlxpy_core._io._text import is_unicode
 
 from ._arrays import arrow_array, arrow_integers
-from ._columns import ARROW_TYPES
+from ._columns import ARROW_TYPES, KIND_BY_TYPE
 from ._metric_lines import Row
-from ._segments import CHANGED, LOG_ID, SIZE, Ints
+from ._segments import StampedRuns
 
 _BATCH_BYTES, _BATCH_RUNS = 2**26, 10_000
 _EXACT = 2**53  # integers up to here are floats without rounding
@@ -42,12 +43,7 @@ class Batch:
         return self._bytes >= _BATCH_BYTES or len(self.positions) >= _BATCH_RUNS
 
     def add(self, position: int, rows: Sequence[Row]) -> None:
-        """Adds what a run logged.
-
-        Args:
-            position: the run.
-            rows: its rows.
-        """
+        """Adds the rows of a run."""
         index = len(self.positions)
         self.positions.append(position)
         for key in dict.fromkeys(key for row in rows for key in row):
@@ -60,22 +56,11 @@ class Batch:
                 numbers = [number for number, row in enumerate(rows) if key in row]
                 self._put(f"{key}:{ROWS}", index, arrow_integers(numbers))
 
-    def table(self, log_ids: Ints, changed: Ints, sizes: Ints) -> pa.Table:
-        """Makes a table of a row a run.
-
-        Args:
-            log_ids: the numbers of the catalog's runs.
-            changed: the first halves of their stamps.
-            sizes: the second halves.
-        """
-        positions = np.array(self.positions, dtype=np.int64)
-        columns = {
-            LOG_ID: arrow_integers(log_ids[positions]),
-            CHANGED: arrow_integers(changed[positions]),
-            SIZE: arrow_integers(sizes[positions]),
-        }
+    def table(self, runs: StampedRuns) -> pa.Table:
+        """Makes a table of a row a run; `runs` are all of the catalog."""
+        columns = runs.columns(np.array(self.positions, dtype=np.int64))
         for name, cells in self._cells.items():
-            columns[name] = _list_array(cells, len(positions))
+            columns[name] = _list_array(cells, len(self.positions))
         return pa.table(columns)
 
     def _put(self, column: str, index: int, cell: pa.Array) -> None:
@@ -85,25 +70,13 @@ class Batch:
 
 def _encode_cell(values: list[Any]) -> tuple[str, pa.Array]:
     types = set(map(type, values)) - {type(None)}
-    kind = "j"
-    if types == {float} or (types == {int, float} and _exact(values)):
-        kind = "f"
-    elif types == {int}:
-        kind = "i"
-    elif types == {bool}:
-        kind = "b"
-    elif types == {str}:
-        kind = "s"
-    if kind != "j":
-        try:
+    if types == {int, float} and all(abs(one) <= _EXACT for one in values if type(one) is int):
+        types = {float}
+    if len(types) == 1 and (kind := KIND_BY_TYPE.get(types.pop())):
+        # Not where integers need more than 64 bits, or texts are no Unicode.
+        with contextlib.suppress(OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
             return kind, arrow_array(values, ARROW_TYPES[kind])
-        except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):  # beyond 64 bits, no Unicode
-            pass
     return "j", arrow_array([json.dumps(value) for value in values], pa.string())
-
-
-def _exact(values: list[Any]) -> bool:
-    return all(abs(value) <= _EXACT for value in values if type(value) is int)
 
 
 def _list_array(cells: dict[int, pa.Array], length: int) -> pa.Array:

@@ -24,7 +24,7 @@ from ._columns import ARROW_TYPES
 from ._log_source import LogSource, source_of_log
 from ._metric_batch import ROWS, Batch, file_name
 from ._metric_lines import read_rows
-from ._segments import Ints, Segment, SegmentStore, current_places
+from ._segments import Ints, Segment, SegmentStore
 from ._warnings import warn_of_damaged_lines
 
 _HELD_BYTES = 2**28  # of columns that were read from the cache, for each log
@@ -171,21 +171,17 @@ class _Log:
             yield table, places, self._row_of[positions[places]]
         # Other runs are read each time.
         for table in self._read(unread[~kept]):
-            segment = Segment.of(table)
-            log_ids = self._catalog.log_ids[positions]
-            order = np.argsort(segment.log_ids)
-            places = np.flatnonzero(np.isin(log_ids, segment.log_ids))
+            here = Segment.of(table).runs.log_ids
+            log_ids = self._catalog.runs.log_ids[positions]
+            order = np.argsort(here)
+            places = np.flatnonzero(np.isin(log_ids, here))
             left[places] = False
-            yield table, places, order[np.searchsorted(segment.log_ids[order], log_ids[places])]
+            yield table, places, order[np.searchsorted(here[order], log_ids[places])]
         if left.any():  # they cannot be read now: without rows, and not in the cache
             batch, places = Batch(), np.flatnonzero(left)
             for position in positions[places].tolist():
                 batch.add(position, [])
-            yield (
-                batch.table(self._catalog.log_ids, *self._source.stamps),
-                places,
-                np.arange(len(places)),
-            )
+            yield batch.table(self._source.runs), places, np.arange(len(places))
 
     def _tables(self, key: str, positions: Ints) -> dict[int, pa.Table]:
         """Returns the segments of some runs with the columns of a key; a lost one covers no run."""
@@ -214,12 +210,11 @@ class _Log:
         return table
 
     def _add(self, segment: Segment) -> Ints:
-        catalog = self._catalog
-        places = current_places(segment, catalog.log_ids, *self._source.stamps)
-        rows = np.flatnonzero(places >= 0)
-        rows = rows[self._source.kept[places[rows]] & (self._segment_of[places[rows]] < 0)]
-        self._segment_of[places[rows]] = len(self._segments)
-        self._row_of[places[rows]] = rows
+        rows, positions = self._source.runs.current_rows(segment.runs)
+        new = self._source.kept[positions] & (self._segment_of[positions] < 0)
+        rows, positions = rows[new], positions[new]
+        self._segment_of[positions] = len(self._segments)
+        self._row_of[positions] = rows
         self._segments.append(segment)
         return rows
 
@@ -235,10 +230,10 @@ class _Log:
                 run = self._catalog.run_path(position)
                 damaged.append(f"{error.filename or run} ({error.strerror})")
             if batch.full:
-                yield batch.table(self._catalog.log_ids, *self._source.stamps)
+                yield batch.table(self._source.runs)
                 batch = Batch()
         if batch.positions:
-            yield batch.table(self._catalog.log_ids, *self._source.stamps)
+            yield batch.table(self._source.runs)
         warn_of_damaged_lines(damaged, stacklevel=2)
 
 

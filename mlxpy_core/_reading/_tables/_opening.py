@@ -31,7 +31,7 @@ from ._cache_place import CachePlace
 from ._catalog import ENDED, LAZY, Catalog
 from ._columns import encode_rows
 from ._run_record import RunRecord, UnreadableRunError, read_run
-from ._segments import CHANGED, LOG_ID, SIZE, Ints, Segment, SegmentStore, current_places
+from ._segments import Ints, Segment, SegmentStore, StampedRuns
 from ._warnings import warn_of_unreadable_runs
 
 # Runs that are Python's objects at a time; and how many such parts make a file of the cache.
@@ -67,22 +67,20 @@ def open_catalog(
     log_ids = np.array(sorted(map(int, names)), dtype=np.int64)
     store = SegmentStore(cache)
     segments = store.load()
-    changed, sizes = _stamps(logs, log_ids, () if refresh else segments, retries)
+    runs = _stamped(logs, log_ids, () if refresh else segments, retries)
     covered = np.zeros(len(log_ids), dtype=bool)
     valid = []
     for segment in segments:
-        places = current_places(segment, log_ids, changed, sizes)
-        rows = np.flatnonzero(places >= 0)
-        rows = rows[~covered[places[rows]]]
-        covered[places[rows]] = True
-        valid.append(rows)
+        rows, positions = runs.current_rows(segment.runs)
+        valid.append(rows[~covered[positions]])
+        covered[positions] = True
     store.tidy(segments, valid)
 
-    there = ~covered & (changed != _NO_STAMP[0])
-    stamps = zip(changed[there].tolist(), sizes[there].tolist(), strict=True)
+    there = ~covered & (runs.changed != _NO_STAMP[0])
+    stamps = zip(runs.changed[there].tolist(), runs.sizes[there].tolist(), strict=True)
     todo = list(zip(log_ids[there].tolist(), stamps, strict=True))
     found, unreadable = _look_for_info(logs, log_ids[~covered & ~there].tolist())
-    records = _with_statuses(_read_all(logs, [*todo, *found], unreadable), statuses)
+    records = _read_all(logs, [*todo, *found], unreadable, statuses)
     with _collections_paused():
         for table, ended in _tables_of(records):
             segments.append(Segment.of(table))
@@ -117,25 +115,26 @@ def _unlistable(logs: Path, error: OSError) -> MlxpyError:
     return MlxpyError(f"cannot read the runs in {str(logs)!r}: {error.strerror}")
 
 
-def _stamps(
-    logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Retries
-) -> tuple[Ints, Ints]:
-    """Returns the stamp of each run's info.yaml, from the trusted segments if they have it."""
+def _stamped(logs: Path, log_ids: Ints, trusted: Sequence[Segment], retries: Retries) -> StampedRuns:
+    """Returns the runs with the stamps of info.yaml, from the trusted segments if they have it."""
     changed, sizes = np.full((2, len(log_ids)), _NO_STAMP[0], dtype=np.int64)
-    for segment in trusted:
-        rows = np.flatnonzero(np.isin(segment.log_ids, log_ids))
-        places = np.searchsorted(log_ids, segment.log_ids[rows])
-        rows, places = (array[segment.changed[rows] > changed[places]] for array in (rows, places))
-        changed[places], sizes[places] = segment.changed[rows], segment.sizes[rows]
+    for known in (segment.runs for segment in trusted):
+        rows = np.flatnonzero(np.isin(known.log_ids, log_ids))
+        places = np.searchsorted(log_ids, known.log_ids[rows])
+        rows, places = (array[known.changed[rows] > changed[places]] for array in (rows, places))
+        changed[places], sizes[places] = known.changed[rows], known.sizes[rows]
     unknown = np.flatnonzero(changed == _NO_STAMP[0])
     changed[unknown], sizes[unknown] = _look_at(logs, log_ids[unknown].tolist(), retries)
-    return changed, sizes
+    return StampedRuns(log_ids, changed, sizes)
 
 
 def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list[int], list[int]]:
     """Returns the halves of the stamps; the time that opening a cached directory takes passes here."""
     changed, sizes = [], []
-    directory = _open_directory(logs, retries)
+    try:
+        directory = retries(lambda: os.open(logs, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        raise _unlistable(logs, error) from error
     try:
         for log_id in log_ids:
             try:
@@ -150,13 +149,6 @@ def _look_at(logs: Path, log_ids: Sequence[int], retries: Retries) -> tuple[list
     finally:
         os.close(directory)
     return changed, sizes
-
-
-def _open_directory(logs: Path, retries: Retries) -> int:
-    try:
-        return retries(lambda: os.open(logs, os.O_RDONLY | os.O_DIRECTORY))
-    except OSError as error:
-        raise _unlistable(logs, error) from error
 
 
 def _stamp_again(run: Path, retries: Retries) -> Stamp:
@@ -218,15 +210,24 @@ def _is_being_made(run: Path) -> bool:
 
 
 def _read_all(
-    logs: Path, todo: Sequence[tuple[int, Stamp]], unreadable: dict[int, str]
+    logs: Path,
+    todo: Sequence[tuple[int, Stamp]],
+    unreadable: dict[int, str],
+    statuses: Mapping[int, str],
 ) -> Iterator[RunRecord]:
+    """Reads runs, and notes why others cannot be read."""
     away, replaced = Retries(passing=_is_away), Retries(_REPLACED_S, passing=_is_missing)
     for log_id, stamp in with_progress(todo, f"reading runs of {logs.name}"):
         read = partial(read_run, f"{logs}/{log_id}", stamp)
         try:
-            yield replaced(partial(away, read))
+            record = replaced(partial(away, read))
         except UnreadableRunError as error:  # each run may fail for itself
             unreadable[log_id] = str(error)
+            continue
+        # One that has ended says so itself; what another says is not to be cached.
+        if not record.ended and log_id in statuses:
+            record.fields["info.status"] = statuses[log_id]
+        yield record
 
 
 def _is_away(error: BaseException) -> bool:
@@ -235,14 +236,6 @@ def _is_away(error: BaseException) -> bool:
 
 def _is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
-
-
-def _with_statuses(records: Iterator[RunRecord], statuses: Mapping[int, str]) -> Iterator[RunRecord]:
-    for record in records:
-        # One that has ended says so itself; what another says is not to be cached.
-        if not record.ended and record.log_id in statuses:
-            record.fields["info.status"] = statuses[record.log_id]
-        yield record
 
 
 def _tables_of(records: Iterator[RunRecord]) -> Iterator[tuple[pa.Table, bool]]:
@@ -266,10 +259,9 @@ def _concatenated(tables: dict[bool, list[pa.Table]]) -> Iterator[tuple[pa.Table
 
 def _table_of(records: Sequence[RunRecord]) -> pa.Table:
     table = encode_rows([record.fields for record in records])
+    named = np.array([(record.log_id, *record.stamp) for record in records], dtype=np.int64)
     own = {
-        LOG_ID: arrow_array([record.log_id for record in records], pa.int64()),
-        CHANGED: arrow_array([record.stamp[0] for record in records], pa.int64()),
-        SIZE: arrow_array([record.stamp[1] for record in records], pa.int64()),
+        **StampedRuns(*named.T).columns(np.arange(len(records))),
         ENDED: arrow_array([record.ended for record in records], pa.bool_()),
         LAZY: arrow_array([record.lazy for record in records], pa.string()),
     }

@@ -5,9 +5,10 @@ MLXP keeps the number and the place of a run under ``info.logger``, its lists of
 seconds; the rest lies where ours does.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,10 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
     metrics, state = Path(run, "metrics"), Path(run, ".keys")
     listed: dict[str, set[str]] = {}
     if (metrics / ".keys").is_dir():  # MLXP
-        for path, content in _listings(metrics / ".keys", "*.yaml"):
-            listed[path.stem] = set(map(str, content))
+        for path in sorted((metrics / ".keys").glob("*.yaml")):
+            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+                if isinstance(content := load_yaml(read_text(path)), dict):
+                    listed[path.stem] = set(map(str, content))
     if not listed or (state / "metrics.yaml").exists():  # mlxpy may have continued the run
         try:
             for name, keys in keys_of_all_ranks(metrics, state).items():
@@ -151,13 +154,3 @@ def _metrics_keys(run: str) -> dict[str, list[str]]:
             if can_pass(error):
                 raise UnreadableRunError(f"metrics: {error.strerror}") from error
     return {name: sorted(keys) for name, keys in listed.items()}
-
-
-def _listings(directory: Path, pattern: str) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
-    for path in sorted(directory.glob(pattern)):
-        try:
-            content = load_yaml(read_text(path))
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
-        if isinstance(content, dict):
-            yield path, content

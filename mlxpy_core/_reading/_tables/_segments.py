@@ -40,30 +40,62 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class StampedRuns:
+    """Runs as they were at some time.
+
+    Attributes:
+        log_ids: their numbers.
+        changed: the first halves of their stamps: when info.yaml was changed, in nanoseconds.
+        sizes: the second halves: the lengths of info.yaml, in bytes.
+    """
+
+    log_ids: Ints
+    changed: Ints
+    sizes: Ints
+
+    def columns(self, positions: Ints) -> dict[str, pa.Array]:
+        """Returns the columns of a table that name some of the runs."""
+        columns = {LOG_ID: self.log_ids, CHANGED: self.changed, SIZE: self.sizes}
+        return {name: arrow_integers(column[positions]) for name, column in columns.items()}
+
+    def current_rows(self, others: "StampedRuns") -> tuple[Ints, Ints]:
+        """Returns at which places others are a run as it is here, and the positions of these runs.
+
+        The numbers here ascend; those of the others, the runs of a segment's rows, need not.
+        """
+        if not len(self.log_ids):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        positions = np.searchsorted(self.log_ids, others.log_ids)
+        positions[positions == len(self.log_ids)] = 0
+        rows = np.flatnonzero(
+            (self.log_ids[positions] == others.log_ids)
+            & (self.changed[positions] == others.changed)
+            & (self.sizes[positions] == others.sizes)
+        )
+        return rows, positions[rows]
+
+
+@dataclass(frozen=True)
 class Segment:
     """The rows of one file.
 
     Attributes:
         table: the rows, with the columns that were asked for.
-        log_ids: the number of each row's run.
-        changed: the time of change of its info.yaml, in nanoseconds.
-        sizes: the length of its info.yaml, in bytes.
+        runs: the run of each row, as it was then.
         path: the file; None for rows that are kept nowhere.
         file_size: its length in bytes.
     """
 
     table: pa.Table
-    log_ids: Ints
-    changed: Ints
-    sizes: Ints
+    runs: StampedRuns
     path: Path | None = None
     file_size: int = 0
 
     @classmethod
     def of(cls, table: pa.Table, path: Path | None = None, file_size: int = 0) -> "Segment":
         """Takes a table with the three columns that name its runs."""
-        log_ids, changed, sizes = (numpy_array(table[name]) for name in (LOG_ID, CHANGED, SIZE))
-        return cls(table, log_ids, changed, sizes, path, file_size)
+        runs = StampedRuns(*(numpy_array(table[name]) for name in (LOG_ID, CHANGED, SIZE)))
+        return cls(table, runs, path, file_size)
 
     @property
     def large(self) -> bool:
@@ -99,12 +131,7 @@ class SegmentStore:
         return segments
 
     def columns(self, segment: Segment, columns: Collection[str] | None) -> pa.Table | None:
-        """Reads columns of a segment that `load` returned; None where its file is there no more.
-
-        Args:
-            segment: the segment.
-            columns: those that are read if there are such; None for all.
-        """
+        """Reads some columns, or all, of a segment that `load` returned; None if its file is gone."""
         assert segment.path
         again = self._read(segment.path, columns)
         return again.table if again else None
@@ -115,7 +142,7 @@ class SegmentStore:
             return
         with (
             contextlib.suppress(StorageError, OSError),
-            whole_file(self._new_path(), self._within) as path,
+            whole_file(self._writable / f"{secrets.token_hex(8)}.arrow", self._within) as path,
         ):
             table = table.combine_chunks().replace_schema_metadata(_FORMAT)
             with (
@@ -171,10 +198,6 @@ class SegmentStore:
             _remove(path)
         return None
 
-    def _new_path(self) -> Path:
-        assert self._writable is not None
-        return self._writable / f"{secrets.token_hex(8)}.arrow"
-
     def _remove_leftovers(self) -> None:
         """Removes what killed processes left half written."""
         if self._writable is None:
@@ -210,24 +233,3 @@ def _remove(path: Path | None) -> None:
     if path:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def current_places(segment: Segment, log_ids: Ints, changed: Ints, sizes: Ints) -> Ints:
-    """Returns for each row of a segment which of the runs it describes as it is now; -1 for none.
-
-    Args:
-        segment: the rows.
-        log_ids: the numbers of the runs, ascending.
-        changed: their stamps' first halves.
-        sizes: their stamps' second halves.
-    """
-    if not len(log_ids):
-        return np.full(len(segment.log_ids), -1)
-    places = np.searchsorted(log_ids, segment.log_ids)
-    places[places == len(log_ids)] = 0
-    same = (
-        (log_ids[places] == segment.log_ids)
-        & (changed[places] == segment.changed)
-        & (sizes[places] == segment.sizes)
-    )
-    return np.where(same, places, -1)
