@@ -85,13 +85,15 @@ if TYPE_CHECKING:
     from ._runs._end_reason import EndReason
     from ._runs._info_file import read_info
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
+    from ._runs._run_names import run_names
     from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
+    from ._scheduling._grouping import Grouping
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
     from ._scheduling._machine_share import DeviceRequest
     from ._scheduling._script import ScriptOptions
-    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submission import print_plan, submit_jobs
     from ._scheduling._submitit import SUBMITIT
     from ._search._claim import StudyClaim
     from ._search._followed_metric import MetricName, values_of
@@ -232,7 +234,7 @@ _LATER = {
     "EndReason": "_runs._end_reason",
     "GitVM": "_versioning._git_manager",
     "GroupedConfigList": "_reading",
-    "Grouping": "_scheduling._submission",
+    "Grouping": "_scheduling._grouping",
     "Job": "_scheduling._job",
     "JobOutlook": "_plugins._scheduler",
     "LocalScheduler": "_scheduling._local",
@@ -278,7 +280,7 @@ _LATER = {
     "write_results": "_search._study_results",
     "RUN_ATTRIBUTE": "_search._study",
     "retry_runs": "_operations",
-    "run_names": "_scheduling._submission",
+    "run_names": "_runs._run_names",
     "runs_to_wait_for": "_operations",
     "signals_break_off": "_operations",
     "submit_jobs": "_scheduling._submission",

@@ -13,21 +13,16 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._text import printable
+from mlxpy_core._runs._cancellation import note_cancelled, noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import claim_operation, info_path, read_info, read_status
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
+from mlxpy_core._runs._run_names import run_names
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._submission import run_names
 
-from ._reconciling import (
-    note_cancelled,
-    noted_cancellation,
-    reconcile,
-    reconcile_runs,
-    scheduler_of,
-)
+from ._reconciling import reconcile, reconcile_runs, scheduler_of
 
 _LOOK_S = 0.05
 

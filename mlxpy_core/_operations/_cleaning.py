@@ -19,10 +19,8 @@ from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
 from mlxpy_core._runs._trash import trash_of
+from mlxpy_core._scheduling._submission_files import ARRAY_NAME, SCRIPT_NAME
 
-# Of an array, also under the name by which a scheduler finds it that keeps no copy.
-_SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
-_ARRAY = re.compile(r"array(\.\d+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CLAIM = re.compile(r"\.?claim-.*")
 _FROZEN = re.compile(r"\.configs/(\w+)")
@@ -215,7 +213,7 @@ def _named_configs(run: RunDirectory) -> list[str]:
     """
     try:
         with os.scandir(run.path) as entries:
-            arrays = [entry.name for entry in entries if _ARRAY.fullmatch(entry.name)]
+            arrays = [entry.name for entry in entries if ARRAY_NAME.fullmatch(entry.name)]
     except NotADirectoryError:
         return []
     scripts = [run.path / "script.sh", *(run.path / name / "script.sh" for name in arrays)]
@@ -237,7 +235,7 @@ def _arrays(run: RunDirectory) -> list[Path]:
             return [
                 Path(entry.path)
                 for entry in entries
-                if _ARRAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                if ARRAY_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
     except OSError:
         return []
@@ -252,7 +250,7 @@ def _is_over(array: Path) -> bool:
     """Tells whether there is nothing but the script and links to files of runs that have ended."""
     # Each submission makes another one. Where a scheduler writes words of its own there, they stay.
     try:
-        links = [path for path in array.iterdir() if not _SCRIPT.fullmatch(path.name)]
+        links = [path for path in array.iterdir() if not SCRIPT_NAME.fullmatch(path.name)]
     except OSError:  # another user's
         return False
     if not links or not all(path.is_symlink() for path in links):

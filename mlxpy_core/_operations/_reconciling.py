@@ -13,22 +13,23 @@ from datetime import datetime
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, open_regular, stamp_of, write_whole
+from mlxpy_core._io._files import open_regular
 from mlxpy_core._io._retries import Retries
 from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler
+from mlxpy_core._runs._cancellation import noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
 from mlxpy_core._runs._info_file import info_path, read_config, read_info, write_info
 from mlxpy_core._runs._process import died_here, group_lives, lives_here, noted_process
+from mlxpy_core._runs._run_names import run_names
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
 from mlxpy_core._scheduling._dependencies import after_of_info, job_id_of, reason_against_waiting
 from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
 from ._lost_jobs import find_jobs, note_started_scripts
 
@@ -283,19 +284,6 @@ def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None
     info["status"] = Status.SUBMITTED.value
     info["end_date"] = info["end_time"] = info["end_reason"] = None
     return info, True
-
-
-def note_cancelled(directory: RunDirectory) -> None:
-    """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
-    write_whole(directory.state / CANCELLED, "", directory.logs)
-
-
-def noted_cancellation(directory: RunDirectory) -> Stamp | None:
-    """Returns what each `note_cancelled` changes; None if there was none since the last submission."""
-    try:
-        return stamp_of(directory.state / CANCELLED)
-    except OSError:
-        return None
 
 
 def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._machine_share import DeviceRequest, MachineShare, SharedMachine
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
-from mlxpy_core._scheduling._submission import write_script
+from mlxpy_core._scheduling._submission_files import write_script
 from mlxpy_core._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning import CodeOfRun, code_of_run
 from mlxpy_core._versioning._launches import launch_of_info

@@ -17,7 +17,7 @@ from mlxpy_core._operations._foreign import other_owner
 from mlxpy_core._reading import Reader
 from mlxpy_core._reading._shared_jobs import runs_sharing_jobs
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._scheduling._submission import run_names
+from mlxpy_core._runs._run_names import run_names
 
 
 class Plan(NamedTuple):

@@ -22,8 +22,8 @@ from mlxpy_core._reading._tables._metric_columns import Series
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._metrics_files import is_app_log
 from mlxpy_core._runs._progress_file import Progress
+from mlxpy_core._runs._run_names import run_names
 from mlxpy_core._runs._status import Status
-from mlxpy_core._scheduling._submission import run_names
 
 from ._live_run import Live, LiveRun, Metric, fraction_of
 
