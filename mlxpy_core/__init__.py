@@ -57,17 +57,13 @@ from ._versioning import (
 
 if TYPE_CHECKING:
     from ._cli._numbers import named_numbers
-    from ._operations import (
-        end_what_waits,
-        reconcile,
-        retry_runs,
-        runs_to_wait_for,
-        signals_break_off,
-        wait_for_earlier,
-        wait_for_runs,
-    )
     from ._operations._annotating import annotate, tagged
+    from ._operations._breaking_off import signals_break_off
+    from ._operations._chaining import end_what_waits, runs_to_wait_for, wait_for_earlier
     from ._operations._completed import completed_runs, config_key, different_fields
+    from ._operations._reconciling import reconcile
+    from ._operations._retrying import retry_runs
+    from ._operations._waiting import wait_for_runs
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import JobOutlook, QueuedJob, Scheduler, SubmissionError
@@ -260,7 +256,7 @@ _LATER = {
     "constraints_of": "_search._study",
     "dependency_directives": "_scheduling._dependencies",
     "different_fields": "_operations._completed",
-    "end_what_waits": "_operations",
+    "end_what_waits": "_operations._chaining",
     "find_scheduler": "_scheduling._find_scheduler",
     "fix_changing_values": "_runs._config",
     "frozen_configs": "_versioning._frozen_configs",
@@ -274,20 +270,20 @@ _LATER = {
     "plain_config_at_another_time": "_runs._config",
     "print_plan": "_scheduling._submission",
     "read_info": "_runs._info_file",
-    "reconcile": "_operations",
+    "reconcile": "_operations._reconciling",
     "results_of": "_search._study",
     "lines_of_results": "_search._study_results",
     "write_results": "_search._study_results",
     "RUN_ATTRIBUTE": "_search._study",
-    "retry_runs": "_operations",
+    "retry_runs": "_operations._retrying",
     "run_names": "_runs._run_names",
-    "runs_to_wait_for": "_operations",
-    "signals_break_off": "_operations",
+    "runs_to_wait_for": "_operations._chaining",
+    "signals_break_off": "_operations._breaking_off",
     "submit_jobs": "_scheduling._submission",
     "tagged": "_operations._annotating",
     "values_of": "_search._followed_metric",
-    "wait_for_earlier": "_operations",
-    "wait_for_runs": "_operations",
+    "wait_for_earlier": "_operations._chaining",
+    "wait_for_runs": "_operations._waiting",
     "writes_to_own_directory": "_tracking._rerun_output",
 }
 

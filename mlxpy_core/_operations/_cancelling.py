@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
 
-from ._reconciling import reconcile, reconcile_runs, scheduler_of
+from ._foreign import scheduler_of
+from ._liveness import last_attempt
+from ._reconciling import reconcile, reconcile_runs
 
 _LOOK_S = 0.05
 
@@ -79,7 +81,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
             plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
             continue
         status, scheduler = Status(info["status"]), info["scheduler"]
-        attempt = _attempt(info)
+        attempt = last_attempt(info)
         job_id = job_id_of(run, info)
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
@@ -193,18 +195,13 @@ def _signal(plan: Cancellation) -> None:
     for run, process_id in plan.processes.items():
         info = read_info(run)
         # It may have ended, or its process may do another run.
-        if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
+        if info and not is_final(info) and _is_still(run, last_attempt(info), process_id):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
     for run, process_id in plan.scripts.items():
         if _is_still(run, noted_process(run) or {}, process_id):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
-
-
-def _attempt(info: Mapping[str, Any]) -> dict[str, Any]:
-    attempts: Sequence[dict[str, Any]] = info["attempts"]
-    return attempts[-1] if attempts else {}
 
 
 def _is_still(run: RunDirectory, process: dict[str, Any], process_id: int) -> bool:

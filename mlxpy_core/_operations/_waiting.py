@@ -10,7 +10,8 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import reasons_of_ended, reconcile, told_reason
+from ._end_reasons import reasons_of_ended, told_reason
+from ._reconciling import reconcile
 
 _LOOK_S = 1.0
 _SLOWEST = 8

@@ -84,12 +84,6 @@ def standing_of(after: After, logs: Path) -> Standing:
     return standing
 
 
-def reason_against_waiting(after: After | None, logs: Path) -> str:
-    """Returns why a run can never start for what it waits for; empty if it can."""
-    never = standing_of(after, logs).never if after else ""
-    return f"it waits for {never}" if never else ""
-
-
 def reason_to_wait(run: RunDirectory, info: Mapping[str, Any]) -> str:
     """Returns why a run may not be started now; empty if nothing that it waits for is left.
 

@@ -5,13 +5,11 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from mlxpy_core._io._interrupts import signals_held
-from mlxpy_core._operations import (
-    RunWatch,
-    claimed_resubmission,
-    reconcile_runs,
-)
 from mlxpy_core._operations._foreign import other_owner
-from mlxpy_core._operations._reconciling import is_lost
+from mlxpy_core._operations._liveness import is_lost
+from mlxpy_core._operations._reconciling import reconcile_runs
+from mlxpy_core._operations._resubmission import claimed_resubmission
+from mlxpy_core._operations._waiting import RunWatch
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._cancellation import noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory

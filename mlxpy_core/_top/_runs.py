@@ -10,7 +10,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
-from mlxpy_core._operations import retry_runs
+from mlxpy_core._operations._retrying import retry_runs
 from mlxpy_core._plugins._scheduler import JobOutlook
 from mlxpy_core._reading import Reader
 from mlxpy_core._reading._config_list import sorted_places

@@ -79,7 +79,7 @@ def _retry(logs: Path, found: "ConfigList") -> bool:
     """Submits runs again that have tries left; returns whether there were any."""
     if "info.end_reason" not in found.keys():  # noqa: SIM118  # no dict
         return False
-    from mlxpy_core._operations import retry_runs
+    from mlxpy_core._operations._retrying import retry_runs
     from mlxpy_core._runs._run_names import run_names
 
     rows = zip(found["info.log_id"], found["info.end_reason"], strict=True)
