@@ -83,6 +83,7 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
         status, scheduler = Status(info["status"]), info["scheduler"]
         attempt = last_attempt(info)
         job_id = job_id_of(run, info)
+        by_script = status is Status.SUBMITTED or bool(attempt.get("container"))
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
         elif scheduler and scheduler["name"] != LOCAL and scheduler.get("may_come_back"):
@@ -90,23 +91,15 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
                 plan.left.append(f"it is not known which job run {run.log_id} is")
             else:
                 plan.jobs.setdefault(scheduler["name"], {}).setdefault(job_id, []).append(run)
-        elif status is Status.SUBMITTED or attempt.get("container"):
-            # The processes of a container may have numbers of their own.
-            script = noted_process(run)
-            if script and lives_here(script):
-                if reason := _reason_against(run, script, run.state, noted_process_path(run)):
-                    plan.left.append(reason)
-                else:
-                    plan.scripts[run] = script["process_id"]
-            elif status is Status.SUBMITTED:
-                plan.waiting.append(run)
-            else:
-                plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
-        elif lives_here(attempt):
-            if reason := _reason_against(run, attempt, run.metadata, info_path(run.path)):
+        # The processes of a container may have numbers of their own.
+        elif (process := noted_process(run) if by_script else attempt) and lives_here(process):
+            place = noted_process_path(run) if by_script else info_path(run.path)
+            if reason := _reason_against(run, process, place):
                 plan.left.append(reason)
             else:
-                plan.processes[run] = attempt["process_id"]
+                (plan.scripts if by_script else plan.processes)[run] = process["process_id"]
+        elif status is Status.SUBMITTED:
+            plan.waiting.append(run)
         else:
             plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
     return plan
@@ -209,17 +202,17 @@ def _is_still(run: RunDirectory, process: dict[str, Any], process_id: int) -> bo
     return is_same and lives_here(process) and _works_for(process_id, run) is not False
 
 
-def _reason_against(run: RunDirectory, process: dict[str, Any], *places: Path) -> str | None:
+def _reason_against(run: RunDirectory, process: dict[str, Any], place: Path) -> str | None:
     """Tells why a process that a run names as its own gets no signal; None if it may.
 
     Args:
         run: the run.
         process: the process, which lives on this machine.
-        places: the directory and the file in it that name the process.
+        place: the file that names it.
     """
     process_id = process["process_id"]
     # What another user's file names may be any process of ours, and 1 and below are no process of a run.
-    if not all(_is_mine(place) for place in (run.path, *places)):
+    if not all(map(_is_mine, (run.path, place.parent, place))):
         return f"run {run.log_id} is another user's: no process that it names is sent a signal"
     if type(process_id) is not int or process_id <= 1:
         return f"run {run.log_id} names {process_id!r} as its process"
