@@ -52,7 +52,7 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
     """
     done = Retries()
     for run in runs:
-        if not tries_left(run, read_info(run)) or other_owner(run) is not None:
+        if _job_to_retry(run, read_info(run)) is None or other_owner(run) is not None:
             continue
         try:
             _retry(run, scheduler, done)
@@ -61,20 +61,15 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
     return done
 
 
-def tries_left(run: RunDirectory, info: Mapping[str, Any] | None) -> bool:
-    """Returns whether a run has ended for a reason for which it is to be submitted again.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+def _job_to_retry(run: RunDirectory, info: Mapping[str, Any] | None) -> Job | None:
+    """Returns the job of a run that has ended for a reason for which it is to be submitted again."""
     if not info or not is_final(info) or info["status"] == Status.COMPLETE.value:
-        return False
+        return None
     reason = info.get("end_reason")
     if not reason or not info.get("scheduler"):
-        return False
+        return None
     job = recorded_job(run, info)
-    return job is not None and _done(info, reason) < _allowed(job, reason)
+    return job if job and _done(info, reason) < _allowed(job, reason) else None
 
 
 def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retries) -> None:
@@ -82,11 +77,10 @@ def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retries) -> Non
         claim = claim_operation(run, "submission")
         claims.callback(claim.release)
         info = claim.info
-        if not tries_left(run, info):  # another process was faster
+        job = _job_to_retry(run, info)
+        if job is None:  # another process was faster
             return
-        reason, job = info["end_reason"], recorded_job(run, info)
-        assert job is not None
-        name = info["scheduler"]["name"]
+        reason, name = info["end_reason"], info["scheduler"]["name"]
         if scheduler is None and name == LOCAL:
             return
         found = scheduler or find_installed_scheduler(name)

@@ -14,6 +14,7 @@ from mlxpy_core._io._yaml import dump_fields, load_yaml
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
+from mlxpy_core._runs._info_file import read_config
 from mlxpy_core._runs._launch import Launch
 
 from ._dependencies import After, after_of_info
@@ -99,48 +100,36 @@ def note_job_id(job: Job, job_id: str) -> None:
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
 def _options_as_yaml(options: ScriptOptions) -> str:
-    plain = {name: _plain(value) for name, value in asdict(options).items() if name != "dependencies"}
+    fields = {name: value for name, value in asdict(options).items() if name != "dependencies"}
+    plain = {n: list(value) if isinstance(value, tuple) else value for n, value in fields.items()}
     return dump_fields({"options": plain})
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def noted_job(
-    directory: RunDirectory,
-    launch: Launch,
-    *,
-    config: dict[str, Any],
-    run_id: str,
-    earlier: Mapping[str, Any],
-) -> Job | None:
+def noted_job(directory: RunDirectory, launch: Launch, info: Mapping[str, Any]) -> Job | None:
     """Makes the job that a run was submitted as; None if there is no note of it.
 
     Args:
         directory: the run's directory.
         launch: how it was started.
-        config: what its config.yaml holds.
-        run_id: its identity.
-        earlier: what its info.yaml holds.
+        info: what its info.yaml holds.
     """
     try:
-        noted = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))
+        noted = _read_note(directory)
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in noted["options"].items()
         }
         return Job(
             directory,
-            config=config,
+            config=read_config(directory) or {},
             launch=launch,
             command=_command(noted["command"]),
             options=ScriptOptions(**options),
             environment={str(name): str(value) for name, value in noted["environment"].items()},
-            run_id=run_id,
-            earlier=earlier,
+            run_id=info.get("run_id") or new_run_id(),  # runs of version 0.1 have none
+            earlier=info,
             launcher=dict(noted.get("launcher") or {}),
-            after=after_of_info(earlier),
+            after=after_of_info(info),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None
@@ -149,10 +138,14 @@ def noted_job(
 def noted_directives(directory: RunDirectory) -> list[str]:
     """Returns the directives that a run was submitted with; none if there is no note of them."""
     try:
-        options = load_yaml(read_whole_lines(directory.state / _NOTE, directory.logs))["options"]
+        options = _read_note(directory)["options"]
         return [str(one) for one in (*options["directives"], *options["option_cmd"])]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return []
+
+
+def _read_note(directory: RunDirectory) -> Any:
+    return load_yaml(read_whole_lines(note_path(directory), directory.logs))
 
 
 def _command(noted: Any) -> Sequence[str]:
