@@ -20,6 +20,7 @@ from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
 from mlxpy_core._runs._trash import trash_of
 from mlxpy_core._scheduling._submission_files import ARRAY_NAME, SCRIPT_NAME
+from mlxpy_core._versioning import keeps_commit, written_into
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CLAIM = re.compile(r"\.?claim-.*")
@@ -112,15 +113,11 @@ def _remove(path: Path, used: int | None) -> bool:
     # Whoever asks for a copy gives it a new time of change, or makes it again.
     unused = used in (None, doomed.stat().st_mtime_ns)
     if not unused:
-        _put_back(doomed, path)
+        with contextlib.suppress(OSError):  # made again meanwhile
+            doomed.rename(path)
     if doomed.exists():
         shutil.rmtree(doomed)
     return unused
-
-
-def _put_back(doomed: Path, path: Path) -> None:
-    with contextlib.suppress(OSError):  # made again meanwhile
-        doomed.rename(path)
 
 
 def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> None:
@@ -157,7 +154,7 @@ def add_copies(
         removed: those in the trash, which need theirs until it is emptied.
     """
     needed: dict[str, str] = {}
-    versions: dict[str, tuple[str, str]] = {}
+    versions: dict[str, tuple[Path, str]] = {}
     for run in (*removed, *runs):
         info = read_info(run)
         copy = named_copy(info or {})
@@ -169,7 +166,7 @@ def add_copies(
         elif not is_final(info):
             needed[copy] = "in use"
         if foreign_owner(run.path, run.metadata, info_path(run.path)) is None:  # theirs may name any
-            versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
+            versions[copy] = (Path(str(version.get("repo_path"))), str(version.get("commit_hash")))
     for copy, (repository, commit) in sorted(versions.items()):
         path = Path(copy)
         # What a run says is its copy is one only where a copy would be.
@@ -177,9 +174,9 @@ def add_copies(
             continue
         if copy in needed:
             found.kept.append(f"{copy} is {needed[copy]}")
-        elif not _has_commit(Path(repository), commit):
+        elif not (repository.is_dir() and keeps_commit(repository, commit)):
             found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
-        elif written := _written_into(path):
+        elif written := written_into(path):
             more = f" and {len(written) - 1} more" if len(written) > 1 else ""
             found.kept.append(f"{copy} holds what its commit does not: {written[0]}{more}")
         else:
@@ -191,18 +188,6 @@ def named_copy(info: Mapping[str, Any]) -> str | None:
     version = info.get("version_manager")
     copy = version.get("safe_copy") if isinstance(version, dict) else None
     return str(copy) if copy else None
-
-
-def _has_commit(repository: Path, commit: str) -> bool:
-    from mlxpy_core._versioning import keeps_commit  # git is called only where there are copies
-
-    return repository.is_dir() and keeps_commit(repository, commit)
-
-
-def _written_into(copy: Path) -> list[str]:
-    from mlxpy_core._versioning import written_into  # as above
-
-    return written_into(copy)
 
 
 def _named_configs(run: RunDirectory) -> list[str]:
