@@ -203,13 +203,7 @@ def _is_still(run: RunDirectory, process: dict[str, Any], process_id: int) -> bo
 
 
 def _reason_against(run: RunDirectory, process: dict[str, Any], place: Path) -> str | None:
-    """Tells why a process that a run names as its own gets no signal; None if it may.
-
-    Args:
-        run: the run.
-        process: the process, which lives on this machine.
-        place: the file that names it.
-    """
+    """Tells why a process here that a run's file names as its own gets no signal; None if it may."""
     process_id = process["process_id"]
     # What another user's file names may be any process of ours, and 1 and below are no process of a run.
     if not all(map(_is_mine, (run.path, place.parent, place))):

@@ -63,11 +63,7 @@ def end_what_waits(runs: Iterable[RunDirectory]) -> None:
 
 
 def submit_again(scheduler: Scheduler, jobs: Sequence[Job]) -> tuple[dict[RunDirectory, str], list[str]]:
-    """Submits runs again, each after those that it waits for.
-
-    Args:
-        scheduler: their scheduler.
-        jobs: the runs.
+    """Submits runs again to their scheduler, each after those that it waits for.
 
     Returns:
         The ids of the jobs of those that were submitted, and why others were left alone, a message each.

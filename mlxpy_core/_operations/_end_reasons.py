@@ -17,12 +17,7 @@ _ENDED_BADLY = ENDED - {Status.COMPLETE}
 
 
 def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict[str, EndReason]:
-    """Asks a scheduler why those of its jobs have ended that have, and did not complete.
-
-    Args:
-        scheduler: the scheduler.
-        states: what it has said of jobs.
-    """
+    """Asks a scheduler why those of its jobs have ended that have, and did not complete."""
     ended = sorted(job_id for job_id, state in states.items() if state in _ENDED_BADLY)
     if not ended:
         return {}
@@ -32,13 +27,7 @@ def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict
 
 
 def told_reason(scheduler: Scheduler, run: RunDirectory, job: Status | None) -> EndReason | None:
-    """Returns why a job ended by what its scheduler wrote to the run's error output.
-
-    Args:
-        scheduler: the scheduler.
-        run: the run.
-        job: the scheduler's status of the job.
-    """
+    """Returns why a run's job ended by what its scheduler wrote to the run's error output."""
     if not scheduler.memory_message or job not in _ENDED_BADLY:
         return None
     try:

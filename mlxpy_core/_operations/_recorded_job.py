@@ -9,12 +9,7 @@ from mlxpy_core._versioning._launches import launch_of_info
 
 
 def recorded_job(run: RunDirectory, info: Mapping[str, Any]) -> Job | None:
-    """Makes the job that a run was submitted as; None if there is no note of it.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+    """Makes the job that a run was submitted as, of its note and its info; None if there is no note."""
     try:
         launch = launch_of_info(info)
     except (LookupError, TypeError):

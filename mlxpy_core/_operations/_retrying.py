@@ -23,9 +23,6 @@ from ._changed_options import with_changed_options
 from ._foreign import other_owner
 from ._recorded_job import recorded_job
 
-# What more of one thing mends; other options are multiplied for both reasons.
-_FOR_MEMORY, _FOR_TIME = ("mem",), ("time",)
-
 
 @dataclass
 class Retries:
@@ -98,7 +95,8 @@ def _escalation(job: Job, reason: str) -> dict[str, str]:
     factors = job.launcher.get("options", {}).get("escalate") or {}
     if reason not in (EndReason.OUT_OF_MEMORY.value, EndReason.TIMEOUT.value):
         return {}  # more of anything would not have helped
-    others = _FOR_TIME if reason == EndReason.OUT_OF_MEMORY.value else _FOR_MEMORY
+    # More memory mends nothing where there was no time, and vice versa; other options count for both.
+    others = "time" if reason == EndReason.OUT_OF_MEMORY.value else "mem"
     return {
         name: f"*{factor:g}"
         for name, factor in factors.items()

@@ -95,11 +95,7 @@ class RunWatch:
         self._silent = False
 
     def add(self, job_ids: Mapping[RunDirectory, str]) -> None:
-        """Adds runs that have been submitted, also those that have ended and go on in another job.
-
-        Args:
-            job_ids: the id of each run's job.
-        """
+        """Adds runs that have been submitted, also those that have ended and go on in another job."""
         now = time.monotonic()
         if not self.left:
             self._interval_s = self._poll_interval_s

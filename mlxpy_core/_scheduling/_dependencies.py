@@ -65,12 +65,7 @@ class Standing:
 
 
 def standing_of(after: After, logs: Path) -> Standing:
-    """Looks how runs stand that are waited for.
-
-    Args:
-        after: which.
-        logs: the directory of all runs.
-    """
+    """Looks how the runs stand that are waited for, in the directory of all runs."""
     standing = Standing()
     for log_id, run_id in after.runs:
         run = RunDirectory(logs / str(log_id))
@@ -85,17 +80,11 @@ def standing_of(after: After, logs: Path) -> Standing:
 
 
 def reason_to_wait(run: RunDirectory, info: Mapping[str, Any]) -> str:
-    """Returns why a run may not be started now; empty if nothing that it waits for is left.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+    """Returns why a run may not be started now; empty if nothing that it waits for is left."""
     after = after_of_info(info)
     standing = standing_of(after, run.logs) if after else Standing()
-    waits_for = standing.never
-    for other, of_other in standing.open.items():
-        waits_for = waits_for or f"run {other.log_id}, which is {of_other['status']}"
+    still_open = (f"run {one.log_id}, which is {of['status']}" for one, of in standing.open.items())
+    waits_for = standing.never or next(still_open, "")
     return f"run {run.log_id} waits for {waits_for}" if waits_for else ""
 
 

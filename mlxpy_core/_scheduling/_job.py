@@ -106,13 +106,7 @@ def _options_as_yaml(options: ScriptOptions) -> str:
 
 
 def noted_job(directory: RunDirectory, launch: Launch, info: Mapping[str, Any]) -> Job | None:
-    """Makes the job that a run was submitted as; None if there is no note of it.
-
-    Args:
-        directory: the run's directory.
-        launch: how it was started.
-        info: what its info.yaml holds.
-    """
+    """Makes the job that a run was submitted as, of its note and its info; None if there is no note."""
     try:
         noted = _read_note(directory)
         options: dict[str, Any] = {

@@ -123,11 +123,7 @@ class MachineShare:
 
 
 class SharedMachine:
-    """The GPUs and processors that a command may use, and shares with others.
-
-    Args:
-        environment: the command's variables.
-    """
+    """The GPUs and processors that a command with some variables may use, and shares with others."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment

@@ -206,15 +206,10 @@ class _Submission:
         if not refused:
             info = info_of_job(job, self._scheduler, self._scheduler.cluster)
             info["scheduler"]["may_come_back"] = False
-            if error is None:
-                info["status"] = Status.INTERRUPTED.value
-            else:
-                info["status"] = Status.FAILED.value
-                info["exception"] = {
-                    "type": type(error).__name__,
-                    "message": str(error),
-                    "traceback": "",
-                }
+            info["status"] = (Status.FAILED if error else Status.INTERRUPTED).value
+            if error:
+                raised = type(error).__name__
+                info["exception"] = {"type": raised, "message": str(error), "traceback": ""}
             with contextlib.suppress(StorageError):
                 write_info(job.directory, info)
                 return "failed"

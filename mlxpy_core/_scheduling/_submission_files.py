@@ -29,11 +29,7 @@ ARRAY_NAME = re.compile(r"array(\.\d+)?")
 
 
 class RunFiles:
-    """Writes the files of runs that are to be submitted; what is the same for all is made once.
-
-    Args:
-        scheduler: the scheduler.
-    """
+    """Writes the files of runs that are to be submitted; what is the same for all is made once."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

@@ -40,10 +40,7 @@ _COMES_BACK = 99  # the exit code of a script whose job is to be put back into t
 
 
 def submitit_scheduler(executor: str) -> Scheduler:
-    """Makes the scheduler that submits by an executor.
-
-    Args:
-        executor: the executor's name.
+    """Makes the scheduler that submits by the executor of a name.
 
     Raises:
         MlxpyError: submitit knows none of this name.
