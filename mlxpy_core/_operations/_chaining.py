@@ -96,12 +96,9 @@ def _waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     left = list(jobs)
     while left:
         identities = {job.run_id for job in left}
-        waits = [_waits_for_any(job, identities) for job in left]
+        waited_for = [{run_id for _, run_id in job.after.runs} if job.after else set() for job in left]
+        waits = [bool(identities & ids) for ids in waited_for]
         if all(waits):  # no run's own doing: files that somebody wrote
             waits = [False] * len(left)
         yield [job for job, later in zip(left, waits, strict=True) if not later]
         left = [job for job, later in zip(left, waits, strict=True) if later]
-
-
-def _waits_for_any(job: Job, identities: set[str]) -> bool:
-    return job.after is not None and any(run_id in identities for _, run_id in job.after.runs)

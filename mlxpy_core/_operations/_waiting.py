@@ -55,21 +55,13 @@ def wait_for_runs(
 
 @dataclass
 class _Watched:
-    """What is known of one run.
-
-    Attributes:
-        since: when it was submitted, by `time.monotonic`.
-        stamp: of its info.yaml when that was last read.
-        known: whether the scheduler has told of its job.
-        gone: how many questions in a row found its job ended or unknown.
-        last: the last state of its job that was an end.
-    """
+    """What is known of one run."""
 
     since: float
-    stamp: Stamp | None = None
-    known: bool = False
-    gone: int = 0
-    last: Status | None = None
+    stamp: Stamp | None = None  # of info.yaml when that was last read
+    known: bool = False  # whether the scheduler has told of its job
+    gone: int = 0  # how many questions in a row found its job ended or unknown
+    last: Status | None = None  # the last state of its job that was an end
 
 
 class RunWatch:

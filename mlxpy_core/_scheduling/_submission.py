@@ -75,20 +75,14 @@ def submit_jobs(
 
 
 class _Submission:
-    """A submission under way, and what becomes of its runs where it does not come to its end.
-
-    Args:
-        scheduler: the queue's scheduler.
-        jobs: the runs.
-        job_ids: is filled with the id of the job of each run that the queue has taken.
-    """
+    """A submission under way, and what becomes of its runs where it does not come to its end."""
 
     def __init__(
         self, scheduler: Scheduler, jobs: Sequence[Job], job_ids: dict[RunDirectory, str]
     ) -> None:
         self._scheduler = scheduler
         self._jobs = jobs
-        self._job_ids = job_ids
+        self._job_ids = job_ids  # of the runs that the queue has taken
         self._begun: list[Job] = []  # whose files were being written
         self._scripts: list[Path] = []
         self._asked: list[Job] = []  # what the scheduler has been given, and has not answered of
@@ -194,10 +188,7 @@ class _Submission:
     def _end_unsubmitted(self, job: Job, error: Exception | None, *, refused: bool = False) -> str:
         """Sees to it that a run that the queue did not get is not SUBMITTED; returns what it is now.
 
-        Args:
-            job: the run.
-            error: why it was not submitted; None for a signal.
-            refused: whether it was the file system that refused: of a new run nothing is left.
+        Where it was the file system that refused, nothing is left of a new run.
         """
         if job.earlier:
             if job in self._begun:
