@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlxpy_core._io._files import make_executable, whole_stream, write_all_whole
+from mlxpy_core._io._files import write_all_whole
 from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import RepeatedDumps
 from mlxpy_core._plugins._scheduler import Scheduler
@@ -86,7 +86,7 @@ def write_script(job: Job, scheduler: Scheduler) -> Path:
         StorageError: it cannot be written.
     """
     path = job.directory.path / "script.sh"
-    _write_script(path, job.script(scheduler), job.directory.logs)
+    write_all_whole({path: job.script(scheduler)}, job.directory.logs, scripts=(path,))
     return path
 
 
@@ -103,7 +103,8 @@ def script_of_group(scheduler: Scheduler, jobs: Sequence[Job], grouping: Groupin
     try:
         os.link(script, path)
     except OSError:  # a file system without hard links
-        _write_script(path, script.read_text(encoding="utf-8", errors="surrogateescape"), path.parent)
+        text = script.read_text(encoding="utf-8", errors="surrogateescape")
+        write_all_whole({path: text}, jobs[0].directory.logs, scripts=(path,))
     return path
 
 
@@ -131,11 +132,5 @@ def _write_array(scheduler: Scheduler, jobs: Sequence[Job], grouping: Grouping) 
             for end in ("stdout", "stderr"):
                 os.symlink(f"../../{run.name}/log.{end}", f"{directory}/{index}.{end}")
     path = directory / "script.sh"
-    _write_script(path, text, logs)
+    write_all_whole({path: text}, logs, scripts=(path,))
     return path
-
-
-def _write_script(path: Path, text: str, logs: Path) -> None:
-    with whole_stream(path, logs) as file:
-        file.write(text.encode(errors="surrogateescape"))
-        make_executable(file.fileno())
