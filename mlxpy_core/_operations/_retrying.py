@@ -25,7 +25,7 @@ from ._recorded_job import recorded_job
 
 
 @dataclass
-class Retries:
+class Retried:
     """What has been submitted again.
 
     Attributes:
@@ -37,7 +37,7 @@ class Retries:
     left: list[str] = field(default_factory=list)
 
 
-def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None) -> Retries:
+def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None) -> Retried:
     """Submits those of some runs again that have ended for a reason for which they have tries left.
 
     Runs of this machine are left to the launcher that waits for them, and those of other users to them.
@@ -47,7 +47,7 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
         runs: the runs, whose statuses are reconciled.
         scheduler: the one that they are submitted to, where there is one already; else each run's own.
     """
-    done = Retries()
+    done = Retried()
     for run in runs:
         if _job_to_retry(run, read_info(run)) is None or other_owner(run) is not None:
             continue
@@ -69,7 +69,7 @@ def _job_to_retry(run: RunDirectory, info: Mapping[str, Any] | None) -> Job | No
     return job if job and _done(info, reason) < _allowed(job, reason) else None
 
 
-def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retries) -> None:
+def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retried) -> None:
     with ExitStack() as claims:
         claim = claim_operation(run, "submission")
         claims.callback(claim.release)
