@@ -40,11 +40,6 @@ def runs_to_wait_for(runs: Sequence[RunDirectory], *, ok: bool) -> After:
 def wait_for_earlier(after: After, logs: Path, poll_interval_s: float) -> str:
     """Waits on this machine until the runs have ended that others wait for.
 
-    Args:
-        after: which.
-        logs: the directory of all runs.
-        poll_interval_s: how often is looked.
-
     Returns:
         The first of them over which the others can never start; empty if there is none.
     """

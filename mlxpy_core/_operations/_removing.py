@@ -164,12 +164,7 @@ def restore_runs(logs: Path, log_ids: Iterable[int]) -> tuple[list[int], list[st
 
 
 def copies_of_trash(logs: Path, others: Iterable[RunDirectory]) -> Leftovers:
-    """Finds the copies of code that nobody needs once the trash is empty; ``mlxpy clean`` would not.
-
-    Args:
-        logs: the directory of runs.
-        others: the runs that are not in the trash.
-    """
+    """Finds the copies of code that no other runs need once the trash is empty."""
     removed = runs_in_trash(logs)
     found = Leftovers()
     add_copies(found, removed, [])

@@ -78,13 +78,7 @@ def reason_against_start(run: RunDirectory, info: Mapping[str, Any]) -> str | No
 
 
 def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
-    """Gives the job that makes the run of another job again.
-
-    Args:
-        job: that job.
-        code: its code and its command.
-        new: the new run's directory.
-    """
+    """Gives the job that makes the run of another job again, with its code, as a new run."""
     launch = replace(job.launch, work_dir=code.directory, version_manager=code.version_manager)
     words = _renumbered(code.command, job.directory, new)
     return replace(

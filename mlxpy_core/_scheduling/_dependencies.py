@@ -93,11 +93,6 @@ def dependency_directives(scheduler: Scheduler, after: After | None, logs: Path)
 
     On this machine there are none: the launcher waits.
 
-    Args:
-        scheduler: the job's scheduler.
-        after: what it waits for.
-        logs: the directory of all runs.
-
     Raises:
         MlxpyError: it would wait in vain, or for what is no job of its scheduler.
     """
