@@ -23,8 +23,10 @@ from unittest import mock
 
 import mlxpy
 from mlxpy_core import RunDirectory, Status, is_run_name, take_run_directory
-from mlxpy_core._operations import cancel, plan_cancellation, plan_resubmission, reconcile_runs
+from mlxpy_core._operations._cancelling import cancel, plan_cancellation
 from mlxpy_core._operations._cleaning import find_leftovers, remove
+from mlxpy_core._operations._reconciling import reconcile_runs
+from mlxpy_core._operations._resubmission import plan_resubmission
 from mlxpy_core._runs._info_file import read_status
 from mlxpy_core._scheduling._find_scheduler import find_scheduler
 from mlxpy_core._scheduling._job import Job

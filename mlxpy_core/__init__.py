@@ -51,16 +51,12 @@ from ._versioning._version_manager import Version, VersionManager
 
 if TYPE_CHECKING:
     from ._cli._numbers import named_numbers
-    from ._operations import (
-        end_what_waits,
-        retry_runs,
-        runs_to_wait_for,
-        signals_break_off,
-        wait_for_earlier,
-        wait_for_runs,
-    )
     from ._operations._annotating import annotate, tagged
+    from ._operations._breaking_off import signals_break_off
+    from ._operations._chaining import end_what_waits, runs_to_wait_for, wait_for_earlier
     from ._operations._completed import completed_runs, config_key, different_fields
+    from ._operations._retrying import retry_runs
+    from ._operations._waiting import wait_for_runs
     from ._plugins._dotted import load_class
     from ._plugins._hooks import hookimpl
     from ._plugins._scheduler import JobOutlook, QueuedJob, Scheduler, SubmissionError
@@ -78,13 +74,15 @@ if TYPE_CHECKING:
     from ._runs._end_reason import EndReason
     from ._runs._info_file import read_info
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
+    from ._runs._run_names import run_names
     from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
+    from ._scheduling._grouping import Grouping
     from ._scheduling._job import Job
     from ._scheduling._local import LocalScheduler
     from ._scheduling._machine_share import DeviceRequest
     from ._scheduling._script import ScriptOptions
-    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submission import print_plan, submit_jobs
     from ._scheduling._submitit import SUBMITIT
     from ._search._claim import StudyClaim
     from ._search._followed_metric import MetricName, values_of
@@ -101,16 +99,12 @@ if TYPE_CHECKING:
 # these are imported when they are asked for.
 _LATER = {
     "_cli._numbers": ("named_numbers",),
-    "_operations": (
-        "end_what_waits",
-        "retry_runs",
-        "runs_to_wait_for",
-        "signals_break_off",
-        "wait_for_earlier",
-        "wait_for_runs",
-    ),
     "_operations._annotating": ("annotate", "tagged"),
+    "_operations._breaking_off": ("signals_break_off",),
+    "_operations._chaining": ("end_what_waits", "runs_to_wait_for", "wait_for_earlier"),
     "_operations._completed": ("completed_runs", "config_key", "different_fields"),
+    "_operations._retrying": ("retry_runs",),
+    "_operations._waiting": ("wait_for_runs",),
     "_plugins._dotted": ("load_class",),
     "_plugins._hooks": ("hookimpl",),
     "_plugins._scheduler": ("JobOutlook", "QueuedJob", "Scheduler", "SubmissionError"),
@@ -128,13 +122,15 @@ _LATER = {
     "_runs._end_reason": ("EndReason",),
     "_runs._info_file": ("read_info",),
     "_runs._outcome": ("Outcome", "keep_outcome", "kept_outcome"),
+    "_runs._run_names": ("run_names",),
     "_scheduling._dependencies": ("After", "dependency_directives"),
     "_scheduling._find_scheduler": ("find_scheduler",),
+    "_scheduling._grouping": ("Grouping",),
     "_scheduling._job": ("Job",),
     "_scheduling._local": ("LocalScheduler",),
     "_scheduling._machine_share": ("DeviceRequest",),
     "_scheduling._script": ("ScriptOptions",),
-    "_scheduling._submission": ("Grouping", "print_plan", "run_names", "submit_jobs"),
+    "_scheduling._submission": ("print_plan", "submit_jobs"),
     "_scheduling._submitit": ("SUBMITIT",),
     "_search._claim": ("StudyClaim",),
     "_search._followed_metric": ("MetricName", "values_of"),

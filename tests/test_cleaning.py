@@ -10,8 +10,9 @@ import pytest
 from conftest import Project
 
 from mlxpy_core import Launch, RunDirectory, Status, take_run_directory
-from mlxpy_core._operations import plan_resubmission, reconcile
 from mlxpy_core._operations._cleaning import find_leftovers, remove
+from mlxpy_core._operations._reconciling import reconcile
+from mlxpy_core._operations._resubmission import plan_resubmission
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._slurm import SLURMScheduler
 from mlxpy_core._scheduling._submission import submit_jobs

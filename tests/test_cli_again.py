@@ -17,12 +17,8 @@ from conftest import MLXPY, Cluster, GitProject, Project, wait_until
 
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
 from mlxpy_core._io._files import write_whole
-from mlxpy_core._operations import (
-    cancel,
-    claimed_resubmission,
-    plan_cancellation,
-    plan_resubmission,
-)
+from mlxpy_core._operations._cancelling import cancel, plan_cancellation
+from mlxpy_core._operations._resubmission import claimed_resubmission, plan_resubmission
 from mlxpy_core._runs._run_claims import claim_operation
 
 LOGGER = "hydra/callbacks=mlxp_logger"

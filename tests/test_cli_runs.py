@@ -14,7 +14,8 @@ import pytest
 from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._operations import _reconciling, reconcile
+from mlxpy_core._operations import _liveness
+from mlxpy_core._operations._reconciling import reconcile
 
 LOGGER = "hydra/callbacks=mlxp_logger"
 LOCAL = ["-m", "hydra/launcher=mlxp_local"]
@@ -268,7 +269,7 @@ def test_a_final_status_between_two_looks(app: Project, monkeypatch: pytest.Monk
             return False
 
         # Nothing else hits so short a time.
-        monkeypatch.setattr(_reconciling, "lives_here", ends)
+        monkeypatch.setattr(_liveness, "lives_here", ends)
         assert reconcile(RunDirectory(app.path / "logs/1"), None) is Status.INTERRUPTED
     assert app.statuses() == ["INTERRUPTED"]
 

@@ -40,8 +40,8 @@ from mlxpy_core import (  # noqa: E402
     write_results,
 )
 from mlxpy_core._report._content import report_content  # noqa: E402
+from mlxpy_core._scheduling._grouping import Grouping  # noqa: E402
 from mlxpy_core._scheduling._local import LocalScheduler  # noqa: E402
-from mlxpy_core._scheduling._submission import Grouping  # noqa: E402
 from mlxpy_core._search._followed_metric import MetricName  # noqa: E402
 from mlxpy_core._search._run_queue import RunQueue  # noqa: E402
 from mlxpy_core._search._study_results import read_results  # noqa: E402

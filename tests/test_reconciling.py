@@ -11,9 +11,9 @@ import pytest
 from conftest import BECOME_NOBODY, Project
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
-from mlxpy_core._operations import reconcile_runs
-from mlxpy_core._operations._reconciling import note_cancelled
+from mlxpy_core._operations._reconciling import reconcile_runs
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
+from mlxpy_core._runs._cancellation import note_cancelled
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._scheduling._lsf import LSFScheduler
 from mlxpy_core._scheduling._pbs import PBSScheduler

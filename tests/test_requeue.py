@@ -16,7 +16,7 @@ import pytest
 from conftest import Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory
-from mlxpy_core._operations import reconcile_runs
+from mlxpy_core._operations._reconciling import reconcile_runs
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import is_final
 

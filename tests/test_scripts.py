@@ -77,7 +77,7 @@ def test_a_job_is_noted_as_it_was_submitted(
     job = Job(run, {}, launch, arguments, options, environment, "r1", launcher={"node": "A"})
     write_all_whole({run.job_note: job.note}, tmp_path)
     note_job_id(job, "7")
-    noted = noted_job(run, launch, config={}, run_id="r1", earlier={})
+    noted = noted_job(run, launch, {})
     assert noted
     assert (noted.command, noted.options, noted.environment) == (arguments, options, environment)
     assert noted.launcher == {"node": "A"}
@@ -92,7 +92,7 @@ def test_an_id_that_is_not_noted_whole_is_none(tmp_path: Path) -> None:
     for torn in ("scheduler_jo", "b_id: '7"):
         with open(run.job_note, "a") as file:
             file.write(torn)
-        assert noted_job(run, launch, config={}, run_id="r1", earlier={})
+        assert noted_job(run, launch, {})
         assert noted_job_id(run, {}) is None
 
 

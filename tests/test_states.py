@@ -18,7 +18,7 @@ import pytest
 from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
 
 from mlxpy_core import JobOutlook, Reader, RunDirectory, Status
-from mlxpy_core._operations import reconcile_runs
+from mlxpy_core._operations._reconciling import reconcile_runs
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._job_note import noted_job_id
 from mlxpy_core._runs._status import is_final

@@ -25,7 +25,7 @@ from mlxpy_core import (
     dump_yaml,
     load_yaml,
 )
-from mlxpy_core._operations import cancel, plan_cancellation
+from mlxpy_core._operations._cancelling import cancel, plan_cancellation
 from mlxpy_core._operations._completed import completed_runs
 from mlxpy_core._runs._outcome import Outcome, keep_outcome, kept_outcome
 from mlxpy_core._runs._process import describe_process, note_process

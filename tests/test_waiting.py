@@ -9,8 +9,9 @@ import pytest
 from conftest import Cluster, Project, need_cluster, wait_until
 
 from mlxpy_core import RunDirectory, Status, dump_yaml, load_yaml
-from mlxpy_core._operations import _waiting, wait_for_runs
+from mlxpy_core._operations import _waiting
 from mlxpy_core._operations._reconciling import reconcile
+from mlxpy_core._operations._waiting import wait_for_runs
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
 from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._process import describe_process

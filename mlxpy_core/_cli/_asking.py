@@ -41,7 +41,7 @@ def believed(runs: Sequence[RunDirectory], trusted: Sequence[str], what: str) ->
         what: what the files say, for the question.
     """
     from mlxpy_core._operations._foreign import other_owner
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._runs._run_names import run_names
 
     owners = {run: other_owner(run) for run in runs}
     agreed_to: set[int | None] = {None}

@@ -15,10 +15,11 @@ from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory, new_run_directories, next_run_directory
 from mlxpy_core._runs._launch import Launch
 from mlxpy_core._scheduling._find_scheduler import find_scheduler, known_schedulers
+from mlxpy_core._scheduling._grouping import Grouping
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
-from mlxpy_core._scheduling._submission import Grouping, print_plan, submit_jobs
+from mlxpy_core._scheduling._submission import print_plan, submit_jobs
 from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_this_process
 

@@ -10,13 +10,10 @@ from mlxpy_core._io._interrupts import end_by_signals, signals_held
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_status
+from mlxpy_core._runs._run_names import run_command
 from mlxpy_core._runs._status import Status
 from mlxpy_core._scheduling._local import LocalScheduler
-from mlxpy_core._scheduling._submission import (
-    SubmissionInterruptedError,
-    run_command,
-    submitted_message,
-)
+from mlxpy_core._scheduling._submission import SubmissionInterruptedError, submitted_message
 
 from ._cancelling import await_ends, interrupt_runs
 from ._reconciling import reconcile

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,22 +13,19 @@ from typing import Any
 from mlxpy_core._errors import MlxpyError, StorageError
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._io._text import printable
+from mlxpy_core._runs._cancellation import note_cancelled, noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_path, read_info, read_status
 from mlxpy_core._runs._process import lives_here, noted_process, noted_process_path
 from mlxpy_core._runs._run_claims import claim_operation
+from mlxpy_core._runs._run_names import run_names
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._submission import run_names
 
-from ._reconciling import (
-    note_cancelled,
-    noted_cancellation,
-    reconcile,
-    reconcile_runs,
-    scheduler_of,
-)
+from ._foreign import scheduler_of
+from ._liveness import last_attempt
+from ._reconciling import reconcile, reconcile_runs
 
 _LOOK_S = 0.05
 
@@ -85,8 +82,9 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
             plan.left.append(f"the info.yaml of run {run.log_id} cannot be read")
             continue
         status, scheduler = Status(info["status"]), info["scheduler"]
-        attempt = _attempt(info)
+        attempt = last_attempt(info)
         job_id = job_id_of(run, info)
+        by_script = status is Status.SUBMITTED or bool(attempt.get("container"))
         if is_final(info):
             plan.left.append(f"run {run.log_id} is {status.value}")
         elif scheduler and scheduler["name"] != LOCAL and scheduler.get("may_come_back"):
@@ -94,23 +92,15 @@ def plan_cancellation(runs: Iterable[RunDirectory]) -> Cancellation:
                 plan.left.append(f"it is not known which job run {run.log_id} is")
             else:
                 plan.jobs.setdefault(scheduler["name"], {}).setdefault(job_id, []).append(run)
-        elif status is Status.SUBMITTED or attempt.get("container"):
-            # The processes of a container may have numbers of their own.
-            script = noted_process(run)
-            if script and lives_here(script):
-                if reason := _reason_against(run, script, run.state, noted_process_path(run)):
-                    plan.left.append(reason)
-                else:
-                    plan.scripts[run] = script["process_id"]
-            elif status is Status.SUBMITTED:
-                plan.waiting.append(run)
-            else:
-                plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
-        elif lives_here(attempt):
-            if reason := _reason_against(run, attempt, run.metadata, info_path(run.path)):
+        # The processes of a container may have numbers of their own.
+        elif (process := noted_process(run) if by_script else attempt) and lives_here(process):
+            place = noted_process_path(run) if by_script else info_path(run.path)
+            if reason := _reason_against(run, process, place):
                 plan.left.append(reason)
             else:
-                plan.processes[run] = attempt["process_id"]
+                (plan.scripts if by_script else plan.processes)[run] = process["process_id"]
+        elif status is Status.SUBMITTED:
+            plan.waiting.append(run)
         else:
             plan.left.append(f"run {run.log_id} runs on {attempt.get('host')}: cancel it there")
     return plan
@@ -199,7 +189,7 @@ def _signal(plan: Cancellation) -> None:
     for run, process_id in plan.processes.items():
         info = read_info(run)
         # It may have ended, or its process may do another run.
-        if info and not is_final(info) and _is_still(run, _attempt(info), process_id):
+        if info and not is_final(info) and _is_still(run, last_attempt(info), process_id):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGTERM)  # it says itself how it ended
     for run, process_id in plan.scripts.items():
@@ -208,27 +198,16 @@ def _signal(plan: Cancellation) -> None:
                 os.killpg(process_id, signal.SIGTERM)  # a shell does not pass the signal on
 
 
-def _attempt(info: Mapping[str, Any]) -> dict[str, Any]:
-    attempts: Sequence[dict[str, Any]] = info["attempts"]
-    return attempts[-1] if attempts else {}
-
-
 def _is_still(run: RunDirectory, process: dict[str, Any], process_id: int) -> bool:
     is_same = process.get("process_id") == process_id
     return is_same and lives_here(process) and _works_for(process_id, run) is not False
 
 
-def _reason_against(run: RunDirectory, process: dict[str, Any], *places: Path) -> str | None:
-    """Tells why a process that a run names as its own gets no signal; None if it may.
-
-    Args:
-        run: the run.
-        process: the process, which lives on this machine.
-        places: the directory and the file in it that name the process.
-    """
+def _reason_against(run: RunDirectory, process: dict[str, Any], place: Path) -> str | None:
+    """Tells why a process here that a run's file names as its own gets no signal; None if it may."""
     process_id = process["process_id"]
     # What another user's file names may be any process of ours, and 1 and below are no process of a run.
-    if not all(_is_mine(place) for place in (run.path, *places)):
+    if not all(map(_is_mine, (run.path, place.parent, place))):
         return f"run {run.log_id} is another user's: no process that it names is sent a signal"
     if type(process_id) is not int or process_id <= 1:
         return f"run {run.log_id} names {process_id!r} as its process"

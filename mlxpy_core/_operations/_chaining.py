@@ -40,11 +40,6 @@ def runs_to_wait_for(runs: Sequence[RunDirectory], *, ok: bool) -> After:
 def wait_for_earlier(after: After, logs: Path, poll_interval_s: float) -> str:
     """Waits on this machine until the runs have ended that others wait for.
 
-    Args:
-        after: which.
-        logs: the directory of all runs.
-        poll_interval_s: how often is looked.
-
     Returns:
         The first of them over which the others can never start; empty if there is none.
     """
@@ -63,11 +58,7 @@ def end_what_waits(runs: Iterable[RunDirectory]) -> None:
 
 
 def submit_again(scheduler: Scheduler, jobs: Sequence[Job]) -> tuple[dict[RunDirectory, str], list[str]]:
-    """Submits runs again, each after those that it waits for.
-
-    Args:
-        scheduler: their scheduler.
-        jobs: the runs.
+    """Submits runs again to their scheduler, each after those that it waits for.
 
     Returns:
         The ids of the jobs of those that were submitted, and why others were left alone, a message each.
@@ -100,12 +91,9 @@ def _waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     left = list(jobs)
     while left:
         identities = {job.run_id for job in left}
-        waits = [_waits_for_any(job, identities) for job in left]
+        waited_for = [{run_id for _, run_id in job.after.runs} if job.after else set() for job in left]
+        waits = [bool(identities & ids) for ids in waited_for]
         if all(waits):  # no run's own doing: files that somebody wrote
             waits = [False] * len(left)
         yield [job for job, later in zip(left, waits, strict=True) if not later]
         left = [job for job, later in zip(left, waits, strict=True) if later]
-
-
-def _waits_for_any(job: Job, identities: set[str]) -> bool:
-    return job.after is not None and any(run_id in identities for _, run_id in job.after.runs)

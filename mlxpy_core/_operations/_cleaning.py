@@ -19,10 +19,10 @@ from mlxpy_core._runs._directory import RunDirectory, is_run_name
 from mlxpy_core._runs._info_file import info_path, read_info
 from mlxpy_core._runs._status import is_final
 from mlxpy_core._runs._trash import trash_of
+from mlxpy_core._scheduling._submission_files import ARRAY_NAME, SCRIPT_NAME
+from mlxpy_core._versioning._copy import written_into
+from mlxpy_core._versioning._repository import keeps_commit
 
-# Of an array, also under the name by which a scheduler finds it that keeps no copy.
-_SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
-_ARRAY = re.compile(r"array(\.\d+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CLAIM = re.compile(r"\.?claim-.*")
 _FROZEN = re.compile(r"\.configs/(\w+)")
@@ -114,15 +114,11 @@ def _remove(path: Path, used: int | None) -> bool:
     # Whoever asks for a copy gives it a new time of change, or makes it again.
     unused = used in (None, doomed.stat().st_mtime_ns)
     if not unused:
-        _put_back(doomed, path)
+        with contextlib.suppress(OSError):  # made again meanwhile
+            doomed.rename(path)
     if doomed.exists():
         shutil.rmtree(doomed)
     return unused
-
-
-def _put_back(doomed: Path, path: Path) -> None:
-    with contextlib.suppress(OSError):  # made again meanwhile
-        doomed.rename(path)
 
 
 def _add_configs(found: Leftovers, logs: Path, runs: Iterable[RunDirectory]) -> None:
@@ -159,7 +155,7 @@ def add_copies(
         removed: those in the trash, which need theirs until it is emptied.
     """
     needed: dict[str, str] = {}
-    versions: dict[str, tuple[str, str]] = {}
+    versions: dict[str, tuple[Path, str]] = {}
     for run in (*removed, *runs):
         info = read_info(run)
         copy = named_copy(info or {})
@@ -171,7 +167,7 @@ def add_copies(
         elif not is_final(info):
             needed[copy] = "in use"
         if foreign_owner(run.path, run.metadata, info_path(run.path)) is None:  # theirs may name any
-            versions[copy] = (str(version.get("repo_path")), str(version.get("commit_hash")))
+            versions[copy] = (Path(str(version.get("repo_path"))), str(version.get("commit_hash")))
     for copy, (repository, commit) in sorted(versions.items()):
         path = Path(copy)
         # What a run says is its copy is one only where a copy would be.
@@ -179,9 +175,9 @@ def add_copies(
             continue
         if copy in needed:
             found.kept.append(f"{copy} is {needed[copy]}")
-        elif not _has_commit(Path(repository), commit):
+        elif not (repository.is_dir() and keeps_commit(repository, commit)):
             found.kept.append(f"{copy} is all that is left of commit {commit[:12]}")
-        elif written := _written_into(path):
+        elif written := written_into(path):
             more = f" and {len(written) - 1} more" if len(written) > 1 else ""
             found.kept.append(f"{copy} holds what its commit does not: {written[0]}{more}")
         else:
@@ -195,19 +191,6 @@ def named_copy(info: Mapping[str, Any]) -> str | None:
     return str(copy) if copy else None
 
 
-def _has_commit(repository: Path, commit: str) -> bool:
-    # Git is called only where there are copies.
-    from mlxpy_core._versioning._repository import keeps_commit
-
-    return repository.is_dir() and keeps_commit(repository, commit)
-
-
-def _written_into(copy: Path) -> list[str]:
-    from mlxpy_core._versioning._copy import written_into  # as above
-
-    return written_into(copy)
-
-
 def _named_configs(run: RunDirectory) -> list[str]:
     """Lists the frozen configs that the scripts of a run name, or what it is submitted again by.
 
@@ -216,7 +199,7 @@ def _named_configs(run: RunDirectory) -> list[str]:
     """
     try:
         with os.scandir(run.path) as entries:
-            arrays = [entry.name for entry in entries if _ARRAY.fullmatch(entry.name)]
+            arrays = [entry.name for entry in entries if ARRAY_NAME.fullmatch(entry.name)]
     except NotADirectoryError:
         return []
     scripts = [run.path / "script.sh", *(run.path / name / "script.sh" for name in arrays)]
@@ -238,7 +221,7 @@ def _arrays(run: RunDirectory) -> list[Path]:
             return [
                 Path(entry.path)
                 for entry in entries
-                if _ARRAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                if ARRAY_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
     except OSError:
         return []
@@ -253,7 +236,7 @@ def _is_over(array: Path) -> bool:
     """Tells whether there is nothing but the script and links to files of runs that have ended."""
     # Each submission makes another one. Where a scheduler writes words of its own there, they stay.
     try:
-        links = [path for path in array.iterdir() if not _SCRIPT.fullmatch(path.name)]
+        links = [path for path in array.iterdir() if not SCRIPT_NAME.fullmatch(path.name)]
     except OSError:  # another user's
         return False
     if not links or not all(path.is_symlink() for path in links):

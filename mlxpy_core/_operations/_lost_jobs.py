@@ -19,12 +19,12 @@ from mlxpy_core._runs._process import (
 )
 from mlxpy_core._scheduling._job import note_job_id
 from mlxpy_core._scheduling._script import runs_of_array
+from mlxpy_core._scheduling._submission_files import ARRAY_NAME, SCRIPT_NAME
 
 from ._recorded_job import recorded_job
 
 _LOOK_S = 0.1
 _LONGEST_S = 60.0
-_SCRIPT = re.compile(r"script\.sh|\.script-\w+\.sh")
 
 
 def find_jobs(
@@ -78,7 +78,7 @@ def _scripts_here() -> dict[str, int]:
     for pid in detached_processes():
         for argument in arguments_of(pid):
             place, name = os.path.split(argument)
-            if _SCRIPT.fullmatch(name):
+            if SCRIPT_NAME.fullmatch(name):
                 found.setdefault(place, pid)
     return found
 
@@ -98,10 +98,10 @@ def _runs_of(queued: Iterable[QueuedJob]) -> Iterator[tuple[QueuedJob, str, str]
     """Yields the runs of jobs: the job, the run's directory, and its identity if the script has it."""
     arrays: dict[Path, list[list[tuple[str, str]]]] = {}
     for job in queued:
-        if not _SCRIPT.fullmatch(job.script.name):
+        if not SCRIPT_NAME.fullmatch(job.script.name):
             continue
         place = job.script.parent
-        if not re.fullmatch(r"array(\.\d+)?", place.name):
+        if not ARRAY_NAME.fullmatch(place.name):
             yield job, os.path.realpath(place), ""
             continue
         if job.script not in arrays:

@@ -4,38 +4,35 @@ A run's process writes how it ended. One that died could not, and neither could 
 then the scheduler knows, or, of what runs on this machine, the process table.
 """
 
-import contextlib
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mlxpy_core._errors import MlxpyError, StorageError
-from mlxpy_core._io._files import Stamp, open_regular, stamp_of, write_whole
 from mlxpy_core._io._retries import Retries
-from mlxpy_core._plugins._scheduler import JobOutlook, Scheduler
+from mlxpy_core._plugins._scheduler import JobOutlook
+from mlxpy_core._runs._cancellation import noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._end_note import remove_end_note
 from mlxpy_core._runs._end_reason import EndReason
-from mlxpy_core._runs._info import set_end_reason, set_killed, set_noted_end
-from mlxpy_core._runs._info_file import info_path, read_config, read_info, write_info
-from mlxpy_core._runs._process import died_here, group_lives, lives_here, noted_process
-from mlxpy_core._runs._status import ENDED, Status, is_final
+from mlxpy_core._runs._info import set_noted_end
+from mlxpy_core._runs._info_file import read_config, read_info, write_info
+from mlxpy_core._runs._run_names import run_names
+from mlxpy_core._runs._status import Status, is_final
 from mlxpy_core._runs._summary import write_summary
 from mlxpy_core._scheduling._bundle import script_ended
-from mlxpy_core._scheduling._dependencies import after_of_info, job_id_of, reason_against_waiting
-from mlxpy_core._scheduling._find_scheduler import find_installed_scheduler, find_scheduler
+from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._local import LOCAL
-from mlxpy_core._scheduling._submission import CANCELLED, run_names
 
+from ._end_reasons import reasons_of_ended, told_reason
+from ._foreign import scheduler_of
+from ._info_after_job import info_of_ended_job, info_of_waiting_job
+from ._liveness import died_on_this_machine, died_submitting, program_lives
 from ._lost_jobs import find_jobs, note_started_scripts
 
 # A scheduler that does not know a job may not know it yet: accounting is late.
 _UNKNOWN_S = 60
-_LAST_OUTPUT = 2**14  # so many bytes of a job's output may hold its scheduler's message
-_ENDED_BADLY = ENDED - {Status.COMPLETE}
 
 
 @dataclass
@@ -80,7 +77,7 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
             continue
         scheduler = info["scheduler"] or {"name": LOCAL}
         if scheduler["name"] == LOCAL or not scheduler.get("may_come_back"):
-            if not _died_here(run, info):
+            if not died_on_this_machine(run, info):
                 continue
             if info["status"] == Status.SUBMITTED.value:
                 unstarted.append(run)
@@ -88,7 +85,7 @@ def reconcile_runs(runs: Iterable[RunDirectory], *, timeout_s: float | None = No
                 _record(findings, run, None)
         elif _script_ended(run, info):
             _record(findings, run, None)
-        elif not _lives_here(info):
+        elif not program_lives(info):
             key = (scheduler["name"], scheduler.get("cluster", ""))
             of_schedulers.setdefault(key, {})[run] = info
     started = note_started_scripts(unstarted)
@@ -127,46 +124,12 @@ def reconcile(
     Raises:
         StorageError: the status cannot be written.
     """
-    info, news = _info_of_ended_job(directory, job, reason)
+    info, news = info_of_ended_job(directory, job, reason)
     if info and news and summarize:
         _write(directory, info)
     elif info and news:
         write_info(directory, info)
     return Status(info["status"]) if info else None
-
-
-def _info_of_ended_job(
-    directory: RunDirectory, job: Status | None, reason: EndReason | None
-) -> tuple[dict[str, Any] | None, bool]:
-    """Returns the info that a run whose job has ended should have, and whether that is news."""
-    info = read_info(directory)
-    if info is None or is_final(info):
-        return info, False
-    status = Status(info["status"])
-    if set_noted_end(info, directory):
-        status = Status(info["status"])
-    elif status is Status.RUNNING:
-        if _lives_here(info):
-            return info, False
-        if read_info(directory) != info:  # its final status came between the two looks
-            return _info_of_ended_job(directory, job, reason)
-        set_killed(info, directory)
-        if info["end_reason"] is None:  # the kernel knows of no lack of memory
-            by_hand = EndReason.CANCELLED if noted_cancellation(directory) else None
-            set_end_reason(info, reason or by_hand)
-    elif status is Status.SUBMITTED:
-        after = None if info["attempts"] else after_of_info(info)
-        blocked = reason_against_waiting(after, directory.logs)
-        never_started = job is None and not blocked and _never_started(directory, info)
-        cancelled = noted_cancellation(directory) or never_started
-        _end_unstarted(info, Status.INTERRUPTED if cancelled else job, reason)
-        if blocked and not cancelled:
-            _end_blocked(info, blocked)
-    if status is Status.INTERRUPTED:
-        set_end_reason(info, _reason_of_interruption(info, reason))
-    if info["scheduler"]:
-        info["scheduler"]["may_come_back"] = False
-    return info, True
 
 
 def _ask_scheduler(
@@ -217,42 +180,6 @@ def _ask_scheduler(
         _record(findings, run, state, reasons.get(job_id) or told_reason(scheduler, run, state))
 
 
-def reasons_of_ended(scheduler: Scheduler, states: Mapping[str, Status]) -> dict[str, EndReason]:
-    """Asks a scheduler why those of its jobs have ended that have, and did not complete.
-
-    Args:
-        scheduler: the scheduler.
-        states: what it has said of jobs.
-    """
-    ended = sorted(job_id for job_id, state in states.items() if state in _ENDED_BADLY)
-    if not ended:
-        return {}
-    with contextlib.suppress(MlxpyError):  # the statuses do not wait for it
-        return scheduler.end_reasons(ended)
-    return {}
-
-
-def told_reason(scheduler: Scheduler, run: RunDirectory, job: Status | None) -> EndReason | None:
-    """Returns why a job ended by what its scheduler wrote to the run's error output.
-
-    Args:
-        scheduler: the scheduler.
-        run: the run.
-        job: the scheduler's status of the job.
-    """
-    if not scheduler.memory_message or job not in _ENDED_BADLY:
-        return None
-    try:
-        descriptor = open_regular(run.path / "log.stderr", run.logs)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, os.fstat(descriptor).st_size - _LAST_OUTPUT))
-            text = file.read(_LAST_OUTPUT).decode(errors="replace")
-    except OSError:
-        return None
-    told = re.search(scheduler.memory_message, text, flags=re.MULTILINE)
-    return EndReason.OUT_OF_MEMORY if told else None
-
-
 def _record(
     findings: Findings, run: RunDirectory, job: Status | None, reason: EndReason | None = None
 ) -> None:
@@ -260,7 +187,7 @@ def _record(
     if job is Status.RUNNING:
         return  # the status that its program has written counts
     waits = job is Status.SUBMITTED
-    info, news = _info_of_waiting_job(run) if waits else _info_of_ended_job(run, job, reason)
+    info, news = info_of_waiting_job(run) if waits else info_of_ended_job(run, job, reason)
     if info is None:
         return
     findings.statuses[run] = Status(info["status"])
@@ -271,119 +198,11 @@ def _record(
             findings.unwritten[run] = str(error)
 
 
-def _info_of_waiting_job(directory: RunDirectory) -> tuple[dict[str, Any] | None, bool]:
-    """Returns the info that a run whose job waits should have, and whether that is news."""
-    info = read_info(directory)
-    if info is None or is_final(info) or _lives_here(info):
-        return info, False
-    if info["status"] == Status.SUBMITTED.value:
-        return info, False
-    if info["status"] == Status.RUNNING.value and not set_noted_end(info, directory):
-        set_killed(info, directory)
-    info["status"] = Status.SUBMITTED.value
-    info["end_date"] = info["end_time"] = info["end_reason"] = None
-    return info, True
-
-
-def note_cancelled(directory: RunDirectory) -> None:
-    """Notes that somebody cancels a run: of jobs that waited some schedulers keep no record."""
-    write_whole(directory.state / CANCELLED, "", directory.logs)
-
-
-def noted_cancellation(directory: RunDirectory) -> Stamp | None:
-    """Returns what each `note_cancelled` changes; None if there was none since the last submission."""
-    try:
-        return stamp_of(directory.state / CANCELLED)
-    except OSError:
-        return None
-
-
-def _never_started(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
-    """Returns whether the job of a run that waits was cancelled before it started, as far as is seen.
-
-    Slurm keeps no record of a task that is cancelled before it leaves its array. What starts has its
-    output files made.
-    """
-    if not info["scheduler"] or info["scheduler"]["name"] == LOCAL:
-        return False
-    made = []
-    for name in ("log.stdout", "log.stderr"):
-        with contextlib.suppress(OSError):
-            made.append((directory.path / name).stat().st_mtime)
-    if not info["attempts"]:
-        return not made
-    try:
-        submitted = datetime.fromisoformat(f"{info['submit_date']}T{info['submit_time']}").timestamp()
-    except (LookupError, ValueError):
-        return False
-    return max(made, default=0) < submitted  # those of earlier attempts
-
-
-def scheduler_of(name: str, runs: Iterable[RunDirectory]) -> Scheduler | None:
-    """Returns the scheduler that runs name as theirs; None if there is none here."""
-    if scheduler := find_installed_scheduler(name):
-        return scheduler
-    try:
-        # Another user's run must not have us import what it names.
-        if all(info_path(run.path).stat().st_uid == os.getuid() for run in runs):
-            return find_scheduler(name)
-    except (OSError, MlxpyError):
-        pass
-    return None
-
-
-def _lives_here(info: Mapping[str, Any]) -> bool:
-    attempts: Sequence[dict[str, Any]] = info["attempts"]
-    return bool(attempts) and info["status"] == Status.RUNNING.value and lives_here(attempts[-1])
-
-
-def _died_here(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
-    if info["status"] == Status.RUNNING.value:
-        attempt = info["attempts"][-1] if info["attempts"] else {}
-        return died_here(attempt) or (bool(attempt.get("container")) and _container_ended(directory))
-    if info["status"] == Status.INTERRUPTED.value:  # no queue puts what ran on this machine back
-        return not (info["attempts"] and lives_here(info["attempts"][-1]))
-    if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
-        return False
-    # What was to run on this machine ends with the launcher that was to start it; but for the scripts
-    # that it had started.
-    script = noted_process(directory)
-    return script is None or died_here(script)
-
-
-def _container_ended(directory: RunDirectory) -> bool:
-    """Returns whether what started a container on this machine has ended.
-
-    Its processes may have numbers of their own. A script may end sooner than what it has started.
-    """
-    script = noted_process(directory)
-    return script is not None and died_here(script) and not group_lives([script["process_id"]])
-
-
 def _script_ended(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
     # One that waits for a second attempt ended in its first.
     waits_again = info["status"] == Status.SUBMITTED.value and info["attempts"]
     interrupted = info["status"] == Status.INTERRUPTED.value
     return not waits_again and not interrupted and script_ended(directory.path)
-
-
-def is_lost(directory: RunDirectory, info: Mapping[str, Any]) -> bool:
-    """Returns whether a run, which is reconciled, waits without being in a queue.
-
-    Its submitter has died, and no job of the scheduler was found to be the run's.
-    """
-    if info["status"] != Status.SUBMITTED.value or not died_submitting(info):
-        return False
-    scheduler = info["scheduler"] or {"name": LOCAL}
-    if scheduler["name"] == LOCAL:
-        return _died_here(directory, info)
-    return job_id_of(directory, info) is None
-
-
-def died_submitting(info: Mapping[str, Any]) -> bool:
-    """Returns whether the process that submitted a run, which waits, is known to have ended."""
-    submitter = (info["scheduler"] or info).get("submitter")
-    return isinstance(submitter, dict) and died_here(submitter)
 
 
 def _age_s(info: Mapping[str, Any]) -> float:
@@ -394,36 +213,6 @@ def _age_s(info: Mapping[str, Any]) -> float:
         return (datetime.now().astimezone() - datetime.fromisoformat(begun)).total_seconds()
     except (LookupError, TypeError, ValueError):
         return 0
-
-
-def _reason_of_interruption(info: Mapping[str, Any], reason: EndReason | None) -> EndReason:
-    """Returns why a run was interrupted whose job has ended, for the reason that its scheduler has."""
-    if reason and reason is not EndReason.EXIT_CODE:  # the code with which it stopped says nothing
-        return reason
-    warned = info.get("signal") in ("SIGUSR1", "SIGUSR2")  # its time was nearly up
-    return EndReason.TIMEOUT if warned else EndReason.CANCELLED
-
-
-def _end_unstarted(info: dict[str, Any], job: Status | None, reason: EndReason | None) -> None:
-    now = datetime.now().astimezone()
-    info["end_date"], info["end_time"] = now.date().isoformat(), now.timetz().isoformat()
-    (info["scheduler"] or info).pop("submitter", None)
-    info["end_reason"] = reason.value if reason else None
-    if job is Status.INTERRUPTED:
-        info["status"] = Status.INTERRUPTED.value
-        info["end_reason"] = (reason or EndReason.CANCELLED).value
-    elif info["attempts"]:  # it was put back, and did not start again
-        info["status"] = Status.KILLED.value
-    else:
-        info["status"] = Status.FAILED.value
-        message = "the job ended before the program started: its output says why"
-        info["exception"] = {"type": "mlxpy.SubmissionError", "message": message, "traceback": ""}
-
-
-def _end_blocked(info: dict[str, Any], reason: str) -> None:
-    """Puts into the info of a run that has not started that it never can."""
-    info["status"], info["end_reason"] = Status.FAILED.value, None
-    info["exception"] = {"type": "mlxpy.SubmissionError", "message": reason, "traceback": ""}
 
 
 def _write(directory: RunDirectory, info: dict[str, Any], *, ended: bool = True) -> None:

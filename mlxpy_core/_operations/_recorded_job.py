@@ -4,22 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._runs._info import new_run_id
-from mlxpy_core._runs._info_file import read_config
 from mlxpy_core._scheduling._job import Job, noted_job
 from mlxpy_core._versioning._launches import launch_of_info
 
 
 def recorded_job(run: RunDirectory, info: Mapping[str, Any]) -> Job | None:
-    """Makes the job that a run was submitted as; None if there is no note of it.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+    """Makes the job that a run was submitted as, of its note and its info; None if there is no note."""
     try:
         launch = launch_of_info(info)
     except (LookupError, TypeError):
         return None
-    run_id = info.get("run_id") or new_run_id()  # runs of version 0.1 have none
-    return noted_job(run, launch, config=read_config(run) or {}, run_id=run_id, earlier=info)
+    return noted_job(run, launch, info)

@@ -8,8 +8,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +51,20 @@ def plan_removal(runs: Sequence[RunDirectory]) -> Removal:
     findings = reconcile_runs(runs)
     plan = Removal(troubles=findings.troubles)
     for run in runs:
-        try:
+        with _each_for_itself(run.log_id, plan.left):
             plan.runs[run] = _removable(run, findings.statuses)
-        except MlxpyError as reason:  # noqa: PERF203  # each may be refused for itself
-            plan.left.append(str(reason))
     return plan
+
+
+@contextmanager
+def _each_for_itself(log_id: int, left: list[str]) -> Iterator[None]:
+    """Leaves a run alone that cannot be removed or restored, and adds why."""
+    try:
+        yield
+    except MlxpyError as reason:
+        left.append(str(reason))
+    except OSError as error:
+        left.append(f"run {log_id} cannot be moved: {error.strerror}")
 
 
 def _removable(run: RunDirectory, statuses: Mapping[RunDirectory, Status]) -> Status | None:
@@ -99,14 +108,8 @@ def remove_runs(plan: Removal) -> list[int]:
     """
     removed = []
     for run in plan.runs:
-        try:
-            with signals_held():
-                _remove(run)
-        except MlxpyError as reason:  # noqa: PERF203  # as above
-            plan.left.append(str(reason))
-        except OSError as error:
-            plan.left.append(f"run {run.log_id} cannot be moved: {error.strerror}")
-        else:
+        with _each_for_itself(run.log_id, plan.left), signals_held():
+            _remove(run)
             removed.append(run.log_id)
     return removed
 
@@ -149,28 +152,20 @@ def restore_runs(logs: Path, log_ids: Iterable[int]) -> tuple[list[int], list[st
     Returns:
         The numbers of those that were moved, and why others were not, a sentence each.
     """
-    restored, left = [], []
+    restored: list[int] = []
+    left: list[str] = []
     for log_id in log_ids:
-        try:
-            _move(trash_of(logs) / str(log_id), logs / str(log_id), logs)
-        except FileNotFoundError:  # noqa: PERF203  # as above
-            left.append(f"there is no run {log_id} in the trash")
-        except MlxpyError as reason:
-            left.append(str(reason))
-        except OSError as error:
-            left.append(f"run {log_id} cannot be moved: {error.strerror}")
-        else:
+        with _each_for_itself(log_id, left):
+            try:
+                _move(trash_of(logs) / str(log_id), logs / str(log_id), logs)
+            except FileNotFoundError:
+                raise MlxpyError(f"there is no run {log_id} in the trash") from None
             restored.append(log_id)
     return restored, left
 
 
 def copies_of_trash(logs: Path, others: Iterable[RunDirectory]) -> Leftovers:
-    """Finds the copies of code that nobody needs once the trash is empty; ``mlxpy clean`` would not.
-
-    Args:
-        logs: the directory of runs.
-        others: the runs that are not in the trash.
-    """
+    """Finds the copies of code that no other runs need once the trash is empty."""
     removed = runs_in_trash(logs)
     found = Leftovers()
     add_copies(found, removed, [])

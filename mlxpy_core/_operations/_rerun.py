@@ -25,7 +25,7 @@ from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LOCAL
 from mlxpy_core._scheduling._machine_share import DeviceRequest, MachineShare, SharedMachine
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
-from mlxpy_core._scheduling._submission import write_script
+from mlxpy_core._scheduling._submission_files import write_script
 from mlxpy_core._tracking._placement import RERUN_VARIABLE, RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_info
 from mlxpy_core._versioning._recorded_code import CodeOfRun, code_of_run
@@ -78,13 +78,7 @@ def reason_against_start(run: RunDirectory, info: Mapping[str, Any]) -> str | No
 
 
 def job_of_rerun(job: Job, code: CodeOfRun, new: RunDirectory) -> Job:
-    """Gives the job that makes the run of another job again.
-
-    Args:
-        job: that job.
-        code: its code and its command.
-        new: the new run's directory.
-    """
+    """Gives the job that makes the run of another job again, with its code, as a new run."""
     launch = replace(job.launch, work_dir=code.directory, version_manager=code.version_manager)
     words = _renumbered(code.command, job.directory, new)
     return replace(

@@ -19,12 +19,6 @@ def code_with_environment(
 ) -> CodeOfRun:
     """Has the code of a run run in an environment that holds the distributions that the run imported.
 
-    Args:
-        run: the run.
-        info: what its info.yaml holds.
-        job: the job that it was submitted as, if it was.
-        code: its code and its command.
-
     Raises:
         MlxpyError: they are not on record, or cannot be installed again.
     """

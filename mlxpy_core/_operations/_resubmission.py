@@ -18,7 +18,7 @@ from mlxpy_core._scheduling._local import LOCAL
 
 from ._chaining import submit_again
 from ._changed_options import with_changed_options
-from ._reconciling import is_lost
+from ._liveness import is_lost
 from ._recorded_job import recorded_job
 from ._rerun import code_to_rerun, reason_against_start
 

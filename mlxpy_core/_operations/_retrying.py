@@ -24,12 +24,9 @@ from ._changed_options import with_changed_options
 from ._foreign import other_owner
 from ._recorded_job import recorded_job
 
-# What more of one thing mends; other options are multiplied for both reasons.
-_FOR_MEMORY, _FOR_TIME = ("mem",), ("time",)
-
 
 @dataclass
-class Retries:
+class Retried:
     """What has been submitted again.
 
     Attributes:
@@ -41,7 +38,7 @@ class Retries:
     left: list[str] = field(default_factory=list)
 
 
-def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None) -> Retries:
+def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None) -> Retried:
     """Submits those of some runs again that have ended for a reason for which they have tries left.
 
     Runs of this machine are left to the launcher that waits for them, and those of other users to them.
@@ -51,9 +48,9 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
         runs: the runs, whose statuses are reconciled.
         scheduler: the one that they are submitted to, where there is one already; else each run's own.
     """
-    done = Retries()
+    done = Retried()
     for run in runs:
-        if not tries_left(run, read_info(run)) or other_owner(run) is not None:
+        if _job_to_retry(run, read_info(run)) is None or other_owner(run) is not None:
             continue
         try:
             _retry(run, scheduler, done)
@@ -62,32 +59,26 @@ def retry_runs(runs: Iterable[RunDirectory], scheduler: Scheduler | None = None)
     return done
 
 
-def tries_left(run: RunDirectory, info: Mapping[str, Any] | None) -> bool:
-    """Returns whether a run has ended for a reason for which it is to be submitted again.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+def _job_to_retry(run: RunDirectory, info: Mapping[str, Any] | None) -> Job | None:
+    """Returns the job of a run that has ended for a reason for which it is to be submitted again."""
     if not info or not is_final(info) or info["status"] == Status.COMPLETE.value:
-        return False
+        return None
     reason = info.get("end_reason")
     if not reason or not info.get("scheduler"):
-        return False
+        return None
     job = recorded_job(run, info)
-    return job is not None and _done(info, reason) < _allowed(job, reason)
+    return job if job and _done(info, reason) < _allowed(job, reason) else None
 
 
-def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retries) -> None:
+def _retry(run: RunDirectory, scheduler: Scheduler | None, done: Retried) -> None:
     with ExitStack() as claims:
         claim = claim_operation(run, "submission")
         claims.callback(claim.release)
         info = claim.info
-        if not tries_left(run, info):  # another process was faster
+        job = _job_to_retry(run, info)
+        if job is None:  # another process was faster
             return
-        reason, job = info["end_reason"], recorded_job(run, info)
-        assert job is not None
-        name = info["scheduler"]["name"]
+        reason, name = info["end_reason"], info["scheduler"]["name"]
         if scheduler is None and name == LOCAL:
             return
         found = scheduler or find_installed_scheduler(name)
@@ -105,7 +96,8 @@ def _escalation(job: Job, reason: str) -> dict[str, str]:
     factors = job.launcher.get("options", {}).get("escalate") or {}
     if reason not in (EndReason.OUT_OF_MEMORY.value, EndReason.TIMEOUT.value):
         return {}  # more of anything would not have helped
-    others = _FOR_TIME if reason == EndReason.OUT_OF_MEMORY.value else _FOR_MEMORY
+    # More memory mends nothing where there was no time, and vice versa; other options count for both.
+    others = "time" if reason == EndReason.OUT_OF_MEMORY.value else "mem"
     return {
         name: f"*{factor:g}"
         for name, factor in factors.items()

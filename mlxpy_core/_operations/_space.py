@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 RUN_PARTS = ("checkpoints", "artifacts", "metrics", "logs", "other")
@@ -37,30 +39,17 @@ class Measure:
         return sizes
 
     def _entries(self, top: str) -> Iterator[tuple[str, int]]:
-        with contextlib.suppress(OSError):
-            yield top, self._size(os.lstat(top), is_directory=True)
-        folders = [] if os.path.islink(top) else [top]
-        while folders:
-            try:
-                entries = os.scandir(folders.pop())
-            except OSError:
-                continue
-            with entries:
-                for entry in entries:
-                    if time.monotonic() > self._end:
-                        self.whole = False
-                        return
-                    try:
-                        is_directory = entry.is_dir(follow_symlinks=False)
-                        size = self._size(entry.stat(follow_symlinks=False), is_directory=is_directory)
-                    except OSError:  # removed meanwhile
-                        continue
-                    if is_directory:
-                        folders.append(entry.path)
-                    yield entry.path, size
+        walk = () if os.path.islink(top) else os.walk(top)
+        below = (os.path.join(place, name) for place, *names in walk for name in chain(*names))
+        for path in chain([top], below):
+            if time.monotonic() > self._end:
+                self.whole = False
+                return
+            with contextlib.suppress(OSError):  # removed meanwhile
+                yield path, self._size(os.lstat(path))
 
-    def _size(self, status: os.stat_result, *, is_directory: bool) -> int:
-        if status.st_nlink > 1 and not is_directory:
+    def _size(self, status: os.stat_result) -> int:
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             inode = status.st_dev, status.st_ino
             if inode in self._seen:
                 return 0

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mlxpy_core._io._files import Stamp
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
@@ -10,7 +11,8 @@ from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_stamp, read_status
 from mlxpy_core._runs._status import ENDED, Status
 
-from ._reconciling import reasons_of_ended, reconcile, told_reason
+from ._end_reasons import reasons_of_ended, told_reason
+from ._reconciling import reconcile
 
 _LOOK_S = 1.0
 _SLOWEST = 8
@@ -43,12 +45,23 @@ def wait_for_runs(
     while True:
         for directory, status in watch.look().items():
             if job_id := retry(directory):
-                watch.go_on(directory, job_id)
+                watch.add({directory: job_id})
             else:
                 on_end(directory, status)
         if not watch.left:
             return
         scheduler.pause(watch.pause_s)
+
+
+@dataclass
+class _Watched:
+    """What is known of one run."""
+
+    since: float
+    stamp: Stamp | None = None  # of info.yaml when that was last read
+    known: bool = False  # whether the scheduler has told of its job
+    gone: int = 0  # how many questions in a row found its job ended or unknown
+    last: Status | None = None  # the last state of its job that was an end
 
 
 class RunWatch:
@@ -69,34 +82,18 @@ class RunWatch:
         self.pause_s = min(_LOOK_S, poll_interval_s)
         self._poll_interval_s = self._interval_s = poll_interval_s
         self._next_query = 0.0
-        self._stamps: dict[RunDirectory, Stamp] = {}
         self._states: dict[str, Status] = {}
-        # How many questions in a row found a run's job ended or unknown, and its last known state.
-        self._gone: dict[RunDirectory, int] = {}
-        self._last_states: dict[RunDirectory, Status] = {}
-        self._known: set[RunDirectory] = set()  # of whose job the scheduler has told
-        self._since: dict[RunDirectory, float] = {}
+        self._watched: dict[RunDirectory, _Watched] = {}
         self._silent = False
 
     def add(self, job_ids: Mapping[RunDirectory, str]) -> None:
-        """Adds runs that have been submitted.
-
-        Args:
-            job_ids: the id of each run's job.
-        """
+        """Adds runs that have been submitted, also those that have ended and go on in another job."""
         now = time.monotonic()
         if not self.left:
             self._interval_s = self._poll_interval_s
             self._next_query = now + self._interval_s
-        self._since.update(dict.fromkeys(job_ids, now))
+        self._watched.update({run: _Watched(now) for run in job_ids})
         self.left.update(job_ids)
-
-    def go_on(self, directory: RunDirectory, job_id: str) -> None:
-        """Waits for a run again, which is another job now."""
-        for known in (self._stamps, self._gone, self._last_states):
-            known.pop(directory, None)
-        self._known.discard(directory)
-        self.add({directory: job_id})
 
     def look(self) -> dict[RunDirectory, Status]:
         """Returns the final status of each run that has ended since the last look."""
@@ -113,26 +110,20 @@ class RunWatch:
     @property
     def has_news(self) -> bool:
         """Whether the file of a run has changed since the last look."""
-        return any(self._stamp(run) not in (None, self._stamps.get(run)) for run in self.left)
+        return any(_stamp(run) not in (None, self._watched[run].stamp) for run in self.left)
 
     def _ended_by_their_files(self) -> dict[RunDirectory, Status]:
         ended: dict[RunDirectory, Status] = {}
         for directory in list(self.left):
-            stamp = self._stamp(directory)
-            if stamp is not None and self._stamps.get(directory) != stamp:
-                self._stamps[directory] = stamp
+            stamp, watched = _stamp(directory), self._watched[directory]
+            if stamp is not None and watched.stamp != stamp:
+                watched.stamp = stamp
                 status = read_status(directory)
                 # What was interrupted may be in the queue again: the scheduler knows.
                 if status in ENDED and status is not Status.INTERRUPTED:
                     ended[directory] = status
                     del self.left[directory]
         return ended
-
-    def _stamp(self, directory: RunDirectory) -> Stamp | None:
-        try:
-            return info_stamp(directory)
-        except OSError:
-            return None
 
     def _ask(self) -> tuple[dict[RunDirectory, Status], bool]:
         """Asks the scheduler; returns the runs that are over, and whether anything has changed."""
@@ -148,19 +139,18 @@ class RunWatch:
         reasons = reasons_of_ended(self._scheduler, states)
         ended: dict[RunDirectory, Status] = {}
         for directory, job_id in list(self.left.items()):
-            state = states.get(job_id)
-            if state:
-                self._known.add(directory)
-            if state in (Status.SUBMITTED, Status.RUNNING) or self._is_not_known_yet(directory):
-                self._gone.pop(directory, None)
+            state, watched = states.get(job_id), self._watched[directory]
+            watched.known = watched.known or state is not None
+            waited_s = time.monotonic() - watched.since
+            not_known_yet = not watched.known and waited_s < self._scheduler.accounting_delay_s
+            if state in (Status.SUBMITTED, Status.RUNNING) or not_known_yet:
+                watched.gone = 0
                 continue
-            self._gone[directory] = self._gone.get(directory, 0) + 1
+            watched.gone += 1
             changed = True
-            if state:
-                self._last_states[directory] = state
-            last = self._last_states.get(directory)
+            last = watched.last = state or watched.last
             # Twice: the run's final status may be on its way through a shared file system.
-            if self._gone[directory] >= (2 if last else _UNKNOWN_QUERIES):
+            if watched.gone >= (2 if last else _UNKNOWN_QUERIES):
                 reason = reasons.get(job_id) or told_reason(self._scheduler, directory, last)
                 status = reconcile(directory, last, reason) or Status.KILLED
                 if status in ENDED:
@@ -168,6 +158,9 @@ class RunWatch:
                     del self.left[directory]
         return ended, changed
 
-    def _is_not_known_yet(self, directory: RunDirectory) -> bool:
-        waited = time.monotonic() - self._since[directory]
-        return directory not in self._known and waited < self._scheduler.accounting_delay_s
+
+def _stamp(directory: RunDirectory) -> Stamp | None:
+    try:
+        return info_stamp(directory)
+    except OSError:
+        return None

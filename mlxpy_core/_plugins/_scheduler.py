@@ -21,12 +21,19 @@ class SubmissionError(MlxpyError):
     """The scheduler did not take a job; the message quotes what it printed."""
 
 
-def no_job_id(command: str, printed: str) -> SubmissionError:
-    """Returns the error of a command that submits and has not said as which job."""
-    return SubmissionError(
-        f"{command} printed no job id but {printed.strip()!r}, and may have taken the job: "
-        "look at the queue before submitting again"
-    )
+def printed_job_id(command: str, printed: str, pattern: str) -> str:
+    """Returns the id, the pattern's group, in what a command that submits has printed.
+
+    Raises:
+        SubmissionError: it has not said as which job.
+    """
+    found = re.search(pattern, printed.strip(), flags=re.MULTILINE)
+    if not found:
+        raise SubmissionError(
+            f"{command} printed no job id but {printed.strip()!r}, and may have taken the job: "
+            "look at the queue before submitting again"
+        )
+    return found[1]
 
 
 @dataclass(frozen=True)

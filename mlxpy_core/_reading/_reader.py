@@ -185,7 +185,7 @@ class Reader:
         open_ones = np.flatnonzero(~self._catalog.ended)
         if not len(open_ones):
             return {}
-        from mlxpy_core._operations import reconcile_runs  # of no use to most readers
+        from mlxpy_core._operations._reconciling import reconcile_runs  # of no use to most readers
 
         statuses = self._catalog.values("info.status", open_ones)
         runs = [RunDirectory(self._catalog.run_path(position)) for position in open_ones.tolist()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from mlxpy_core._operations import Cancellation
+from mlxpy_core._operations._cancelling import Cancellation
 from mlxpy_core._runs._directory import RunDirectory
 
 from ._reader import Reader

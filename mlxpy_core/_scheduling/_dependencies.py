@@ -66,12 +66,7 @@ class Standing:
 
 
 def standing_of(after: After, logs: Path) -> Standing:
-    """Looks how runs stand that are waited for.
-
-    Args:
-        after: which.
-        logs: the directory of all runs.
-    """
+    """Looks how the runs stand that are waited for, in the directory of all runs."""
     standing = Standing()
     for log_id, run_id in after.runs:
         run = RunDirectory(logs / str(log_id))
@@ -85,24 +80,12 @@ def standing_of(after: After, logs: Path) -> Standing:
     return standing
 
 
-def reason_against_waiting(after: After | None, logs: Path) -> str:
-    """Returns why a run can never start for what it waits for; empty if it can."""
-    never = standing_of(after, logs).never if after else ""
-    return f"it waits for {never}" if never else ""
-
-
 def reason_to_wait(run: RunDirectory, info: Mapping[str, Any]) -> str:
-    """Returns why a run may not be started now; empty if nothing that it waits for is left.
-
-    Args:
-        run: the run's directory.
-        info: what its info.yaml holds.
-    """
+    """Returns why a run may not be started now; empty if nothing that it waits for is left."""
     after = after_of_info(info)
     standing = standing_of(after, run.logs) if after else Standing()
-    waits_for = standing.never
-    for other, of_other in standing.open.items():
-        waits_for = waits_for or f"run {other.log_id}, which is {of_other['status']}"
+    still_open = (f"run {one.log_id}, which is {of['status']}" for one, of in standing.open.items())
+    waits_for = standing.never or next(still_open, "")
     return f"run {run.log_id} waits for {waits_for}" if waits_for else ""
 
 
@@ -110,11 +93,6 @@ def dependency_directives(scheduler: Scheduler, after: After | None, logs: Path)
     """Returns the directives by which a job waits for the runs that have not ended yet.
 
     On this machine there are none: the launcher waits.
-
-    Args:
-        scheduler: the job's scheduler.
-        after: what it waits for.
-        logs: the directory of all runs.
 
     Raises:
         MlxpyError: it would wait in vain, or for what is no job of its scheduler.

@@ -105,7 +105,11 @@ def find_scheduler_class(name: str) -> type[Scheduler]:
             f"the plugin {name!r} gives no scheduler: have its mlxpy_scheduler() return the class"
         )
     choice = f"give {', '.join(sorted(known))}, or the dotted path of a class of yours"
-    return _checked(load_dotted(name, "scheduler", choice), f"the scheduler {name!r}")
+    found: Any = load_dotted(name, "scheduler", choice)
+    if fault := _fault(found, f"the scheduler {name!r}"):
+        raise MlxpyError(fault)
+    loaded: type[Scheduler] = found
+    return loaded
 
 
 @functools.cache  # what is wrong with one is reported once
@@ -113,37 +117,29 @@ def _schedulers_of_plugins() -> dict[str, type[Scheduler]]:
     """Returns the schedulers of plugins by the plugins' names; what is wrong with one is reported."""
     schedulers: dict[str, type[Scheduler]] = {}
     for name, found in call_plugins("mlxpy_scheduler").items():
-        _add(schedulers, name, found)
+        what = f"the scheduler of the plugin {name!r}"
+        if fault := _fault(found, what) or _fault_of_names(name, found.__name__, schedulers):
+            report(f"{fault} (left out)")
+        else:
+            schedulers[name] = found
     return schedulers
 
 
-def _add(schedulers: dict[str, type[Scheduler]], name: str, found: Any) -> None:
-    try:
-        scheduler = _checked(found, f"the scheduler of the plugin {name!r}")
-        _check_names(name, scheduler, schedulers)
-    except MlxpyError as error:
-        report(f"{error} (left out)")
-    else:
-        schedulers[name] = scheduler
-
-
-def _checked(found: Any, what: str) -> type[Scheduler]:
+def _fault(found: Any, what: str) -> str:
+    """Returns what is wrong with a scheduler's class; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Scheduler)):
-        raise MlxpyError(f"{what} is {found!r}, no subclass of mlxpy.Scheduler: derive it from that")
-    if missing := sorted(found.__abstractmethods__):
-        raise MlxpyError(f"{what} has no {' and no '.join(missing)}: add it, as mlxpy.Scheduler says")
-    return found
+        return f"{what} is {found!r}, no subclass of mlxpy.Scheduler: derive it from that"
+    missing = " and no ".join(sorted(found.__abstractmethods__))
+    return f"{what} has no {missing}: add it, as mlxpy.Scheduler says" if missing else ""
 
 
-def _check_names(name: str, scheduler: type[Scheduler], others: dict[str, type[Scheduler]]) -> None:
+def _fault_of_names(name: str, class_name: str, others: dict[str, type[Scheduler]]) -> str:
     # Runs are noted with the name of the class.
-    class_name = scheduler.__name__
     if name in _BUILT_IN_LAUNCHERS or class_name in BUILT_IN_SCHEDULERS:
-        raise MlxpyError(
-            f"the scheduler {class_name} of the plugin {name!r} has a built-in's name: choose another"
-        )
+        return f"the scheduler {class_name} of the plugin {name!r} has a built-in's name: choose another"
     for other, taken in others.items():
         if taken.__name__ == class_name:
-            raise MlxpyError(
+            return (
                 f"the plugins {other!r} and {name!r} both give a scheduler {class_name}: uninstall one"
             )
+    return ""

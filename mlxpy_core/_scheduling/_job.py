@@ -12,6 +12,7 @@ from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
 from mlxpy_core._runs._job_note import read_job_note
+from mlxpy_core._runs._info_file import read_config
 from mlxpy_core._runs._launch import Launch
 
 from ._dependencies import After, after_of_info
@@ -90,31 +91,13 @@ def note_job_id(job: Job, job_id: str) -> None:
 
 @lru_cache(maxsize=1)  # a sweep's jobs mostly have the same
 def _options_as_yaml(options: ScriptOptions) -> str:
-    plain = {name: _plain(value) for name, value in asdict(options).items() if name != "dependencies"}
+    fields = {name: value for name, value in asdict(options).items() if name != "dependencies"}
+    plain = {n: list(value) if isinstance(value, tuple) else value for n, value in fields.items()}
     return dump_fields({"options": plain})
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def noted_job(
-    directory: RunDirectory,
-    launch: Launch,
-    *,
-    config: dict[str, Any],
-    run_id: str,
-    earlier: Mapping[str, Any],
-) -> Job | None:
-    """Makes the job that a run was submitted as; None if there is no note of it.
-
-    Args:
-        directory: the run's directory.
-        launch: how it was started.
-        config: what its config.yaml holds.
-        run_id: its identity.
-        earlier: what its info.yaml holds.
-    """
+def noted_job(directory: RunDirectory, launch: Launch, info: Mapping[str, Any]) -> Job | None:
+    """Makes the job that a run was submitted as, of its note and its info; None if there is no note."""
     try:
         noted = read_job_note(directory)
         options: dict[str, Any] = {
@@ -123,15 +106,15 @@ def noted_job(
         }
         return Job(
             directory,
-            config=config,
+            config=read_config(directory) or {},
             launch=launch,
             command=_command(noted["command"]),
             options=ScriptOptions(**options),
             environment={str(name): str(value) for name, value in noted["environment"].items()},
-            run_id=run_id,
-            earlier=earlier,
+            run_id=info.get("run_id") or new_run_id(),  # runs of version 0.1 have none
+            earlier=info,
             launcher=dict(noted.get("launcher") or {}),
-            after=after_of_info(earlier),
+            after=after_of_info(info),
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -167,8 +167,6 @@ class LocalScheduler(Scheduler):
                     return
                 self._waiting.popleft()
                 self._start(job_id, script, share)
-                if job_id not in self._shares:
-                    share.leave()
 
     def _has_room(self) -> bool:
         """Returns whether one more may run, as far as it is this command's affair."""
@@ -200,6 +198,7 @@ class LocalScheduler(Scheduler):
                 )
         except OSError:
             self._states[job_id] = Status.FAILED
+            share.leave()
             return
         self._states[job_id] = Status.RUNNING
         self._running[job_id] = process

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
+from mlxpy_core._plugins._scheduler import Scheduler, printed_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -47,10 +47,7 @@ class LSFScheduler(Scheduler):
 
     def submit(self, script: Path) -> str:
         printed = self.call(["bsub"], script.parent, stdin=script)
-        job_id = re.search(r"Job <(\d+)> is submitted", printed)
-        if not job_id:
-            raise no_job_id("bsub", printed)
-        return job_id[1]
+        return printed_job_id("bsub", printed, r"Job <(\d+)> is submitted")
 
     def submit_array(self, script: Path, count: int) -> list[str]:
         job_id = self.submit(script)

@@ -123,11 +123,7 @@ class MachineShare:
 
 
 class SharedMachine:
-    """The GPUs and processors that a command may use, and shares with others.
-
-    Args:
-        environment: the command's variables.
-    """
+    """The GPUs and processors that a command with some variables may use, and shares with others."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -183,11 +179,15 @@ class SharedMachine:
         """
         gpus = _locked(self._gpus, request.gpus)
         cpus = _locked(self._cpus, request.cpus)
-        share = MachineShare(
-            [int(number) for number in cpus],
-            {**self._tell_gpus(list(gpus)), **self._tell_cpus(list(cpus))},
-            [*gpus.values(), *cpus.values()],
-        )
+        told: dict[str, str] = {}
+        if gpus:
+            named, visible = ",".join(gpus), self._visible
+            told = {JOB_GPUS_VARIABLE: named, visible.variable: named, **visible.environment}
+        if cpus:
+            # What the user has set stays.
+            threads = self._environment.get(_THREADS_VARIABLE) or str(len(cpus))
+            told |= {JOB_CPUS_VARIABLE: ",".join(cpus), _THREADS_VARIABLE: threads}
+        share = MachineShare([int(number) for number in cpus], told, [*gpus.values(), *cpus.values()])
         # All or nothing: two commands that each hold a part would wait for each other.
         if len(gpus) < request.gpus or len(cpus) < request.cpus:
             share.leave()
@@ -212,20 +212,6 @@ class SharedMachine:
             yield share
         finally:
             share.leave()
-
-    def _tell_gpus(self, words: list[str]) -> dict[str, str]:
-        named = ",".join(words)
-        visible = self._visible
-        return (
-            {JOB_GPUS_VARIABLE: named, visible.variable: named, **visible.environment} if words else {}
-        )
-
-    def _tell_cpus(self, numbers: list[str]) -> dict[str, str]:
-        if not numbers:
-            return {}
-        # What the user has set stays.
-        threads = self._environment.get(_THREADS_VARIABLE) or str(len(numbers))
-        return {JOB_CPUS_VARIABLE: ",".join(numbers), _THREADS_VARIABLE: threads}
 
 
 def tell_of_wait(request: DeviceRequest) -> None:

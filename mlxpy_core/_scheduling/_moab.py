@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
+from mlxpy_core._plugins._scheduler import Scheduler, printed_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
@@ -25,10 +25,8 @@ class MoabScheduler(Scheduler):
         return [f"-l depend={'afterok' if ok else 'afterany'}:{':'.join(job_ids)}"]
 
     def submit(self, script: Path) -> str:
-        printed = self.call(["msub", script.name], script.parent).strip()
-        if not re.fullmatch(r"[\w.-]*\d[\w.-]*", printed):
-            raise no_job_id("msub", printed)
-        return printed
+        printed = self.call(["msub", script.name], script.parent)
+        return printed_job_id("msub", printed, r"\A([\w.-]*\d[\w.-]*)\Z")
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: _status(values) for job_id, values in self._known(job_ids).items()}

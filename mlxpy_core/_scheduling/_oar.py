@@ -22,7 +22,6 @@ class OARScheduler(Scheduler):
     array_index = "OAR_ARRAY_INDEX"
     first_index = 1
     task_output = "%jobid%"
-    output_by_index = False
     requeue = "exit 99"  # what has a job of the type idempotent come back, if it ran for a minute
     warning = r"^--(checkpoint|signal)\b"
     forgets_ended_jobs = False
@@ -61,10 +60,29 @@ class OARScheduler(Scheduler):
         return [f"--checkpoint {seconds}", f"--signal {int(signal.SIGUSR2)}"]
 
     def submit(self, script: Path) -> str:
-        return self._submit(script, 1)[0]
+        return self.submit_array(script, 1)[0]
 
     def submit_array(self, script: Path, count: int) -> list[str]:
-        return self._submit(script, count)
+        # A node whose oarexec cannot enter the script's directory becomes Suspected, for everybody.
+        if not re.fullmatch(r"[\w ./-]+", str(script.parent), flags=re.ASCII):
+            raise SubmissionError(
+                f"OAR runs no jobs below {str(script.parent.parent)!r}: give a parent_log_dir of "
+                "letters, digits, spaces and the characters . _ -"
+            )
+        # Not by its whole path, which may have no spaces.
+        try:
+            printed = self.call(["oarsub", "-S", f"./{script.name}"], script.parent)
+        except SubmissionError as error:
+            self._drop(re.findall(r"OAR_JOB_ID=([1-9]\d*)", str(error)))
+            raise
+        job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
+        if len(job_ids) != count:
+            found = " ".join(printed.split())
+            raise SubmissionError(
+                f"oarsub printed {len(job_ids)} job ids, not {count}, in {found!r}: "
+                "look at the queue before submitting again"
+            )
+        return job_ids
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
         return {job_id: status for job_id, (_, status, _) in self._newest(job_ids).items()}
@@ -120,28 +138,6 @@ class OARScheduler(Scheduler):
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["oardel", *job_ids]
-
-    def _submit(self, script: Path, count: int) -> list[str]:
-        # A node whose oarexec cannot enter the script's directory becomes Suspected, for everybody.
-        if not re.fullmatch(r"[\w ./-]+", str(script.parent), flags=re.ASCII):
-            raise SubmissionError(
-                f"OAR runs no jobs below {str(script.parent.parent)!r}: give a parent_log_dir of "
-                "letters, digits, spaces and the characters . _ -"
-            )
-        # Not by its whole path, which may have no spaces.
-        try:
-            printed = self.call(["oarsub", "-S", f"./{script.name}"], script.parent)
-        except SubmissionError as error:
-            self._drop(re.findall(r"OAR_JOB_ID=([1-9]\d*)", str(error)))
-            raise
-        job_ids = re.findall(r"^OAR_JOB_ID=(\d+)$", printed, flags=re.MULTILINE)
-        if len(job_ids) != count:
-            found = " ".join(printed.split())
-            raise SubmissionError(
-                f"oarsub printed {len(job_ids)} job ids, not {count}, in {found!r}: "
-                "look at the queue before submitting again"
-            )
-        return job_ids
 
     def _drop(self, job_ids: Sequence[str]) -> None:
         """Deletes what OAR has refused but keeps, and would run once its server is up again."""

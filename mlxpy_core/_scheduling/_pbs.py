@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import Scheduler, no_job_id
+from mlxpy_core._plugins._scheduler import Scheduler, printed_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._status import Status
 
@@ -43,10 +43,8 @@ class PBSScheduler(Scheduler):
         return [f"-W depend={'afterok' if ok else 'afterany'}:{':'.join(waited_for)}"]
 
     def submit(self, script: Path) -> str:
-        printed = self.call(["qsub", script.name], script.parent).strip()
-        if not re.fullmatch(r"\d+(\[\])?(\.\S+)?", printed):
-            raise no_job_id("qsub", printed)
-        return printed
+        printed = self.call(["qsub", script.name], script.parent)
+        return printed_job_id("qsub", printed, r"\A(\d+(\[\])?(\.\S+)?)\Z")
 
     def submit_array(self, script: Path, count: int) -> list[str]:
         job_id = self.submit(script)  # 123[].server

@@ -146,15 +146,15 @@ def job_script(
         "",
         _started_by(scheduler, options.start_by) + _CONTINUED.join([*container, _wrapped(command)]),
     ]
-    after = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options, run)]
+    last_lines = [*filter(None, [options.cleanup_cmd]), *_requeue(scheduler, options, run)]
     if scheduler.asks_for_warning(_directives(scheduler, options)):
         lines[-1] += " &"
         lines += _PASSING_SIGNALS_ON
-    elif after:
+    elif last_lines:
         lines += ["mlxpy_status=$?"]
     else:
         return "\n".join(lines) + "\n"
-    return "\n".join([*lines, *after, "exit $mlxpy_status"]) + "\n"
+    return "\n".join([*lines, *last_lines, "exit $mlxpy_status"]) + "\n"
 
 
 # Some schedulers send the warning to this shell alone. It reads a signal only while it waits, which then
@@ -223,11 +223,7 @@ def array_script(
 
 
 def runs_of_array(script: str) -> list[list[tuple[str, str]]]:
-    """Returns the runs of each task of an array, each run's number and its identity.
-
-    Args:
-        script: what `array_script` returned.
-    """
+    """Returns the runs of each task, each run's number and identity, by what `array_script` returned."""
     listed = re.search(r"^set -- (.+)$", script, flags=re.MULTILINE)
     words = listed[1].split() if listed else []
     runs = [(name, run_id) for name, _, run_id in (word.partition(":") for word in words)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlxpy_core._plugins._scheduler import QueuedJob, Scheduler, SubmissionError, no_job_id
+from mlxpy_core._plugins._scheduler import QueuedJob, Scheduler, SubmissionError, printed_job_id
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
 from mlxpy_core._runs._status import Status
@@ -70,17 +70,14 @@ class SGEScheduler(Scheduler):
         # Queues with shell_start_mode posix_compliant, queue_conf(5), pass over the script's first line.
         shell = script.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#!")
         printed = self.call(["qsub", "-terse", "-S", shell, script.name], script.parent)
-        job_id = re.search(r"^(\d+)(\.\S+)?$", printed, flags=re.MULTILINE)  # 3, or 3.1-4:1
-        if not job_id:
-            raise no_job_id("qsub", printed)
-        return job_id[1]
+        return printed_job_id("qsub", printed, r"^(\d+)(\.\S+)?$")  # 3, or 3.1-4:1
 
     def submit_array(self, script: Path, count: int) -> list[str]:
         job_id = self.submit(script)
         return [f"{job_id}.{index}" for index in range(1, count + 1)]
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        found = self._queued(set(job_ids))
+        found = self._tasks(["-u", "*"])
         # The accounting file, which may be long, is read once for each array that has left the queue.
         for number in sorted({job_id.partition(".")[0] for job_id in job_ids if job_id not in found}):
             found = {**{task: _end(values) for task, values in self._ended(number).items()}, **found}
@@ -117,10 +114,6 @@ class SGEScheduler(Scheduler):
 
     def cancel_command(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *job_ids]
-
-    def _queued(self, job_ids: set[str]) -> dict[str, Status]:
-        found = self._tasks(["-u", "*"])
-        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def _tasks(self, options: Sequence[str]) -> dict[str, Status]:
         """Asks for the jobs in the queue, and each task of arrays."""

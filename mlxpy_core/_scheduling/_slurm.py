@@ -14,7 +14,7 @@ from mlxpy_core._plugins._scheduler import (
     QueuedJob,
     Scheduler,
     SubmissionError,
-    no_job_id,
+    printed_job_id,
 )
 from mlxpy_core._runs._end_reason import EndReason
 from mlxpy_core._runs._info import JobIdentity
@@ -35,7 +35,6 @@ class SLURMScheduler(Scheduler):
     )
     warning = r"^--signal\b"
     array_index = "SLURM_ARRAY_TASK_ID"
-    first_index = 0
     task_output = "%a"
     output_by_index = True
     # By JobAcctGatherParams=OverMemoryKill, of which the job's state says nothing, and by cgroups.
@@ -118,40 +117,22 @@ class SLURMScheduler(Scheduler):
 
     def submit(self, script: Path) -> str:
         printed = self.call(["sbatch", "--parsable", script.name], script.parent)
-        job_id = re.match(r"(\d+)(;.*)?$", printed.strip())
-        if not job_id:
-            raise no_job_id("sbatch", printed)
-        return job_id[1]
+        return printed_job_id("sbatch", printed, r"\A(\d+)(;.*)?\Z")
 
     def submit_array(self, script: Path, count: int) -> list[str]:
         job_id = self.submit(script)
         return [f"{job_id}_{index}" for index in range(count)]
 
     def states(self, job_ids: Sequence[str]) -> dict[str, Status]:
-        # The numbers of whole arrays: a thousand tasks would be a long command.
-        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
-        # squeue knows ended jobs for some minutes (MinJobAge); sacct, where there is one, for ever.
-        fields = "%i|%A|%T|%L|%S|%Q|%r"
-        squeue = ["squeue", "-h", "-r", "-t", "all", "-o", fields, "-j", numbers]
-        lines = self._ask(squeue, job_ids)
-        self.outlooks = _outlooks(lines)
-        found = {job_id: status_of_state(line[0]) for job_id, line in lines.items()}
-        if len(found) < len(set(job_ids)):
-            with contextlib.suppress(SubmissionError):
-                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State", "-j", numbers]
-                accounted = self._ask(sacct, job_ids)
-                found = {**{one: status_of_state(line[0]) for one, line in accounted.items()}, **found}
-        return found
+        told = self._ask(job_ids, ["-o", "%i|%A|%T|%L|%S|%Q|%r"], "State")
+        # sacct tells the state alone.
+        self.outlooks = _outlooks({job_id: line for job_id, line in told.items() if len(line) > 1})
+        return {job_id: status_of_state(line[0]) for job_id, line in told.items()}
 
     def end_reasons(self, job_ids: Sequence[str]) -> dict[str, EndReason]:
-        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
         fields = "JobArrayID:|,JobID:|,State:|,exit_code:"
-        found = self._ask(["squeue", "-h", "-r", "-t", "all", "-O", fields, "-j", numbers], job_ids)
-        if len(found) < len(set(job_ids)):
-            with contextlib.suppress(SubmissionError):
-                sacct = ["sacct", "-n", "-P", "-X", "-o", "JobID,JobIDRaw,State,ExitCode", "-j", numbers]
-                found = {**self._ask(sacct, job_ids), **found}
-        reasons = {job_id: reason_of_state(*told) for job_id, told in found.items()}
+        told = self._ask(job_ids, ["-O", fields], "State,ExitCode")
+        reasons = {job_id: reason_of_state(*line) for job_id, line in told.items()}
         return {job_id: reason for job_id, reason in reasons.items() if reason}
 
     def queued_jobs(self) -> list[QueuedJob]:
@@ -163,8 +144,22 @@ class SLURMScheduler(Scheduler):
             jobs.append(QueuedJob(job_id, Path(script), int(index) if index.isdecimal() else 0))
         return jobs
 
-    def _ask(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Returns what a command prints of each job that it knows: its state, and what follows."""
+    def _ask(
+        self, job_ids: Sequence[str], of_squeue: Sequence[str], of_sacct: str
+    ) -> dict[str, list[str]]:
+        """Returns what Slurm says of each job that it knows: its state, and what follows."""
+        # The numbers of whole arrays: a thousand tasks would be a long command.
+        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+        # squeue knows ended jobs for some minutes (MinJobAge); sacct, where there is one, for ever.
+        squeue = ["squeue", "-h", "-r", "-t", "all", *of_squeue, "-j", numbers]
+        found = self._lines(squeue, job_ids)
+        if len(found) < len(set(job_ids)):
+            sacct = ["sacct", "-n", "-P", "-X", "-o", f"JobID,JobIDRaw,{of_sacct}", "-j", numbers]
+            with contextlib.suppress(SubmissionError):
+                found = {**self._lines(sacct, job_ids), **found}
+        return found
+
+    def _lines(self, command: Sequence[str], job_ids: Sequence[str]) -> dict[str, list[str]]:
         try:
             lines = self.call(command, Path("/")).splitlines()
         except SubmissionError as error:

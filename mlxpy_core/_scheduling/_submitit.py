@@ -40,10 +40,7 @@ _COMES_BACK = 99  # the exit code of a script whose job is to be put back into t
 
 
 def submitit_scheduler(executor: str) -> Scheduler:
-    """Makes the scheduler that submits by an executor.
-
-    Args:
-        executor: the executor's name.
+    """Makes the scheduler that submits by the executor of a name.
 
     Raises:
         MlxpyError: submitit knows none of this name.
@@ -63,10 +60,6 @@ class SubmititScheduler(Scheduler):
 
     Each directive of a script is a parameter of the executor, as YAML. What submitit keeps of a job is
     in the folder ``.submitit`` beside the script.
-
-    Args:
-        name: the executor's name.
-        executor: its class.
     """
 
     directive = "#SUBMITIT"
@@ -271,12 +264,7 @@ def _lives(job_id: str) -> bool:
 
 
 class SubmittedScript:
-    """What an executor runs as a job: a script, which gets the signals that announce the job's end.
-
-    Args:
-        script: the script.
-        index: the job's index in an array.
-    """
+    """What an executor runs as a job: a script, which gets the signals that announce the job's end."""
 
     def __init__(self, script: Path, index: int | None = None) -> None:
         self._script = script

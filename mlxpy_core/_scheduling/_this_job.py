@@ -37,9 +37,6 @@ def requested_by_this_job(directory: RunDirectory) -> dict[str, int]:
     """Returns what the job of this process was given of this machine, see `Scheduler.requested`.
 
     Every scheduler is asked: a job of one (submitit's, this machine's) may run in another's.
-
-    Args:
-        directory: the run's directory.
     """
     directives = noted_directives(directory)
     requested: dict[str, int] = {}

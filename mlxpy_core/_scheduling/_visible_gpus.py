@@ -97,11 +97,9 @@ def _nvidia_gpus() -> list[tuple[str, list[str]]]:
             text=True,
             errors="replace",
             timeout=_ANSWER_S,
-            check=False,
+            check=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if done.returncode:
+    except (OSError, subprocess.SubprocessError):
         return []
     found: list[tuple[str, list[str]]] = []
     for line in done.stdout.splitlines():

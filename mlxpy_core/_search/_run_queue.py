@@ -6,18 +6,22 @@ from itertools import chain
 from typing import Any
 
 from mlxpy_core._io._interrupts import signals_held
-from mlxpy_core._operations import RunWatch, claimed_resubmission, reconcile_runs
 from mlxpy_core._operations._foreign import other_owner
-from mlxpy_core._operations._reconciling import is_lost, noted_cancellation
+from mlxpy_core._operations._liveness import is_lost
+from mlxpy_core._operations._reconciling import reconcile_runs
+from mlxpy_core._operations._resubmission import claimed_resubmission
+from mlxpy_core._operations._waiting import RunWatch
 from mlxpy_core._plugins._scheduler import Scheduler
+from mlxpy_core._runs._cancellation import noted_cancellation
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import read_info
 from mlxpy_core._runs._status import ENDED, Status, is_final
 from mlxpy_core._scheduling._dependencies import job_id_of
 from mlxpy_core._scheduling._find_scheduler import scheduler_name
+from mlxpy_core._scheduling._grouping import Grouping
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
-from mlxpy_core._scheduling._submission import Grouping, submit_jobs
+from mlxpy_core._scheduling._submission import submit_jobs
 
 _LOOK_S = 0.05
 

@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlxpy_core._io._owners import owner_name
-from mlxpy_core._operations import (
-    cancel,
-    claimed_resubmission,
-    plan_cancellation,
-    plan_resubmission,
-    submit_claimed,
-)
 from mlxpy_core._operations._annotating import Annotated, annotate, archived, tagged
+from mlxpy_core._operations._cancelling import cancel, plan_cancellation
 from mlxpy_core._operations._foreign import other_owner
+from mlxpy_core._operations._resubmission import claimed_resubmission, plan_resubmission, submit_claimed
 from mlxpy_core._reading import Reader
 from mlxpy_core._reading._shared_jobs import runs_sharing_jobs
 from mlxpy_core._runs._directory import RunDirectory
-from mlxpy_core._scheduling._submission import run_names
+from mlxpy_core._runs._run_names import run_names
 
 
 class Plan(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._flatten import find_field, no_field
-from mlxpy_core._operations import retry_runs
+from mlxpy_core._operations._retrying import retry_runs
 from mlxpy_core._plugins._scheduler import JobOutlook
 from mlxpy_core._reading import Reader
 from mlxpy_core._reading._moments import moment
@@ -22,8 +22,8 @@ from mlxpy_core._reading._tables._metric_columns import Series
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._metrics_files import is_app_log
 from mlxpy_core._runs._progress_file import Progress
+from mlxpy_core._runs._run_names import run_names
 from mlxpy_core._runs._status import Status
-from mlxpy_core._scheduling._submission import run_names
 
 from ._live_run import Live, LiveRun, Metric, fraction_of
 

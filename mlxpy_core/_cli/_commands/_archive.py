@@ -28,7 +28,7 @@ def command(runs: Sequence[str], logs: Path, undo: bool) -> None:
       mlxpy archive --undo 12
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._operations._annotating import annotate, archived
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._runs._run_names import run_names
 
     chosen = choose_runs(logs, runs, archived=undo)
     if not chosen:

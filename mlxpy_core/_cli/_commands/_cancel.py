@@ -29,10 +29,10 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
       mlxpy cancel "info.status == 'SUBMITTED' & config.optimizer.lr > 0.1"
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._cli._search import need_runs
-    from mlxpy_core._operations import cancel, plan_cancellation
+    from mlxpy_core._operations._cancelling import cancel, plan_cancellation
     from mlxpy_core._reading import Reader
     from mlxpy_core._reading._shared_jobs import runs_sharing_jobs
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._runs._run_names import run_names
 
     found = need_runs(logs, runs)
     chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]

@@ -80,7 +80,7 @@ def _print_parts(parts: Iterable[bytes]) -> None:
 
 def _followed(directory: RunDirectory, path: Path, lines: int | None) -> Iterator[bytes]:
     from mlxpy_core._cli._follow import follow
-    from mlxpy_core._operations import reconcile_runs
+    from mlxpy_core._operations._reconciling import reconcile_runs
     from mlxpy_core._runs._info_file import info_path, read_status
     from mlxpy_core._runs._status import ENDED
 

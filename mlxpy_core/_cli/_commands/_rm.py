@@ -71,7 +71,7 @@ def command(
 
 def _remove(logs: Path, runs: Sequence[str], trust: Sequence[str], *, archived: bool, yes: bool) -> None:
     from mlxpy_core._operations._removing import plan_removal, remove_runs
-    from mlxpy_core._scheduling._submission import run_command, run_names
+    from mlxpy_core._runs._run_names import run_command, run_names
 
     chosen = choose_runs(logs, runs, archived=archived)
     plan = plan_removal(believed(chosen, trust, "that they have ended"))
@@ -116,7 +116,7 @@ def _restore(logs: Path, runs: Sequence[str]) -> None:
     from mlxpy_core._cli._numbers import numbers_among
     from mlxpy_core._operations._cleaning import runs_in_trash
     from mlxpy_core._operations._removing import restore_runs
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._runs._run_names import run_names
 
     there = [run.log_id for run in runs_in_trash(logs)]
     wanted = numbers_among(there, runs)

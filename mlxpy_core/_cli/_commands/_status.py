@@ -79,8 +79,8 @@ def _retry(logs: Path, found: "ConfigList") -> bool:
     """Submits runs again that have tries left; returns whether there were any."""
     if "info.end_reason" not in found.keys():  # noqa: SIM118  # no dict
         return False
-    from mlxpy_core._operations import retry_runs
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._operations._retrying import retry_runs
+    from mlxpy_core._runs._run_names import run_names
 
     rows = zip(found["info.log_id"], found["info.end_reason"], strict=True)
     tried = retry_runs(RunDirectory(logs / str(log_id)) for log_id, reason in rows if reason)

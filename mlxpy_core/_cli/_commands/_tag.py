@@ -65,7 +65,7 @@ def command(changes: Sequence[str], runs: Sequence[str], logs: Path) -> None:
       mlxpy ls "'baseline' in info.tags"
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
     from mlxpy_core._operations._annotating import annotate, tagged
-    from mlxpy_core._scheduling._submission import run_names
+    from mlxpy_core._runs._run_names import run_names
 
     change = tagged(changes)
     chosen = choose_runs(logs, runs)

@@ -21,7 +21,7 @@ from fillers import FILLERS
 
 import mlxpy
 from mlxpy_core import RunDirectory, Status
-from mlxpy_core._operations import reconcile_runs
+from mlxpy_core._operations._reconciling import reconcile_runs
 
 RESOURCE, STEP, DISK, OUTPUT = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 ARGUMENTS = sys.argv[5:]

@@ -27,7 +27,7 @@ from fillers import FILLERS
 
 import mlxpy
 from mlxpy_core import RunDirectory, Status
-from mlxpy_core._operations import reconcile_runs
+from mlxpy_core._operations._reconciling import reconcile_runs
 
 FAULT, DISK = sys.argv[1], Path(sys.argv[2])
 LOGS = DISK / "logs"
