@@ -28,6 +28,7 @@ from hydra_plugins.mlxpy._hydra import (
     replace_load_sweep_config,
     with_integer,
 )
+from hydra_plugins.mlxpy._override_values import hydra_overrides
 from hydra_plugins.mlxpy._sweep_job import sweep_job_of_this_process
 
 from ._config_copy import Copies, copied_tree
@@ -98,13 +99,12 @@ class ComposedConfigs:
 
     def _forget_if_changed(self, master_config: DictConfig) -> None:
         """Forgets everything if something has changed that a config depends on."""
-        hydra = child_of(master_config, "hydra")
-        hydra_overrides = as_written(child_of(child_of(hydra, "overrides"), "hydra"))
-        config_name = as_written(child_of(child_of(hydra, "job"), "config_name"))
+        of_hydra = hydra_overrides(master_config)
+        config_name = as_written(child_of(master_config, "hydra", "job", "config_name"))
         # The public view of the environment is far slower.
         environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
         # Everything but the config files and Python's state.
-        context = (config_name, hydra_overrides, os.getcwd(), environment)
+        context = (config_name, of_hydra, os.getcwd(), environment)
         if context == self._context:
             return
         self._context = context
@@ -116,7 +116,7 @@ class ComposedConfigs:
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
         self._composition: Composition | None = None
-        self._config_name, self._hydra_overrides_typed = config_name, hydra_overrides
+        self._config_name, self._hydra_overrides_typed = config_name, of_hydra
 
     def _compose_by_values(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
         if self._composition is None:

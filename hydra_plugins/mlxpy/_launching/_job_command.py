@@ -11,12 +11,12 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._hydra import child_of, parse_arguments
+from hydra_plugins.mlxpy._hydra import callback_of, child_of, parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value
+from hydra_plugins.mlxpy._override_values import as_override_value, hydra_overrides
 from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
@@ -132,17 +132,16 @@ def job_commands(
     """
     callbacks = config.hydra.callbacks or {}
     settings = options["settings_overrides"]
-    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(written, list)
+    given = hydra_overrides(config)
     # `launch` adds the callback again by itself.
     dropped = _OF_THE_SWEEP if settings is None else _OF_THE_SWEEP_BY_LAUNCH
     # A mode that the command did not choose comes from a config, and so comes again in each job.
-    of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
-    kept = [override for override in written if not dropped.match(override)]
+    of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in given
+    kept = [override for override in given if not dropped.match(override)]
     kept += ["hydra.mode=RUN"] if of_configs else []
     if not _composes(loader, config.hydra.job.config_name, kept):
         # The app's configs hold options of the launcher or the sweeper that the command chose.
-        kept = [override for override in written if _CHOICE.match(override)] + kept
+        kept = [override for override in given if _CHOICE.match(override)] + kept
     return JobCommands(
         launch=launch,
         parent_log_dir=log_directory(config, options, launch),
@@ -157,15 +156,13 @@ def job_commands(
 
 def log_directory(config: DictConfig, options: Mapping[str, Any], launch: Launch) -> Path:
     """Returns the directory of all runs of a sweep, absolute: the callback's, or else the launcher's."""
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger")
-    parent = callback.parent_log_dir if callback else options["parent_log_dir"]
-    return relative_to_launch(parent, launch)
+    callback = callback_of(config, "mlxp_logger")
+    return relative_to_launch((callback or options)["parent_log_dir"], launch)
 
 
 def uses_run_dir(config: DictConfig) -> bool:
     """Returns whether the user leaves Hydra's output directories to the callback."""
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
-    return bool(callback.get("use_run_dir", MlxpLoggerNode.use_run_dir))
+    return bool(callback_of(config, "mlxp_logger").get("use_run_dir", MlxpLoggerNode.use_run_dir))
 
 
 def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:

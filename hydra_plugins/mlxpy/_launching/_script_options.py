@@ -57,7 +57,7 @@ class JobOptions:
         """
         if self._fixed:
             return self._options
-        node = child_of(child_of(config, "hydra"), "launcher")
+        node = child_of(config, "hydra", "launcher")
         if node is self._node:  # configs of a sweep may have it together
             return self._options
         written = as_written(node)

@@ -32,7 +32,7 @@ from hydra_plugins.mlxpy._outputs import (
     set_sweep_directory,
     write_sweep_among_runs,
 )
-from hydra_plugins.mlxpy._override_values import overrides_for_hydra, typed_overrides
+from hydra_plugins.mlxpy._override_values import task_overrides, typed_overrides
 from hydra_plugins.mlxpy._sweep_job import (
     SweepJob,
     main_program,
@@ -268,7 +268,7 @@ def combination_of(
     compares: bool,
 ) -> Combination:
     job_config = context.config_loader.load_sweep_config(config, list(overrides))
-    job = child_of(child_of(job_config, "hydra"), "job")
+    job = child_of(job_config, "hydra", "job")
     for name in ("num", "id"):
         set_value(child_of(job, name), number)
     with as_current_config(job_config):
@@ -276,7 +276,7 @@ def combination_of(
         combination = Combination(
             number,
             overrides=typed_overrides(job_config),
-            overrides_for_hydra=overrides_for_hydra(job_config),
+            overrides_for_hydra=task_overrides(job_config),
             task_name=job.name,
             config=plain_config(job_config, leave_out="hydra"),
             of_the_run=frozenset(),
