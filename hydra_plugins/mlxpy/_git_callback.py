@@ -18,8 +18,8 @@ from mlxpy_core import (
     runs_from_copy,
 )
 
-from ._callback import stop
 from ._composing._sweep_configs import LAUNCHER
+from ._error_messages import stop
 from ._nodes import MlxpGitNode
 from ._outputs import has_default_output, write_run_where_typed, write_sweep_where_typed
 

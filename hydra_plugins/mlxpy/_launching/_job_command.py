@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._hydra import callback_of, child_of, parse_arguments
-from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
+from hydra_plugins.mlxpy._hydra import child_of, parse_arguments
 from hydra_plugins.mlxpy._outputs import has_default_output
 from hydra_plugins.mlxpy._override_values import as_override_value, hydra_overrides
 from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
+
+from ._places import log_directory, uses_run_dir
 
 _CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
@@ -152,17 +153,6 @@ def job_commands(
         keeps_return_value=waits,
         uses_run_dir=uses_run_dir(config),
     )
-
-
-def log_directory(config: DictConfig, options: Mapping[str, Any], launch: Launch) -> Path:
-    """Returns the directory of all runs of a sweep, absolute: the callback's, or else the launcher's."""
-    callback = callback_of(config, "mlxp_logger")
-    return relative_to_launch((callback or options)["parent_log_dir"], launch)
-
-
-def uses_run_dir(config: DictConfig) -> bool:
-    """Returns whether the user leaves Hydra's output directories to the callback."""
-    return bool(callback_of(config, "mlxp_logger").get("use_run_dir", MlxpLoggerNode.use_run_dir))
 
 
 def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:

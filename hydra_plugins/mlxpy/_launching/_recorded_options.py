@@ -3,10 +3,10 @@
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode, OarLauncherNode
 from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode, SubmititLauncherNode
@@ -40,7 +40,7 @@ def recorded_launcher(node: type[Any] | None, options: Mapping[str, Any]) -> dic
         node: the class of the launcher's config; of a user's own there is nothing to keep.
         options: the options, resolved.
     """
-    if node not in LAUNCHER_NODES.values():
+    if node is None or node not in LAUNCHER_NODES.values():
         return {}
     defaults = OmegaConf.to_container(OmegaConf.structured(node))
     assert isinstance(defaults, dict)
@@ -53,8 +53,15 @@ def recorded_launcher(node: type[Any] | None, options: Mapping[str, Any]) -> dic
         json.dumps(kept)
     except (TypeError, ValueError):
         return {}
-    name = next(name for name, known in LAUNCHER_NODES.items() if known is node)
-    return {"node": name, "options": kept}
+    return {"node": node.__name__, "options": kept}
+
+
+def check_options(hydra: DictConfig) -> None:
+    """Rejects options of the launcher that the command added: Hydra advises so where one is misspelt."""
+    node = OmegaConf.get_type(hydra.launcher)
+    if is_dataclass(node):  # not a node of the user's own
+        for name in hydra.launcher:
+            check_option(name, node, hydra.runtime.choices["hydra/launcher"])
 
 
 def check_option(name: str, node: type[Any], launcher: str) -> None:

@@ -1,6 +1,6 @@
 """The queue of a search: each trial becomes a run that is submitted without waiting for the others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +8,6 @@ from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
     Grouping,
     Job,
@@ -16,25 +15,15 @@ from mlxpy_core import (
     MlxpyError,
     RunDirectory,
     RunQueue,
-    launch_of_this_process,
     new_run_directories,
     print_plan,
     signals_held,
 )
 
-from ._job_command import job_commands
-from ._script_options import JobOptions
-from ._submit import (
-    Combination,
-    JobWords,
-    check_arguments,
-    check_options,
-    combination_of,
-    free_directories,
-    job_of,
-    make_scheduler,
-    make_sweep_directory,
-)
+from ._places import make_sweep_directory
+from ._recorded_options import check_options
+from ._submit import make_scheduler
+from ._sweep_jobs import Combination, SweepJobs
 
 
 @dataclass(frozen=True)
@@ -73,18 +62,12 @@ class SearchQueue:
         _check(options)
         if chosen:
             check_options(config.hydra)
-        self._context, self._config, self._options = context, config, options
         if options["scheduler"] == "LocalScheduler" and chosen and options.get("n_jobs") is None:
             options = {**options, "n_jobs": at_once}
         scheduler = make_scheduler(options)
-        by_launch = options["settings_overrides"] is not None
-        typed = are_typed(config, by_launch=by_launch)
-        check_arguments(config, typed)
-        launch = launch_of_this_process()
-        self._commands = job_commands(context.config_loader, config, options, launch, waits=True)
-        self.parent_log_dir = self._commands.parent_log_dir
-        self._words = JobWords.of(config, options, self._commands, typed=typed)
-        self._script = JobOptions(None if chosen else options)
+        self._jobs = SweepJobs(context, config, options, waits=True, chosen=chosen)
+        self._sweep_dir = config.hydra.sweep.dir
+        self.parent_log_dir = self._jobs.parent_log_dir
         self._grouping = Grouping(options["array"], options["array_parallelism"])
         self.runs = RunQueue(scheduler, self._grouping, options["poll_interval_s"])
 
@@ -112,13 +95,10 @@ class SearchQueue:
         Raises:
             SubmissionError: the scheduler did not take some.
         """
-        made = [self._combination(trial) for trial in trials]
-        make_sweep_directory(self._config.hydra.sweep.dir)
+        combinations = self._combinations(trials)
+        make_sweep_directory(self._sweep_dir)
         with signals_held(until_second=True), new_run_directories(self.parent_log_dir) as new:
-            jobs = [
-                self._job(study, combination, directory)
-                for combination, directory in zip(made, new(len(made)), strict=True)
-            ]
+            jobs = self._make(study, combinations, new(len(trials)))
             for trial, job in zip(trials, jobs, strict=True):
                 note(trial, job.directory)
             self.runs.submit(jobs)
@@ -126,24 +106,20 @@ class SearchQueue:
 
     def print_plan(self, study: str, trials: Sequence[TrialJob]) -> None:
         """Prints what would be submitted first."""
-        directories = free_directories(self._commands)
-        jobs = [self._job(study, self._combination(trial), next(directories)) for trial in trials]
+        jobs = self._make(study, self._combinations(trials), self._jobs.free_directories())
         print_plan(self.runs.scheduler, jobs, self._grouping)
 
-    def _combination(self, trial: TrialJob) -> Combination:
-        return combination_of(
-            self._context,
-            self._config,
-            self._commands,
-            self._script,
-            trial.number,
-            trial.overrides,
-            compares=False,
-        )
+    def _combinations(self, trials: Sequence[TrialJob]) -> list[Combination]:
+        return [self._jobs.combination(trial.number, trial.overrides) for trial in trials]
 
-    def _job(self, study: str, combination: Combination, directory: RunDirectory) -> Job:
-        job = job_of(combination, self._commands, self._words, directory)
-        return replace(job, launch=replace(job.launch, study=study, trial=combination.number))
+    def _make(
+        self, study: str, combinations: Sequence[Combination], directories: Iterable[RunDirectory]
+    ) -> list[Job]:
+        jobs = self._jobs.jobs(combinations, directories)
+        return [
+            replace(job, launch=replace(job.launch, study=study, trial=combination.number))
+            for combination, job in zip(combinations, jobs, strict=True)
+        ]
 
 
 def _check(options: Mapping[str, Any]) -> None:

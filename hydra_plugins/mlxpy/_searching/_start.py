@@ -11,8 +11,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.mlxpy._composing._sweep_configs import LAUNCHER
+from hydra_plugins.mlxpy._error_messages import errors_end_the_program
 from hydra_plugins.mlxpy._hydra import BASIC_LAUNCHER, callback_of
-from hydra_plugins.mlxpy._launching._submit import errors_end_the_program
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode
 from hydra_plugins.mlxpy.launcher import MlxpLauncher
 from mlxpy_core import MlxpyError
