@@ -209,6 +209,8 @@ def is_of_hydra(error: BaseException) -> bool:
 # Values of ``_target_``; each of the two has the config of each job composed.
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# The classes of their nodes.
+BASIC_NODES = ("BasicSweeperConf", "BasicLauncherConf")
 
 
 class LoadSweepConfig(Protocol):

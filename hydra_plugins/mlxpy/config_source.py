@@ -17,6 +17,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 _SWEEPING = frozenset(("-m", "--multirun"))
+_OPTIONS = ("hydra.callbacks.mlxp_", "hydra.launcher.", "hydra.sweeper.")
 _NOTHING_STARTED = "mlxpy: interrupted: nothing was started"
 
 
@@ -128,6 +129,10 @@ class MlxpySearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+        if any(argument.startswith(_OPTIONS) for argument in sys.argv[1:]):
+            from ._unchosen_options import explain_unchosen_options
+
+            explain_unchosen_options()
 
 
 @functools.cache

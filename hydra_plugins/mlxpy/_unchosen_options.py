@@ -1,0 +1,33 @@
+"""What to add to a command that sets options of a callback, launcher or sweeper that nothing chooses."""
+
+from hydra.core.object_type import ObjectType
+from omegaconf.errors import OmegaConfBaseException
+
+from ._hydra import BASIC_NODES, replace_tracebacks
+from .config_source import MlxpyConfigSource
+
+
+def explain_unchosen_options() -> None:
+    """Has Hydra say that in the place of its own sentence, on keys that are not in a struct."""
+    replace_tracebacks(_what_to_add)
+
+
+def _what_to_add(error: BaseException) -> str | None:
+    refused = error.__cause__
+    if not (isinstance(refused, OmegaConfBaseException) and refused.full_key):
+        return None
+    node, _, name = refused.full_key.rpartition(".")
+    group = node.replace(".", "/")
+    source = MlxpyConfigSource("mlxpy", "mlxpy://")
+    if group == source.CALLBACKS and source.is_config(f"{group}/{name}"):
+        chosen = [key for key in refused.parent_node or () if source.is_config(f"{group}/{key}")]
+        choice = f"[{','.join([*chosen, name])}]" if chosen else name
+        return f"{refused.full_key}.* are options of a callback that is not chosen: add {group}={choice}"
+    if getattr(refused.object_type, "__name__", None) not in BASIC_NODES:
+        return None
+    choices = source.list(group, ObjectType.CONFIG)
+    having = [one for one in choices if name in list(source.load_config(f"{group}/{one}").config)]
+    if not having:
+        return None
+    what = f"{refused.full_key} is no option of Hydra's own {group.rpartition('/')[2]}"
+    return f"{what}: add {group}={' or '.join(having)}, or another that has it"
