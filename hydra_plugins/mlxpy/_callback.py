@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -74,7 +74,6 @@ from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 from ._typed_arguments import are_of_code
 
 _NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
-BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
 
 class MlxpLogger(Callback):
@@ -127,12 +126,10 @@ class MlxpLogger(Callback):
             self._tags = check_tags(tags)
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
-        self._ranks_before: dict[str, str] = {}
-        self._of_code = ""
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({"_ranks_before": {}, **state})
+        self.__dict__.update(state)
         self._attach()
 
     def keep_return_value(self) -> None:
@@ -201,7 +198,7 @@ class MlxpLogger(Callback):
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
-        self._ranks_before = ranks_set()
+        self._ranks_before: dict[str, str] = ranks_set()
         if self._interruption:
             self._interruption.await_signals([signal.SIGINT])  # the task may catch it
         try:
@@ -217,7 +214,8 @@ class MlxpLogger(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
         returned = returned_or_raised(job_return)
-        error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
+        failed = job_return.status is JobStatus.FAILED
+        error = returned if isinstance(returned, BaseException) and failed else None
         if self._keep_return_value:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
         _end_run(error)
@@ -323,9 +321,9 @@ def find_logger_class(name: str) -> type[Logger]:
     Raises:
         MlxpyError: there is none, or it is not a subclass of `mlxpy.Logger`.
     """
-    if name in BUILT_IN_LOGGERS:
-        return BUILT_IN_LOGGERS[name]
-    hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
+    if name == MlxpLoggerNode.name:
+        return Logger
+    hint = f"give {MlxpLoggerNode.name}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
 
 
@@ -355,10 +353,6 @@ def _keep_outcome(outcome: Outcome) -> None:
         except Exception as error:  # pickling runs the code of the user's classes
             what = "raised" if outcome.error else "returned"
             print(f"mlxpy: cannot keep what the task {what}: {error}", file=sys.stderr)
-
-
-def _failed(job_return: JobReturn) -> bool:
-    return job_return.status.name == "FAILED"
 
 
 def task_config(config: DictConfig) -> DictConfig:

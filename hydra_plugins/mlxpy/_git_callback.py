@@ -12,6 +12,7 @@ from mlxpy_core import (
     MlxpyError,
     find_version_manager,
     launch_of_this_process,
+    plain_config,
     record_launch,
     relative_to_launch,
     restart,
@@ -59,10 +60,7 @@ class MlxpGit(Callback):
 
 
 def _prepare_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:
-    plain = {
-        key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-        for key, value in options.items()
-    }
+    plain = plain_config(OmegaConf.create(options))
     place = relative_to_launch(parent_work_dir, launch)
     manager = find_version_manager(name)(parent_work_dir=place, **plain)
     main_file = launch.current_file_path

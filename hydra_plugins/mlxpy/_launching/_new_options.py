@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -44,12 +44,9 @@ def changed_launcher(
                 f"hydra.launcher.{top} is the whole submission's: leave it out, it stays as it was"
             )
         _change(config, name, text)
-    options = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(options, dict)
-    resolved = {str(name): value for name, value in options.items()}
+    resolved = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     changed = dict.fromkeys([*launcher.get("changed", ()), *changes])
-    shown = {name: OmegaConf.select(config, name) for name in changed}
-    plain = {name: _plain(value) for name, value in shown.items()}
+    plain = {name: _plain(OmegaConf.select(config, name)) for name in changed}
     return {**recorded_launcher(node, resolved), "changed": plain}, script_options(resolved)
 
 

@@ -64,13 +64,14 @@ def check_options(hydra: DictConfig) -> None:
             check_option(name, node, hydra.runtime.choices["hydra/launcher"])
 
 
-def check_option(name: str, node: type[Any], launcher: str) -> None:
-    """Rejects an option that a launcher does not have.
+def check_option(name: str, node: type[Any], chosen: str, place: str = "hydra.launcher") -> None:
+    """Rejects an option that a launcher, or a sweeper, does not have.
 
     Args:
         name: the option.
-        node: the class of the launcher's config.
-        launcher: what the launcher is called.
+        node: the class of its config.
+        chosen: what it is called.
+        place: where its config is.
 
     Raises:
         MlxpyError: it does not; the message has a name that is near.
@@ -78,5 +79,5 @@ def check_option(name: str, node: type[Any], launcher: str) -> None:
     known = [option.name for option in fields(node)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
-        raise MlxpyError(f"hydra.launcher.{name} is no option of {launcher}: {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"--cfg hydra -p {place} shows them all"
+        raise MlxpyError(f"{place}.{name} is no option of {chosen}: {hint}")

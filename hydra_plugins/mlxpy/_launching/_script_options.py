@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
@@ -85,8 +85,7 @@ def job_options(config: DictConfig) -> dict[str, Any]:
         raise MlxpyError(
             f"hydra.launcher cannot be resolved for the job {overrides!r}: {reason}"
         ) from None
-    assert isinstance(options, dict)
-    return {str(name): value for name, value in options.items()}
+    return cast("dict[str, Any]", options)
 
 
 def script_options(options: Mapping[str, Any]) -> ScriptOptions:

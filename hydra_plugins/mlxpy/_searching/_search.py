@@ -1,6 +1,7 @@
 """A search: asks for trials, keeps so many runs in the queue, and tells what came of them."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -123,7 +124,7 @@ class Search:
         study.study.pruner = options.pruner
         self._n_trials = options.n_trials
         if options.sampler._target_.endswith(".GridSampler"):
-            self._n_trials = min(self._n_trials, _cells(space))
+            self._n_trials = min(self._n_trials, math.prod(map(len, space.grid.values())))
         self._pruner = RunPruner(options.metrics[0], options.step) if options.prunes else None
         self._trials: dict[RunDirectory, Trial] = {}
         self._ended = self._failed = 0
@@ -148,7 +149,7 @@ class Search:
                 while True:
                     self._study.enqueue_retries(self._options.retry_failed)
                     if not self._has_failed:
-                        self._fill()
+                        self._submit(self._ask(self._at_once - len(runs)))
                     if not len(runs):
                         break
                     ended = runs.look()
@@ -202,11 +203,6 @@ class Search:
             left = f"{len(unfinished)} of its trials have not ended"
             print(f"Goes on with study {self._name}: {left}.", flush=True)
         self._submit([trial for trial in unfinished if trial not in self._trials.values()])
-
-    def _fill(self) -> None:
-        free = self._at_once - len(self._queue.runs)
-        if trials := self._ask(free):
-            self._submit(trials)
 
     def _ask(self, count: int) -> list[Trial]:
         trials = []
@@ -322,13 +318,6 @@ class Search:
             best = min if direction == "minimize" else max
             values.append(best(found) if self._options.best_value else found[-1])
         return values
-
-
-def _cells(space: SearchSpace) -> int:
-    count = 1
-    for values in space.grid.values():
-        count *= len(values)
-    return count
 
 
 def _short(value: Any) -> str:
