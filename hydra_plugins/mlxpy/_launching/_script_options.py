@@ -34,20 +34,13 @@ _SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
 
 class JobOptions:
-    """Makes the options of each job's script; as long as they are the same, only once.
+    """Makes the options of each job's script; as long as they are the same, only once."""
 
-    Args:
-        fixed: the options of a launcher that no config chooses, for all jobs.
-    """
+    _options: tuple[ScriptOptions, Mapping[str, Any]]
 
-    def __init__(self, fixed: Mapping[str, Any] | None = None) -> None:
-        self._fixed = fixed is not None
+    def __init__(self) -> None:
         self._node: Any = None
         self._written: Any = None
-        self._options: tuple[ScriptOptions, Mapping[str, Any]] = (
-            script_options(fixed) if fixed is not None else ScriptOptions(),
-            {},
-        )
 
     def of(self, config: DictConfig) -> tuple[ScriptOptions, Mapping[str, Any]]:
         """Returns the options of the script of the job with this config, and what its note keeps.
@@ -55,8 +48,6 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
-        if self._fixed:
-            return self._options
         node = child_of(config, "hydra", "launcher")
         if node is self._node:  # configs of a sweep may have it together
             return self._options

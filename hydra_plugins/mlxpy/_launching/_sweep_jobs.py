@@ -30,9 +30,10 @@ from mlxpy_core import (
 )
 
 from ._config_directories import frozen_config_options
-from ._job_command import job_commands, program_arguments
+from ._job_command import JobOverrides, program_arguments
 from ._own_job import check_arguments
-from ._script_options import JobOptions
+from ._places import log_directory
+from ._script_options import JobOptions, script_options
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,12 @@ class SweepJobs:
         self._by_launch = options["settings_overrides"] is not None
         self._typed = are_typed(config, by_launch=self._by_launch)
         check_arguments(config, typed=self._typed)
-        launch = launch_of_this_process()
-        self._commands = job_commands(self._loader, config, options, launch, waits=waits)
-        self._script = JobOptions(None if chosen else options)
-        self.parent_log_dir = self._commands.parent_log_dir
+        self._launch = launch_of_this_process()
+        self._waits = waits
+        self._job_overrides = JobOverrides(self._loader, config, options, self._launch, waits=waits)
+        fixed = None if chosen else script_options(options)
+        self._options_of = JobOptions().of if fixed is None else lambda _: (fixed, {})
+        self.parent_log_dir = log_directory(config, options, self._launch)
 
     def combination(
         self, number: int, overrides: Sequence[str], *, compares: bool = False
@@ -104,7 +107,7 @@ class SweepJobs:
         for name in ("num", "id"):
             set_value(child_of(job, name), number)
         with as_current_config(config):
-            options, launcher = self._script.of(config)
+            options, launcher = self._options_of(config)
             combination = Combination(
                 number,
                 overrides=typed_overrides(config),
@@ -114,7 +117,7 @@ class SweepJobs:
                 of_the_run=frozenset(),
                 options=options,
                 launcher=launcher,
-                output=self._commands.output(config),
+                output=self._job_overrides.output(config),
                 tags=check_tags(callback_of(config, "mlxp_logger").get("tags") or ()),
             )
             if compares:
@@ -145,19 +148,18 @@ class SweepJobs:
         job = SweepJob(
             combination.number,
             None if self._typed else combination.overrides_for_hydra,
-            self._commands.keeps_return_value,
+            self._waits,
         )
         environment = {**job_environment(), **job.environment(self._program)}
         if self._typed:
-            own = self._commands.run_overrides(directory, combination.number, combination.output)
-            command += [*self._commands.hydra_overrides, *combination.overrides, *own]
+            own = self._job_overrides.of_run(directory, combination.number, combination.output)
+            command += [*self._job_overrides.of_hydra, *combination.overrides, *own]
         else:
             environment[RUN_DIRECTORY_VARIABLE] = str(directory.path)
-        launch = self._commands.launch
         return Job(
             directory,
             config=combination.config,
-            launch=replace(launch, overrides=combination.overrides, tags=combination.tags),
+            launch=replace(self._launch, overrides=combination.overrides, tags=combination.tags),
             command=command,
             options=combination.options,
             environment=environment,
