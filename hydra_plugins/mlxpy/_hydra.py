@@ -322,9 +322,10 @@ def parent_of(node: Node) -> Node | None:
 
 def child_of(node: DictConfig, *keys: Any) -> Any:
     """Returns the node at a key, or at the last of several from there down; None if there is none."""
+    found: Any = node
     for key in keys:
-        node = node._get_node(key, validate_access=False)  # type: ignore[assignment]  # or another node
-    return node
+        found = found._get_node(key, validate_access=False)
+    return found
 
 
 def content_of(node: Node) -> Any:

@@ -52,12 +52,7 @@ def job_of_sweep(config: DictConfig) -> dict[str, Any] | None:
 
 
 def follow_job(config: DictConfig, job: Mapping[str, Any]) -> None:
-    """Has a sweep run nothing but one job.
-
-    Args:
-        config: the sweep's config.
-        job: its job, as `job_of_sweep` describes it.
-    """
+    """Has a sweep run nothing but one job, which `job_of_sweep` has described."""
     Plugins.instance().register(RankSweeper)  # no app that does not need it waits for this module
     with read_write(config.hydra), open_dict(config.hydra):
         replaced = config.hydra.sweeper

@@ -30,12 +30,7 @@ from mlxpy_core import (
 
 
 def place_sweep(config: DictConfig, options: Mapping[str, Any]) -> None:
-    """Places what the sweeper writes, where no callback has done so.
-
-    Args:
-        config: the sweep's config.
-        options: the launcher's options.
-    """
+    """Places what the sweeper writes, where no callback has done so; an error ends the program."""
     with errors_end_the_program():
         if any(option.name not in {"_target_", *options} for option in fields(MlxpLauncherNode)):
             raise MlxpyError(

@@ -1,7 +1,7 @@
 """The queue of a search: each trial becomes a run that is submitted without waiting for the others."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.utils import configure_log, setup_globals
@@ -24,14 +24,6 @@ from ._places import make_sweep_directory
 from ._recorded_options import check_options
 from ._submit import make_scheduler
 from ._sweep_jobs import Combination, SweepJobs
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """A trial that is to be submitted: its number and the overrides of its run."""
-
-    number: int
-    overrides: list[str]
 
 
 class SearchQueue:
@@ -79,15 +71,15 @@ class SearchQueue:
     def submit(
         self,
         study: str,
-        trials: Sequence[TrialJob],
-        note: Callable[[TrialJob, RunDirectory], object],
+        trials: Mapping[int, Sequence[str]],
+        note: Callable[[int, RunDirectory], object],
     ) -> list[RunDirectory]:
         """Submits trials.
 
         Args:
             study: the study's name.
-            trials: the trials.
-            note: is called with each trial and the directory of its run before anything is submitted.
+            trials: the overrides of each trial's run, by the trial's number.
+            note: is called with each number and the directory of the run before anything is submitted.
 
         Returns:
             The runs' directories.
@@ -95,22 +87,22 @@ class SearchQueue:
         Raises:
             SubmissionError: the scheduler did not take some.
         """
-        combinations = self._combinations(trials)
+        combinations = self._compose(trials)
         make_sweep_directory(self._sweep_dir)
         with signals_held(until_second=True), new_run_directories(self.parent_log_dir) as new:
             jobs = self._make(study, combinations, new(len(trials)))
-            for trial, job in zip(trials, jobs, strict=True):
-                note(trial, job.directory)
+            for number, job in zip(trials, jobs, strict=True):
+                note(number, job.directory)
             self.runs.submit(jobs)
         return [job.directory for job in jobs]
 
-    def print_plan(self, study: str, trials: Sequence[TrialJob]) -> None:
+    def print_plan(self, study: str, trials: Mapping[int, Sequence[str]]) -> None:
         """Prints what would be submitted first."""
-        jobs = self._make(study, self._combinations(trials), self._jobs.free_directories())
+        jobs = self._make(study, self._compose(trials), self._jobs.free_directories())
         print_plan(self.runs.scheduler, jobs, self._grouping)
 
-    def _combinations(self, trials: Sequence[TrialJob]) -> list[Combination]:
-        return [self._jobs.combination(trial.number, trial.overrides) for trial in trials]
+    def _compose(self, trials: Mapping[int, Sequence[str]]) -> list[Combination]:
+        return [self._jobs.combination(*trial) for trial in trials.items()]
 
     def _make(
         self, study: str, combinations: Sequence[Combination], directories: Iterable[RunDirectory]

@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
-from hydra_plugins.mlxpy._launching._search_queue import SearchQueue, TrialJob
+from hydra_plugins.mlxpy._launching._search_queue import SearchQueue
 from mlxpy_core import (
     RUN_ATTRIBUTE,
     MlxpyError,
@@ -176,8 +176,8 @@ class Search:
 
     def print_plan(self) -> None:
         """Prints what would be submitted first."""
-        trials = [self._complete(trial) for trial in self._ask(self._at_once)]
-        self._queue.print_plan(self._name, trials)
+        trials = self._ask(self._at_once)
+        self._queue.print_plan(self._name, {trial.number: self._suggest(trial) for trial in trials})
 
     @property
     def _has_failed(self) -> bool:
@@ -213,10 +213,10 @@ class Search:
             trials.append(trial)
         return trials
 
-    def _complete(self, trial: Trial) -> TrialJob:
-        """Suggests the parameters of a trial."""
+    def _suggest(self, trial: Trial) -> list[str]:
+        """Suggests the parameters of a trial, and returns the overrides of its run."""
         try:
-            overrides = trial.user_attrs.get(_OVERRIDES) or self._space.overrides(trial)
+            overrides: list[str] = trial.user_attrs.get(_OVERRIDES) or self._space.overrides(trial)
         except ValueError as error:  # such as other choices than the study has
             reason = str(error).rstrip(".")
             raise MlxpyError(
@@ -224,21 +224,21 @@ class Search:
                 "name by hydra.sweeper.study=NAME"
             ) from error
         trial.set_user_attr(_OVERRIDES, overrides)
-        return TrialJob(trial.number, list(overrides))
+        return overrides
 
     def _submit(self, trials: Sequence[Trial]) -> None:
+        if not trials:
+            return
         by_number = {trial.number: trial for trial in trials}
 
-        def note(job: TrialJob, directory: RunDirectory) -> None:
-            by_number[job.number].set_user_attr(RUN_ATTRIBUTE, directory.log_id)
-            self._trials[directory] = by_number[job.number]
+        def note(number: int, directory: RunDirectory) -> None:
+            by_number[number].set_user_attr(RUN_ATTRIBUTE, directory.log_id)
+            self._trials[directory] = by_number[number]
 
-        jobs = [self._complete(trial) for trial in trials]
-        if not jobs:
-            return
-        directories = self._queue.submit(self._name, jobs, note)
-        for job, directory in zip(jobs, directories, strict=True):
-            print(f"Trial {job.number}: run {directory.log_id}: {' '.join(job.overrides)}", flush=True)
+        overrides = {trial.number: self._suggest(trial) for trial in trials}
+        directories = self._queue.submit(self._name, overrides, note)
+        for (number, words), directory in zip(overrides.items(), directories, strict=True):
+            print(f"Trial {number}: run {directory.log_id}: {' '.join(words)}", flush=True)
 
     def _finish(self, directory: RunDirectory, status: Status) -> None:
         """Tells the study what came of a run."""
