@@ -44,7 +44,7 @@ from mlxpy_core import (
     was_started_again,
 )
 
-from ._composing._sweep_configs import LAUNCHER, compose_once
+from ._composing._sweep_configs import compose_once
 from ._error_messages import errors_stop, refusal_of_file_system, stop
 from ._hydra import (
     BASIC_LAUNCHER,
@@ -55,7 +55,7 @@ from ._hydra import (
     returned_or_raised,
 )
 from ._log_file import report_refusals
-from ._nodes import MlxpLoggerNode
+from ._nodes import MlxpLauncherNode, MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     has_default_output,
@@ -169,7 +169,9 @@ class MlxpLogger(Callback):
                     "that job are too long to be told: put them into a config file"
                 )
             follow_job(config, again.job)
-        elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
+        elif job and (
+            job.overrides is None or config.hydra.launcher._target_ != MlxpLauncherNode._target_
+        ):
             refuse_to_sweep()
         among_runs = self._use_run_dir and has_default_output(config.hydra.sweep)
         old = os.environ.get(RERUN_VARIABLE)
@@ -187,7 +189,7 @@ class MlxpLogger(Callback):
         compose_once(GlobalHydra.instance().config_loader(), config)
         if config.hydra.launcher._target_ == BASIC_LAUNCHER and not job:
             self._interruption = Interruption(f"mlxpy: {_NO_MORE_JOBS}")
-        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, LAUNCHER):
+        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, MlxpLauncherNode._target_):
             end_by_signals_no_more()  # what the command line has let expect
         self._await_ctrl_c()
 

@@ -19,9 +19,8 @@ from mlxpy_core import (
     runs_from_copy,
 )
 
-from ._composing._sweep_configs import LAUNCHER
 from ._error_messages import stop
-from ._nodes import MlxpGitNode
+from ._nodes import MlxpGitNode, MlxpLauncherNode
 from ._outputs import has_default_output, write_run_where_typed, write_sweep_where_typed
 
 
@@ -53,7 +52,7 @@ class MlxpGit(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """As above, for sweeps."""
-        by_launcher = config.hydra.launcher._target_ == LAUNCHER
+        by_launcher = config.hydra.launcher._target_ == MlxpLauncherNode._target_
         placed = by_launcher and has_default_output(config.hydra.sweep)
         if not placed and "mlxp_logger" not in config.hydra.callbacks:
             write_sweep_where_typed(config, launch_of_this_process())

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hydra_plugins.mlxpy._hydra import child_of, parse_arguments
+from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import has_default_output
 from hydra_plugins.mlxpy._override_values import as_override_value, hydra_overrides
 from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
@@ -20,7 +21,6 @@ from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
 from ._places import log_directory, uses_run_dir
 
-_CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
 _LOGGER = "hydra.callbacks.mlxp_logger"
 # Overrides that chose the launcher and shaped the sweep mean nothing to a single job.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
@@ -113,9 +113,9 @@ class JobOverrides:
                 f"{_LOGGER}.parent_log_dir={self._parent}",
                 *keeps,
             ]
-        node = f"_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{self._parent}"
-        if self._keeps_return_value:
-            node += ",keep_return_value:true"
+        node = f"_target_:{MlxpLoggerNode._target_},forced_log_id:{directory.log_id}"
+        node += f",parent_log_dir:{self._parent}"
+        node += ",keep_return_value:true" if self._keeps_return_value else ""
         return [*self._without_copy, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
 
 

@@ -10,10 +10,9 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._composing._sweep_configs import LAUNCHER
 from hydra_plugins.mlxpy._error_messages import errors_end_the_program
 from hydra_plugins.mlxpy._hydra import BASIC_LAUNCHER, callback_of
-from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode
 from hydra_plugins.mlxpy.launcher import MlxpLauncher
 from mlxpy_core import MlxpyError
 
@@ -38,7 +37,7 @@ def prepare_search(
         from ._search import run_search
 
         with errors_end_the_program():
-            chosen = config.hydra.launcher._target_ == LAUNCHER
+            chosen = config.hydra.launcher._target_ == MlxpLauncherNode._target_
             run_search(context, config, launcher.options, options, arguments, chosen=chosen)
 
     return search
@@ -87,7 +86,7 @@ def _launcher(context: HydraContext, task_function: TaskFunction, config: DictCo
         launcher = MlxpLauncher(**options)
         launcher.setup(hydra_context=context, task_function=task_function, config=config)
         return launcher
-    if target != LAUNCHER:
+    if target != MlxpLauncherNode._target_:
         choice = config.hydra.runtime.choices["hydra/launcher"]
         raise MlxpyError(
             f"hydra/sweeper=mlxp_optuna submits by mlxpy's launchers, and not by {choice}: choose "
