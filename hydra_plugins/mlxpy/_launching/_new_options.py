@@ -117,18 +117,13 @@ def _multiplied(name: str, value: Any, factor: str) -> Any:
         return math.ceil(value * times)
     if isinstance(value, float):
         return value * times
-    text = str(value)
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text)
-        and re.search("[:-]", text)
-    ):
-        return _multiplied_time(text, times)
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)(\.\d+)?( ?[A-Za-z]*)", text)):
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return _multiplied_time(value, times)
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)(\.\d+)?( ?[A-Za-z]*)", value)):
         whole, part, unit = found.groups(default="")
         number = float(whole + part) * times
         return f"{round(number, 6) if part else math.ceil(number)}{unit}"
-    raise MlxpyError(f"hydra.launcher.{name}={text} is no number to be multiplied: give the new value")
+    raise MlxpyError(f"hydra.launcher.{name}={value} is no number to be multiplied: give the new value")
 
 
 def _multiplied_time(text: str, times: float) -> str:
