@@ -130,11 +130,12 @@ class MlxpySearchPath(SearchPathPlugin):
     """Puts the config groups of mlxpy on Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+        path = f"{MlxpyConfigSource.scheme()}://"
+        search_path.append(provider="mlxpy", path=path)
         if any(argument.startswith(_OPTIONS) for argument in sys.argv[1:]):
             from ._unchosen_options import explain_unchosen_options
 
-            explain_unchosen_options()
+            explain_unchosen_options(MlxpyConfigSource("mlxpy", path))
 
 
 @functools.cache
