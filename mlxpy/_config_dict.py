@@ -1,6 +1,5 @@
 """The config that a launched function is given: a dict whose values are attributes, too."""
 
-import copy
 import difflib
 import pprint
 from collections.abc import Callable, Iterable, Mapping
@@ -49,12 +48,6 @@ class ConfigDict(dict[str, Any]):
     def __ior__(self, other: Any) -> "ConfigDict":  # type: ignore[override,misc]  # as above
         self._put(dict(other))
         return self
-
-    def __copy__(self) -> "ConfigDict":
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "ConfigDict":
-        return ConfigDict({key: copy.deepcopy(value, memo) for key, value in self.items()})
 
     def copy(self) -> "ConfigDict":
         """Returns a copy of this dict, whose values are the same objects."""

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.mlxpy._callback import find_logger_class
 from hydra_plugins.mlxpy._hydra import MAIN_OPTIONS, config_groups
+from hydra_plugins.mlxpy._nodes import MlxpGitNode, MlxpLoggerNode
 from hydra_plugins.mlxpy._override_values import as_override_value
 from mlxpy_core import (
     SWEEP_JOB_VARIABLE,
@@ -32,8 +33,6 @@ from ._settings import change_settings, one_line, settings_of_launch
 
 # Launchers with options that only their scheduler has; the others' options are all the same.
 _LAUNCHERS = {"LocalScheduler": "mlxp_local", "SLURMScheduler": "mlxp_slurm"}
-_LOGGER = "hydra_plugins.mlxpy._callback.MlxpLogger"
-_VERSION_MANAGER = "hydra_plugins.mlxpy._git_callback.MlxpGit"
 
 
 def launch(
@@ -163,16 +162,11 @@ def _select_plugins(
     assert isinstance(plain, dict)
     nodes = {}
     if settings.use_logger:
-        logger = plain.pop("logger")
-        nodes["mlxp_logger"] = {
-            "_target_": _LOGGER,
-            **logger,
-            "settings": plain,
-            "doubled_keys": doubled_keys,
-        }
+        logger = {"_target_": MlxpLoggerNode._target_, **plain.pop("logger")}
+        nodes["mlxp_logger"] = {**logger, "settings": plain, "doubled_keys": doubled_keys}
     if settings.use_version_manager:
         options = {**plain["version_manager"], "interactive_mode": settings.interactive_mode}
-        nodes["mlxp_git"] = {"_target_": _VERSION_MANAGER, **options}
+        nodes["mlxp_git"] = {"_target_": MlxpGitNode._target_, **options}
     # Added under their keys, not chosen from their group: the app's own callbacks stay.
     plugins = [f"++hydra.callbacks.{key}={as_override_value(node)}" for key, node in nodes.items()]
     if settings.use_scheduler:

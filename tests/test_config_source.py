@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, Project
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._script import ScriptOptions
 from mlxpy_core._versioning._find_version_manager import find_version_manager
 
-pytestmark = pytest.mark.smoke
+pytestmark = [pytest.mark.smoke, pytest.mark.warm]
 
 
 @pytest.fixture
@@ -116,6 +116,36 @@ def test_a_launcher_takes_the_place_of_hydras(
 
 # Not for users: Hydra's, the choice of a launcher, and what launchers and mlxpy.launch set for jobs.
 OF_MLXPY = {"_target_", "scheduler", "keep_return_value", "settings_overrides"}
+
+
+CHOICE = "options of a callback that is not chosen: add hydra/callbacks="
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["hydra.callbacks.mlxp_logger.tags=[a]"], f"mlxp_logger.* are {CHOICE}mlxp_logger\n"),
+        (
+            ["hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_git.on_dirty=error"],
+            f"mlxp_git.* are {CHOICE}[mlxp_logger,mlxp_git]\n",
+        ),
+        (
+            ["-m", "hydra.launcher.partition=gpu"],
+            "hydra.launcher.partition is no option of Hydra's own launcher: add "
+            "hydra/launcher=mlxp_slurm, or another that has it\n",
+        ),
+        (["-m", "hydra.sweeper.n_trials=3"], "own sweeper: add hydra/sweeper=mlxp_optuna, or another"),
+        # Not ours to explain.
+        (["hydra.callbacks.mlxp_loger.tags=[a]"], "Key 'mlxp_loger' is not in struct"),
+        (["hydra.launcher.partitions=gpu"], "Key 'partitions' not in 'BasicLauncherConf'"),
+        (["hydra/launcher=mlxp_local", "hydra.launcher.partition=gpu"], "not in 'LocalLauncherNode'"),
+    ],
+    ids=lambda value: value[-1].partition("=")[0] if isinstance(value, list) else "",
+)
+def test_options_of_what_is_not_chosen(app: Project, typed: list[str], told: str) -> None:
+    stderr = app.run("main.py", *typed, exit_code=1).stderr
+    assert told in stderr
+    assert ("Could not override" in stderr) is not stderr.startswith("mlxpy: hydra.")
 
 
 def default(option: "Field[Any]") -> Any:

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -24,9 +24,7 @@ from mlxpy_core import (
     Logger,
     MlxpyError,
     Outcome,
-    ParentRun,
     Run,
-    StorageError,
     check_tags,
     current_run,
     end_by_signals,
@@ -46,18 +44,18 @@ from mlxpy_core import (
     was_started_again,
 )
 
-from ._composing._sweep_configs import LAUNCHER, compose_once
+from ._composing._sweep_configs import compose_once
+from ._error_messages import errors_stop, refusal_of_file_system, stop
 from ._hydra import (
     BASIC_LAUNCHER,
     config_of_the_task,
-    is_of_hydra,
     register_resolver,
     replace_tracebacks,
     report_exits,
     returned_or_raised,
 )
 from ._log_file import report_refusals
-from ._nodes import MlxpLoggerNode
+from ._nodes import MlxpLauncherNode, MlxpLoggerNode
 from ._outputs import (
     RUN_DIRECTORY_RESOLVER,
     has_default_output,
@@ -76,7 +74,6 @@ from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 from ._typed_arguments import are_of_code
 
 _NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
-BUILT_IN_LOGGERS: dict[str, type[Logger]] = {MlxpLoggerNode.name: Logger}
 
 
 class MlxpLogger(Callback):
@@ -125,15 +122,14 @@ class MlxpLogger(Callback):
         self._ranks = str(ranks)  # YAML reads off as false
         self._keep_return_value = keep_return_value
         self._app_metrics = None if app_metrics is None else list(app_metrics)
-        self._tags = checked_tags(tags)
+        with errors_stop():
+            self._tags = check_tags(tags)
         self._settings = plain_config(OmegaConf.create(dict(settings or {})))
         self._taken: Attempt | None = None
-        self._ranks_before: dict[str, str] = {}
-        self._of_code = ""
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({"_ranks_before": {}, **state})
+        self.__dict__.update(state)
         self._attach()
 
     def keep_return_value(self) -> None:
@@ -144,18 +140,15 @@ class MlxpLogger(Callback):
         """Makes the run directory and, unless the user chose one, has Hydra write to it."""
         self._launch = launch_of_this_process()  # mlxp_git may have said more of it since
         # Before Hydra writes anything: a continuation that is refused leaves the run's files alone.
-        with signals_held(until_second=True):  # it may wait for other processes
-            self._taken = self._take()
+        taken = self._take()
         self._of_code = self._look_at_arguments(config, sweeps=False)
         written = run_dir_as_written(config)
         if self._use_run_dir and has_default_output(config.hydra.run):
-            write_to(config, self._taken.directory)
+            write_to(config, taken.directory)
             return
         write_run_where_typed(config, self._launch)
-        try:
-            leave_what_is_there(config, self._taken, written)
-        except MlxpyError as error:
-            stop(str(error))
+        with errors_stop():
+            leave_what_is_there(config, taken, written)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Has each job make its run directory: how many there will be is not known yet."""
@@ -167,14 +160,18 @@ class MlxpLogger(Callback):
             )
         self._of_code = self._look_at_arguments(config, sweeps=True)
         job = sweep_job_of_this_process()
-        if again := self._started_again():
+        with errors_stop():
+            again = was_started_again(self._ranks)
+        if again:
             if again.job is None:
                 stop(
                     f"this was started as another rank of {again.directory}, and the overrides of "
                     "that job are too long to be told: put them into a config file"
                 )
             follow_job(config, again.job)
-        elif job and (job.overrides is None or config.hydra.launcher._target_ != LAUNCHER):
+        elif job and (
+            job.overrides is None or config.hydra.launcher._target_ != MlxpLauncherNode._target_
+        ):
             refuse_to_sweep()
         among_runs = self._use_run_dir and has_default_output(config.hydra.sweep)
         old = os.environ.get(RERUN_VARIABLE)
@@ -182,15 +179,17 @@ class MlxpLogger(Callback):
             # Where the sweep writes lies what that run has written.
             print(f"mlxpy: this makes {old} again, and writes to its own directory", file=sys.stderr)
         if old or among_runs:
-            of_parent = again and again.job and again.job["sweep_dir"]
-            lasts = not (job or old or config.hydra.launcher.get("dry_run"))
-            write_sweep_among_runs(config, of_parent or self._sweep_directory(lasts=lasts))
+            place = again and again.job and again.job["sweep_dir"]
+            if not place and (job or old or config.hydra.launcher.get("dry_run")):
+                place = passing_sweep_directory()
+            with errors_stop():
+                write_sweep_among_runs(config, place or new_sweep_directory(self._parent_log_dir))
         else:
             write_sweep_where_typed(config, self._launch)
         compose_once(GlobalHydra.instance().config_loader(), config)
         if config.hydra.launcher._target_ == BASIC_LAUNCHER and not job:
             self._interruption = Interruption(f"mlxpy: {_NO_MORE_JOBS}")
-        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, LAUNCHER):
+        if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, MlxpLauncherNode._target_):
             end_by_signals_no_more()  # what the command line has let expect
         self._await_ctrl_c()
 
@@ -201,7 +200,7 @@ class MlxpLogger(Callback):
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Starts the job's run. Nothing but an exit keeps Hydra from running the job unlogged."""
-        self._ranks_before = ranks_set()
+        self._ranks_before: dict[str, str] = ranks_set()
         if self._interruption:
             self._interruption.await_signals([signal.SIGINT])  # the task may catch it
         try:
@@ -217,7 +216,8 @@ class MlxpLogger(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Ends the job's run by how the task ended."""
         returned = returned_or_raised(job_return)
-        error = returned if isinstance(returned, BaseException) and _failed(job_return) else None
+        failed = job_return.status is JobStatus.FAILED
+        error = returned if isinstance(returned, BaseException) and failed else None
         if self._keep_return_value:
             _keep_outcome(Outcome.of(error) if error else Outcome(returned))
         _end_run(error)
@@ -234,7 +234,7 @@ class MlxpLogger(Callback):
             end_by_signals(f"mlxpy: {_NO_MORE_JOBS}", [signal.SIGINT])
 
     def _start_run(self, config: DictConfig) -> None:
-        attempt, self._taken = self._taken or self._take(), None
+        attempt, self._taken = self._take(), None
         logger_class = find_logger_class(self._logger_name)
         task = config_of_the_task() or task_config(config)
         fix_changing_values(task)
@@ -280,22 +280,11 @@ class MlxpLogger(Callback):
         return {"logger": logger, "use_logger": True, **self._settings}
 
     def _take(self) -> Attempt:
-        try:
-            return take_run(self._parent_log_dir, self._forced_log_id, self._ranks)
-        except MlxpyError as error:
-            stop(str(error))
-
-    def _sweep_directory(self, *, lasts: bool) -> str:
-        try:
-            return new_sweep_directory(self._parent_log_dir) if lasts else passing_sweep_directory()
-        except MlxpyError as error:
-            stop(str(error))
-
-    def _started_again(self) -> ParentRun | None:
-        try:
-            return was_started_again(self._ranks)
-        except MlxpyError as error:
-            stop(str(error))
+        """Takes the next job's run, unless that has been done already."""
+        if self._taken is None:
+            with signals_held(until_second=True), errors_stop():  # it may wait for other processes
+                self._taken = take_run(self._parent_log_dir, self._forced_log_id, self._ranks)
+        return self._taken
 
     def _part_from_ranks(self) -> None:
         """Has the sweep's next job start ranks of its own: those of this job end with it."""
@@ -325,10 +314,7 @@ class MlxpLogger(Callback):
             return str(hydra.runtime.output_dir)
         if OmegaConf.is_missing(hydra.job, "num"):
             return "???"  # this is the sweep's own config, of no job
-        if self._taken is None:
-            with signals_held(until_second=True):  # it may wait for other processes
-                self._taken = self._take()
-        return str(self._taken.directory.path)
+        return str(self._take().directory.path)
 
 
 def find_logger_class(name: str) -> type[Logger]:
@@ -337,28 +323,10 @@ def find_logger_class(name: str) -> type[Logger]:
     Raises:
         MlxpyError: there is none, or it is not a subclass of `mlxpy.Logger`.
     """
-    if name in BUILT_IN_LOGGERS:
-        return BUILT_IN_LOGGERS[name]
-    hint = f"give {', '.join(BUILT_IN_LOGGERS)}, or the dotted path of a class of yours"
+    if name == MlxpLoggerNode.name:
+        return Logger
+    hint = f"give {MlxpLoggerNode.name}, or the dotted path of a class of yours"
     return load_class(name, Logger, "logger", hint)
-
-
-def checked_tags(tags: Sequence[Any]) -> list[str]:
-    """Returns the tags that an option holds; a wrong one ends the command."""
-    try:
-        return check_tags(tags)
-    except MlxpyError as error:
-        stop(str(error))
-
-
-def refusal_of_file_system(error: BaseException) -> str | None:
-    """Returns the error message where the file system refused what mlxpy or Hydra wanted to write."""
-    if isinstance(error, StorageError):
-        return str(error)
-    cause = error.__cause__ if isinstance(error, ValueError) else error  # logging's own
-    if isinstance(cause, OSError) and cause.strerror and is_of_hydra(error):
-        return f"Hydra cannot write {cause.filename or 'its output'}: {cause.strerror}"
-    return None
 
 
 def _end_run(error: BaseException | None) -> None:
@@ -389,10 +357,6 @@ def _keep_outcome(outcome: Outcome) -> None:
             print(f"mlxpy: cannot keep what the task {what}: {error}", file=sys.stderr)
 
 
-def _failed(job_return: JobReturn) -> bool:
-    return job_return.status.name == "FAILED"
-
-
 def task_config(config: DictConfig) -> DictConfig:
     """Returns a job's config without Hydra's own node."""
     # That node is most of a config: it is left out, not copied and deleted.
@@ -400,10 +364,3 @@ def task_config(config: DictConfig) -> DictConfig:
     task = OmegaConf.masked_copy(config, names)
     OmegaConf.copy_cache(from_config=config, to_config=task)  # ${now:} stays the same moment
     return task
-
-
-def stop(message: str) -> NoReturn:
-    """Ends the command with an error message."""
-    # Hydra turns any other exception of a callback into a warning and goes on.
-    sys.stdout.flush()
-    raise SystemExit(f"mlxpy: {message}")

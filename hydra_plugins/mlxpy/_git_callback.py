@@ -12,15 +12,15 @@ from mlxpy_core import (
     MlxpyError,
     find_version_manager,
     launch_of_this_process,
+    plain_config,
     record_launch,
     relative_to_launch,
     restart,
     runs_from_copy,
 )
 
-from ._callback import stop
-from ._composing._sweep_configs import LAUNCHER
-from ._nodes import MlxpGitNode
+from ._error_messages import stop
+from ._nodes import MlxpGitNode, MlxpLauncherNode
 from ._outputs import has_default_output, write_run_where_typed, write_sweep_where_typed
 
 
@@ -52,17 +52,14 @@ class MlxpGit(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """As above, for sweeps."""
-        by_launcher = config.hydra.launcher._target_ == LAUNCHER
+        by_launcher = config.hydra.launcher._target_ == MlxpLauncherNode._target_
         placed = by_launcher and has_default_output(config.hydra.sweep)
         if not placed and "mlxp_logger" not in config.hydra.callbacks:
             write_sweep_where_typed(config, launch_of_this_process())
 
 
 def _prepare_code(launch: Launch, name: str, parent_work_dir: str, options: dict[str, Any]) -> None:
-    plain = {
-        key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-        for key, value in options.items()
-    }
+    plain = plain_config(OmegaConf.create(options))
     place = relative_to_launch(parent_work_dir, launch)
     manager = find_version_manager(name)(parent_work_dir=place, **plain)
     main_file = launch.current_file_path

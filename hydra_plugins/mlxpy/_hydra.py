@@ -1,8 +1,8 @@
 """What the faces use of Hydra and OmegaConf that is not public, and where their versions differ.
 
-No other module of the faces names any of it: what a new Hydra breaks is mended here. Each part names the
-versions of Hydra that it was seen with; those of series 1.3 bring OmegaConf 2.3, and 1.4 brings 2.4.
-The smoke tests run all of it.
+No other module of the faces names any of it: what a new Hydra breaks is mended here. All of it was seen
+with Hydra 1.3.2, 1.3.8 and 1.4.0rc3, but for the parts that name other versions. Series 1.3 brings
+OmegaConf 2.3, and 1.4 brings 2.4. The smoke tests run all of it.
 """
 
 import argparse
@@ -41,34 +41,25 @@ _IS_1_3 = hydra.__version__.startswith("1.3.")
 
 # The command line.
 
-# Seen with 1.3.2, 1.3.8 and 1.4.0rc3. Hydra 1.4 warns of the argument, as it has no other behaviour.
+# Hydra 1.4 warns of the argument, as it has no other behaviour.
 MAIN_OPTIONS: dict[str, Any] = {"version_base": None} if _IS_1_3 else {}
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parses a command line as Hydra does; its `overrides` are not parsed further.
-
-    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
-    """
+    """Parses a command line as Hydra does; its `overrides` are not parsed further."""
     return get_args_parser().parse_known_intermixed_args(list(arguments))[0]
 
 
 def reads_arguments() -> bool:
     """Returns whether ``hydra.main``, which reads ``sys.argv``, has led to this callback.
 
-    Other ways to start Hydra, hydra_zen's, give it overrides. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    Other ways to start Hydra, hydra_zen's, give it overrides.
     """
-    frame = sys._getframe()
-    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
-        if frame.f_code is _run_hydra.__code__:
-            return True
-    return False
+    return any(frame.f_code is _run_hydra.__code__ for frame, _ in traceback.walk_stack(sys._getframe()))
 
 
 def config_groups(config_path: str | None, config_dir: str | None) -> set[str]:
     """Lists the config groups of an app.
-
-    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
 
     Args:
         config_path: the app's config directory.
@@ -86,8 +77,7 @@ def config_groups(config_path: str | None, config_dir: str | None) -> set[str]:
 def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
     """Registers a resolver of interpolations, or replaces the one of this name.
 
-    OmegaConf 2.4 renamed the function, to a name that meant something else in 2.3. Seen with 1.3.2,
-    1.3.8 and 1.4.0rc3.
+    OmegaConf 2.4 renamed the function, to a name that meant something else in 2.3.
     """
     register: Callable[..., None] = (
         OmegaConf.register_new_resolver if _IS_1_3 else OmegaConf.register_resolver
@@ -96,10 +86,7 @@ def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
 
 
 def returned_or_raised(job_return: JobReturn) -> Any:
-    """Returns what the task returned or raised; the public attribute raises what the task raised.
-
-    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
-    """
+    """Returns what the task returned or raised; the public attribute raises what the task raised."""
     return job_return._return_value
 
 
@@ -107,13 +94,12 @@ def config_of_the_task() -> DictConfig | None:
     """Returns the very config that Hydra is about to call the task with, from within ``on_job_start``.
 
     Callbacks get another one, of which the task's is a copy; it is a variable of the function that calls
-    both. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    both.
 
     Returns:
         The config; None where it is not found.
     """
-    frame = sys._getframe()
-    while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+    for frame, _ in traceback.walk_stack(sys._getframe()):
         if frame.f_globals.get("__name__") == hydra_utils.__name__ and "task_cfg" in frame.f_locals:
             config = frame.f_locals["task_cfg"]
             return config if isinstance(config, DictConfig) else None
@@ -124,7 +110,7 @@ def config_of_the_task() -> DictConfig | None:
 def as_current_config(config: DictConfig) -> Iterator[None]:
     """Has ``${hydra:...}`` mean this config, as it will in the job.
 
-    `HydraConfig.set_config` would make the config read-only. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    `HydraConfig.set_config` would make the config read-only.
     """
     holder = HydraConfig.instance()
     before = holder.cfg
@@ -145,13 +131,10 @@ def callbacks_of(context: HydraContext) -> list[Any]:
 
 
 def callback_of(config: DictConfig, name: str) -> Mapping[str, Any]:
-    """Returns the node of a callback, empty if there is none: the configs of a thousand jobs are asked.
-
-    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
-    """
-    callbacks = child_of(child_of(config, "hydra"), "callbacks")
-    found = isinstance(content_of(callbacks), dict) and name in content_of(callbacks)
-    return callbacks[name] or {} if found else {}
+    """Returns the node of a callback, empty if there is none; quickly, for the configs of many jobs."""
+    callbacks = child_of(config, "hydra", "callbacks")
+    content = content_of(callbacks)
+    return callbacks[name] or {} if isinstance(content, dict) and name in content else {}
 
 
 def basic_launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
@@ -196,7 +179,7 @@ def replace_tracebacks(sentence_of: Callable[[BaseException], str | None]) -> No
     """Has Hydra end the program with a sentence, where there is one for the error that would end it.
 
     Otherwise it prints a traceback and advice on a longer one; before, it asks whether a debugger runs.
-    Where HYDRA_FULL_ERROR is set, it does not ask. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    Where HYDRA_FULL_ERROR is set, it does not ask.
     """
     original = getattr(hydra_internals.is_under_debugger, _ORIGINAL, hydra_internals.is_under_debugger)
 
@@ -223,10 +206,11 @@ def is_of_hydra(error: BaseException) -> bool:
 
 # How a sweep's configs are composed.
 
-# Values of ``_target_``; each of the two has the config of each job composed. Seen with 1.3.2, 1.3.8 and
-# 1.4.0rc3.
+# Values of ``_target_``; each of the two has the config of each job composed.
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# The classes of their nodes.
+BASIC_NODES = ("BasicSweeperConf", "BasicLauncherConf")
 
 
 class LoadSweepConfig(Protocol):
@@ -240,7 +224,7 @@ def replace_load_sweep_config(loader: ConfigLoader, load_sweep_config: LoadSweep
     """Replaces the method of this loader alone.
 
     Another loader would not do: the sweeper and the launcher hold this one already, and Hydra 1.4 checks
-    its type. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+    its type.
     """
     # Replaced on purpose, which mypy refuses: Hydra has no public place for it.
     loader.load_sweep_config = load_sweep_config  # type: ignore[method-assign]
@@ -248,8 +232,6 @@ def replace_load_sweep_config(loader: ConfigLoader, load_sweep_config: LoadSweep
 
 class Composition:
     """The steps by which Hydra composes the config of a job.
-
-    Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
 
     Args:
         loader: the app's config loader.
@@ -295,12 +277,12 @@ class Composition:
 
 
 def apply_overrides(config: DictConfig, overrides: list[Override]) -> None:
-    """Applies overrides of values. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
+    """Applies overrides of values."""
     ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
 
 
 def with_integer(override: Override, value: int, text: str) -> Override:
-    """Returns an override of the same key with another value. Seen with 1.3.2, 1.3.8 and 1.4.0rc3."""
+    """Returns an override of the same key with another value."""
     return replace(override, _value=value, input_line=text)
 
 
@@ -309,7 +291,7 @@ def is_value_path(override: Override) -> bool:
     return bool(getattr(override, "is_value_path", False))
 
 
-# Hydra 1.4 has a resolver for it. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+# Hydra 1.4 has a resolver for it.
 WRITES_OVERRIDE_DIRNAME = get_overrides_dirname is not None
 
 
@@ -330,7 +312,7 @@ def override_dirname(form: Mapping[str, Any], overrides: Sequence[Override]) -> 
     )
 
 
-# The nodes of a config, as they are written: nothing is resolved. Seen with 1.3.2, 1.3.8 and 1.4.0rc3.
+# The nodes of a config, as they are written: nothing is resolved.
 
 
 def parent_of(node: Node) -> Node | None:
@@ -338,9 +320,12 @@ def parent_of(node: Node) -> Node | None:
     return node._get_parent()
 
 
-def child_of(node: DictConfig, key: Any) -> Any:
-    """Returns the node at a key; None if there is none."""
-    return node._get_node(key, validate_access=False)
+def child_of(node: DictConfig, *keys: Any) -> Any:
+    """Returns the node at a key, or at the last of several from there down; None if there is none."""
+    found: Any = node
+    for key in keys:
+        found = found._get_node(key, validate_access=False)
+    return found
 
 
 def content_of(node: Node) -> Any:

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from mlxpy_core import (
     Attempt,
@@ -51,9 +51,7 @@ def override_everywhere(config: DictConfig, override: str) -> None:
 
 def run_dir_as_written(config: DictConfig) -> str:
     """Returns ``hydra.run.dir`` with what it refers to unresolved."""
-    written = OmegaConf.to_container(config.hydra.run, resolve=False)
-    assert isinstance(written, dict)
-    return str(written["dir"])
+    return str(as_written(config.hydra.run)["dir"])
 
 
 def leave_what_is_there(config: DictConfig, attempt: Attempt, written: str) -> None:
@@ -86,10 +84,9 @@ def write_run_where_typed(config: DictConfig, launch: Launch) -> None:
 
 def write_sweep_where_typed(config: DictConfig, launch: Launch) -> None:
     """Keeps the output of a sweep out of a copy of the code: it goes where the command was typed."""
-    written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    assert isinstance(written, dict)
+    written = str(as_written(config.hydra.sweep)["dir"])
     if _move_out_of_copy(config.hydra.sweep, launch):
-        place = os.path.join(launch.launch_dir, str(written["dir"]))
+        place = os.path.join(launch.launch_dir, written)
         override_everywhere(config, f"hydra.sweep.dir={as_override_value(place)}")
 
 

@@ -12,7 +12,7 @@ def typed_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as they were typed: the value of an interpolation may be a secret."""
     callback = callback_of(config, "mlxp_logger")
     doubled = set(callback.get("doubled_keys") or ())  # by `launch`
-    return [_as_typed(override, doubled) for override in overrides_for_hydra(config)]
+    return [_as_typed(override, doubled) for override in task_overrides(config)]
 
 
 def _as_typed(override: str, doubled: set[str]) -> str:
@@ -21,10 +21,14 @@ def _as_typed(override: str, doubled: set[str]) -> str:
     return override[1:] if override.startswith("++") and _key(override) in doubled else override
 
 
-def overrides_for_hydra(config: DictConfig) -> list[str]:
+def task_overrides(config: DictConfig) -> list[str]:
     """Returns the task's overrides as Hydra was given them: `launch` makes ``++`` of some ``+``."""
-    overrides = child_of(child_of(config, "hydra"), "overrides")
-    return [str(override) for override in as_written(child_of(overrides, "task"))]
+    return [str(override) for override in as_written(child_of(config, "hydra", "overrides", "task"))]
+
+
+def hydra_overrides(config: DictConfig) -> list[str]:
+    """Returns the overrides of Hydra's own settings as Hydra was given them."""
+    return [str(override) for override in as_written(child_of(config, "hydra", "overrides", "hydra"))]
 
 
 def _key(override: str) -> str:

@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ._hydra import basic_launcher
+from ._override_values import task_overrides
 
 _TARGET = f"{__name__}.RankSweeper"
 
@@ -46,18 +47,12 @@ def job_of_sweep(config: DictConfig) -> dict[str, Any] | None:
     """Describes a sweep's job as `follow_job` wants it; None of a job that is no sweep's."""
     if OmegaConf.is_missing(config.hydra.job, "num"):
         return None
-    written = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     sweep_dir = os.path.abspath(config.hydra.sweep.dir)
-    return {"num": config.hydra.job.num, "overrides": written, "sweep_dir": sweep_dir}
+    return {"num": config.hydra.job.num, "overrides": task_overrides(config), "sweep_dir": sweep_dir}
 
 
 def follow_job(config: DictConfig, job: Mapping[str, Any]) -> None:
-    """Has a sweep run nothing but one job.
-
-    Args:
-        config: the sweep's config.
-        job: its job, as `job_of_sweep` describes it.
-    """
+    """Has a sweep run nothing but one job, which `job_of_sweep` has described."""
     Plugins.instance().register(RankSweeper)  # no app that does not need it waits for this module
     with read_write(config.hydra), open_dict(config.hydra):
         replaced = config.hydra.sweeper

@@ -4,13 +4,13 @@ import re
 import sys
 from collections.abc import Iterable
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mlxpy_core import MlxpyError, first_argument
 
 from ._hydra import reads_arguments
 from ._outputs import is_output_of_sweep
-from ._override_values import overrides_for_hydra
+from ._override_values import hydra_overrides, task_overrides
 
 MODE_OPTIONS = frozenset({"-m", "--multirun", "-r", "--run"})
 _MULTIRUN = "hydra.mode=MULTIRUN"
@@ -29,13 +29,13 @@ def are_typed(config: DictConfig, *, by_launch: bool) -> bool:
     Raises:
         MlxpyError: the command cannot be started again.
     """
-    written = _written_for_hydra(config)
+    given = hydra_overrides(config)
     # Said by -m or by `launch`, or by the callback.
     words = (
-        word for word in [*written, *sys.argv[1:]] if word != _MULTIRUN and not is_output_of_sweep(word)
+        word for word in [*given, *sys.argv[1:]] if word != _MULTIRUN and not is_output_of_sweep(word)
     )
-    return _is_swept_by_command(written, by_launch=by_launch) and _were_typed(
-        [*overrides_for_hydra(config), *words], by_launch=by_launch
+    return _is_swept_by_command(given, by_launch=by_launch) and _were_typed(
+        [*task_overrides(config), *words], by_launch=by_launch
     )
 
 
@@ -50,15 +50,15 @@ def are_of_code(config: DictConfig, *, sweeps: bool, by_launch: bool) -> bool:
         by_launch: whether the program is one by ``mlxpy.launch``, which adds arguments of its own.
     """
     try:
-        if sweeps and not _is_swept_by_command(_written_for_hydra(config), by_launch=by_launch):
+        if sweeps and not _is_swept_by_command(hydra_overrides(config), by_launch=by_launch):
             return True
-        return not (reads_arguments() and _were_typed(overrides_for_hydra(config), by_launch=by_launch))
+        return not (reads_arguments() and _were_typed(task_overrides(config), by_launch=by_launch))
     except MlxpyError:  # a notebook, say, which cannot be started again at all
         return False
 
 
-def _is_swept_by_command(written: list[str], *, by_launch: bool) -> bool:
-    if _MULTIRUN not in written or by_launch:  # or by the app's config
+def _is_swept_by_command(given: list[str], *, by_launch: bool) -> bool:
+    if _MULTIRUN not in given or by_launch:  # or by the app's config
         return True
     return not {*MODE_OPTIONS, _MULTIRUN}.isdisjoint(_typed())
 
@@ -71,9 +71,3 @@ def _were_typed(words: Iterable[str], *, by_launch: bool) -> bool:
 
 def _typed() -> list[str]:
     return sys.orig_argv[first_argument(sys.orig_argv) :]
-
-
-def _written_for_hydra(config: DictConfig) -> list[str]:
-    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(written, list)
-    return [str(override) for override in written]

@@ -17,6 +17,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 _SWEEPING = frozenset(("-m", "--multirun"))
+_OPTIONS = ("hydra.callbacks.mlxp_", "hydra.launcher.", "hydra.sweeper.")
 _NOTHING_STARTED = "mlxpy: interrupted: nothing was started"
 
 
@@ -75,19 +76,20 @@ class MlxpyConfigSource(ConfigSource):
         return config_path.rstrip("/") in self._groups
 
     def is_config(self, config_path: str) -> bool:
-        name = _without_suffix(config_path)
+        name = config_path.removesuffix(".yaml")
         if name in self._of_both and _has_other_samplers():
             return False
         return name in self._configs or self._scheduler_of(name) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
-        name = _without_suffix(config_path)
+        name = config_path.removesuffix(".yaml")
         scheduler = self._scheduler_of(name)
         if name not in self._configs and scheduler is None:
             raise ConfigLoadError(f"Config not found : {config_path}")
-        if name.startswith(f"{self.LAUNCHERS}/"):
-            _warn_without_sweep(name.rpartition("/")[2])
-        if name.startswith(f"{self.LAUNCHERS}/") or name == f"{self.CALLBACKS}/mlxp_logger":
+        group, _, choice = name.rpartition("/")
+        if group == self.LAUNCHERS:
+            _warn_without_sweep(choice)
+        if group == self.LAUNCHERS or choice == "mlxp_logger":
             _end_by_signals()
         config = copy.deepcopy(_node(self._configs.get(name, "_nodes.MlxpLauncherNode")))
         if scheduler is not None:
@@ -96,7 +98,8 @@ class MlxpyConfigSource(ConfigSource):
             provider=self.provider,
             path=self.full_path(),
             config=config,
-            header={"package": _package(name)},
+            # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
+            header={"package": (name if group == self.CALLBACKS else group).replace("/", ".")},
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
@@ -127,7 +130,12 @@ class MlxpySearchPath(SearchPathPlugin):
     """Puts the config groups of mlxpy on Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append(provider="mlxpy", path=f"{MlxpyConfigSource.scheme()}://")
+        path = f"{MlxpyConfigSource.scheme()}://"
+        search_path.append(provider="mlxpy", path=path)
+        if any(argument.startswith(_OPTIONS) for argument in sys.argv[1:]):
+            from ._unchosen_options import explain_unchosen_options
+
+            explain_unchosen_options(MlxpyConfigSource("mlxpy", path))
 
 
 @functools.cache
@@ -188,17 +196,6 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
     with contextlib.suppress(OSError):  # the terminal may be gone
         os.write(2, f"{_NOTHING_STARTED}\n".encode())
     os._exit(128 + number)
-
-
-def _without_suffix(config_path: str) -> str:
-    suffix = ".yaml"
-    return config_path[: -len(suffix)] if config_path.endswith(suffix) else config_path
-
-
-def _package(name: str) -> str:
-    # A key of its own below hydra.callbacks: several callbacks can then be chosen at once.
-    group, _, _ = name.rpartition("/")
-    return (name if group == MlxpyConfigSource.CALLBACKS else group).replace("/", ".")
 
 
 if any("hydra/launcher=mlxp_" in argument or "mlxp_logger" in argument for argument in sys.argv[1:]):

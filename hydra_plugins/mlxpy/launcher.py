@@ -24,10 +24,10 @@ class MlxpLauncher(Launcher):
     ) -> None:
         from mlxpy_core import end_by_signals
 
-        from ._callback import refusal_of_file_system
         from ._composing._sweep_configs import compose_once
+        from ._error_messages import refusal_of_file_system
         from ._hydra import replace_tracebacks
-        from ._launching._submit import place_sweep
+        from ._launching._places import place_sweep
         from ._sweep_job import sweep_job_of_this_process
 
         if not sweep_job_of_this_process():
@@ -42,7 +42,8 @@ class MlxpLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from ._launching._submit import run_own_job, submit_sweep
+        from ._launching._own_job import run_own_job
+        from ._launching._submit import submit_sweep
         from ._sweep_job import sweep_job_of_this_process
 
         if job := sweep_job_of_this_process():

@@ -28,6 +28,8 @@ from hydra_plugins.mlxpy._hydra import (
     replace_load_sweep_config,
     with_integer,
 )
+from hydra_plugins.mlxpy._nodes import MlxpLauncherNode
+from hydra_plugins.mlxpy._override_values import hydra_overrides
 from hydra_plugins.mlxpy._sweep_job import sweep_job_of_this_process
 
 from ._config_copy import Copies, copied_tree
@@ -42,9 +44,7 @@ from ._value_overrides import (
 )
 
 _PLAIN_INTEGER = re.compile(r"[1-9][0-9]{0,17}")
-LAUNCHER = "hydra_plugins.mlxpy.launcher.MlxpLauncher"
-_SEARCH = "hydra_plugins.mlxpy.sweeper.MlxpOptunaSweeper"
-_COMPOSE_HERE = (BASIC_LAUNCHER, LAUNCHER)
+_SEARCH = "hydra_plugins.mlxpy.sweeper.MlxpOptunaSweeper"  # whose nodes would take long to import
 # So many configs are kept to be filled with the values of other jobs; each is some 100 kB.
 _MOST_FILLED = 16
 
@@ -57,11 +57,11 @@ def compose_once(loader: ConfigLoader, config: DictConfig) -> None:
         # Each is asked for once, over days.
         configs = ComposedConfigs(loader, asks_twice=False, lends=True)
         replace_load_sweep_config(loader, configs.load_sweep_config)
-    elif (
-        config.hydra.sweeper._target_ == BASIC_SWEEPER
-        and config.hydra.launcher._target_ in _COMPOSE_HERE
+        return
+    ours = config.hydra.launcher._target_ == MlxpLauncherNode._target_
+    if config.hydra.sweeper._target_ == BASIC_SWEEPER and (
+        ours or config.hydra.launcher._target_ == BASIC_LAUNCHER
     ):
-        ours = config.hydra.launcher._target_ == LAUNCHER
         # To compare jobs, the launcher changes more of their configs; to run one, the task may.
         lends = ours and not (config.hydra.launcher.skip_completed or sweep_job_of_this_process())
         replace_load_sweep_config(loader, ComposedConfigs(loader, lends=lends).load_sweep_config)
@@ -98,13 +98,12 @@ class ComposedConfigs:
 
     def _forget_if_changed(self, master_config: DictConfig) -> None:
         """Forgets everything if something has changed that a config depends on."""
-        hydra = child_of(master_config, "hydra")
-        hydra_overrides = as_written(child_of(child_of(hydra, "overrides"), "hydra"))
-        config_name = as_written(child_of(child_of(hydra, "job"), "config_name"))
+        of_hydra = hydra_overrides(master_config)
+        config_name = as_written(child_of(master_config, "hydra", "job", "config_name"))
         # The public view of the environment is far slower.
         environment = os.environ._data.copy()  # type: ignore[attr-defined]  # private
         # Everything but the config files and Python's state.
-        context = (config_name, hydra_overrides, os.getcwd(), environment)
+        context = (config_name, of_hydra, os.getcwd(), environment)
         if context == self._context:
             return
         self._context = context
@@ -116,7 +115,7 @@ class ComposedConfigs:
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._kinds: dict[tuple[str, bool, type], bool] = {}
         self._composition: Composition | None = None
-        self._config_name, self._hydra_overrides_typed = config_name, hydra_overrides
+        self._config_name, self._hydra_overrides_typed = config_name, of_hydra
 
     def _compose_by_values(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
         if self._composition is None:

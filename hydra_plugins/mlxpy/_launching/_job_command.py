@@ -4,23 +4,23 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hydra_plugins.mlxpy._hydra import child_of, parse_arguments
 from hydra_plugins.mlxpy._nodes import MlxpLoggerNode
 from hydra_plugins.mlxpy._outputs import has_default_output
-from hydra_plugins.mlxpy._override_values import as_override_value
+from hydra_plugins.mlxpy._override_values import as_override_value, hydra_overrides
 from hydra_plugins.mlxpy._typed_arguments import MODE_OPTIONS
 from mlxpy_core import Launch, RunDirectory, first_argument, relative_to_launch
 
-_CALLBACK = "hydra_plugins.mlxpy._callback.MlxpLogger"
+from ._places import log_directory, uses_run_dir
+
 _LOGGER = "hydra.callbacks.mlxp_logger"
 # Overrides that chose the launcher and shaped the sweep mean nothing to a single job.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra(/|\.)(launcher|sweeper|mode|sweep)\b")
@@ -34,33 +34,41 @@ _OF_THE_SWEEP_BY_LAUNCH = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class JobCommands:
+class JobOverrides:
     """Makes the overrides by which each job of a sweep knows its run.
 
-    Attributes:
+    Args:
+        loader: composes the app's configs.
+        config: the sweep's config.
+        options: the launcher's options.
         launch: how the sweep was started.
-        parent_log_dir: the directory of all runs, absolute.
-        hydra_overrides: the overrides of Hydra's own settings that jobs keep.
-        settings_overrides: of a program by ``mlxpy.launch``, the settings that its command changed; None
-            for an app of Hydra's.
-        has_callback: whether the app's config has the callback already.
-        has_version_manager: whether it has the callback ``mlxp_git``, which jobs are not to have.
-        keeps_return_value: whether the job is to keep what the task returns.
-        uses_run_dir: whether Hydra's output directory of a job is its run directory, unless the user
-            chose another.
+        waits: whether the launcher waits for the jobs' results, which the jobs keep then.
+
+    Attributes:
+        of_hydra: the overrides of Hydra's own settings that jobs keep of those of the sweep.
     """
 
-    launch: Launch
-    parent_log_dir: Path
-    hydra_overrides: list[str]
-    settings_overrides: list[str] | None
-    has_callback: bool
-    has_version_manager: bool
-    keeps_return_value: bool
-    uses_run_dir: bool
+    def __init__(
+        self,
+        loader: ConfigLoader,
+        config: DictConfig,
+        options: Mapping[str, Any],
+        launch: Launch,
+        *,
+        waits: bool,
+    ) -> None:
+        callbacks = config.hydra.callbacks or {}
+        self._launch = launch
+        self._parent = _value(str(log_directory(config, options, launch)))
+        # Of a program by ``mlxpy.launch``, those that its command changed; None for an app of Hydra's.
+        self._settings: Sequence[str] | None = options["settings_overrides"]
+        self._has_callback = "mlxp_logger" in callbacks
+        self._without_copy = ["~hydra.callbacks.mlxp_git"] if "mlxp_git" in callbacks else []
+        self._keeps_return_value = waits
+        self._uses_run_dir = uses_run_dir(config)
+        self.of_hydra = _kept_of_hydra(loader, config, by_launch=self._settings is not None)
 
-    def run_overrides(self, directory: RunDirectory, number: int, output: Path | None) -> list[str]:
+    def of_run(self, directory: RunDirectory, number: int, output: Path | None) -> list[str]:
         """Returns overrides that make a job the run in `directory`, and the sweep's job of this number.
 
         Args:
@@ -70,7 +78,7 @@ class JobCommands:
         """
         # A relative one starts at the run's directory, an absolute one stays.
         run_dir = [] if output is None else [f"hydra.run.dir={_value(str(directory.path / output))}"]
-        return [*run_dir, *self._callback_overrides(directory, number)]
+        return [*run_dir, *self._of_callback(directory, number)]
 
     def output(self, config: DictConfig) -> Path | None:
         """Returns where a job writes Hydra's output, which is where it would be in a sweep.
@@ -81,91 +89,53 @@ class JobCommands:
             A path, relative to the run's directory; None where the callback chooses it.
         """
         hydra = child_of(config, "hydra")  # attributes of a thousand jobs' configs are slow
-        if not (self.uses_run_dir and has_default_output(child_of(hydra, "sweep"))):
-            return relative_to_launch(
-                Path(config.hydra.sweep.dir, config.hydra.sweep.subdir), self.launch
-            )
+        if not (self._uses_run_dir and has_default_output(child_of(hydra, "sweep"))):
+            sweep = config.hydra.sweep
+            return relative_to_launch(Path(sweep.dir, sweep.subdir), self._launch)
         return None if has_default_output(child_of(hydra, "run")) else Path()
 
-    def _callback_overrides(self, directory: RunDirectory, number: int) -> list[str]:
-        parent = _value(str(self.parent_log_dir))
-        keeps = [f"++{_LOGGER}.keep_return_value=true"] if self.keeps_return_value else []
-        if self.settings_overrides is not None:
+    def _of_callback(self, directory: RunDirectory, number: int) -> list[str]:
+        keeps = [f"++{_LOGGER}.keep_return_value=true"] if self._keeps_return_value else []
+        if self._settings is not None:
             return [
-                *(one for one in self.settings_overrides if not _OF_THE_SUBMISSION.match(one)),
+                *(one for one in self._settings if not _OF_THE_SUBMISSION.match(one)),
                 f"+mlxpy.logger.forced_log_id={directory.log_id}",
-                f"+mlxpy.logger.parent_log_dir={parent}",
+                f"+mlxpy.logger.parent_log_dir={self._parent}",
                 "+mlxpy.use_scheduler=False",
                 "+mlxpy.use_version_manager=False",
                 *keeps,
             ]
-        without_copy = ["~hydra.callbacks.mlxp_git"] if self.has_version_manager else []
-        if self.has_callback:
+        if self._has_callback:
             return [
-                *without_copy,
+                *self._without_copy,
                 f"hydra.job.num={number}",
                 f"{_LOGGER}.forced_log_id={directory.log_id}",
-                f"{_LOGGER}.parent_log_dir={parent}",
+                f"{_LOGGER}.parent_log_dir={self._parent}",
                 *keeps,
             ]
-        node = f"_target_:{_CALLBACK},forced_log_id:{directory.log_id},parent_log_dir:{parent}"
-        if self.keeps_return_value:
-            node += ",keep_return_value:true"
-        return [*without_copy, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
+        node = f"_target_:{MlxpLoggerNode._target_},forced_log_id:{directory.log_id}"
+        node += f",parent_log_dir:{self._parent}"
+        node += ",keep_return_value:true" if self._keeps_return_value else ""
+        return [*self._without_copy, f"hydra.job.num={number}", f"++{_LOGGER}={{{node}}}"]
 
 
 def _value(text: str) -> str:
     return text if re.fullmatch(r"[\w./-]+", text) else as_override_value(text)
 
 
-def job_commands(
-    loader: ConfigLoader, config: DictConfig, options: Any, launch: Launch, *, waits: bool
-) -> JobCommands:
-    """Returns what makes the overrides of a sweep's jobs.
-
-    Args:
-        loader: composes the app's configs.
-        config: the sweep's config.
-        options: the launcher's options.
-        launch: how the sweep was started.
-        waits: whether the launcher waits for the jobs' results.
-    """
-    callbacks = config.hydra.callbacks or {}
-    settings = options["settings_overrides"]
-    written = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(written, list)
+def _kept_of_hydra(loader: ConfigLoader, config: DictConfig, *, by_launch: bool) -> list[str]:
+    """Returns the overrides of Hydra's own settings that a sweep's jobs keep."""
+    given = hydra_overrides(config)
     # `launch` adds the callback again by itself.
-    dropped = _OF_THE_SWEEP if settings is None else _OF_THE_SWEEP_BY_LAUNCH
+    dropped = _OF_THE_SWEEP_BY_LAUNCH if by_launch else _OF_THE_SWEEP
     # A mode that the command did not choose comes from a config, and so comes again in each job.
-    of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in written
-    kept = [override for override in written if not dropped.match(override)]
+    of_configs = config.hydra.mode is not None and "hydra.mode=MULTIRUN" not in given
+    kept = [override for override in given if not dropped.match(override)]
     kept += ["hydra.mode=RUN"] if of_configs else []
-    if not _composes(loader, config.hydra.job.config_name, kept):
-        # The app's configs hold options of the launcher or the sweeper that the command chose.
-        kept = [override for override in written if _CHOICE.match(override)] + kept
-    return JobCommands(
-        launch=launch,
-        parent_log_dir=log_directory(config, options, launch),
-        hydra_overrides=kept,
-        settings_overrides=None if settings is None else list(settings),
-        has_callback="mlxp_logger" in callbacks,
-        has_version_manager="mlxp_git" in callbacks,
-        keeps_return_value=waits,
-        uses_run_dir=uses_run_dir(config),
-    )
-
-
-def log_directory(config: DictConfig, options: Mapping[str, Any], launch: Launch) -> Path:
-    """Returns the directory of all runs of a sweep, absolute: the callback's, or else the launcher's."""
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger")
-    parent = callback.parent_log_dir if callback else options["parent_log_dir"]
-    return relative_to_launch(parent, launch)
-
-
-def uses_run_dir(config: DictConfig) -> bool:
-    """Returns whether the user leaves Hydra's output directories to the callback."""
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
-    return bool(callback.get("use_run_dir", MlxpLoggerNode.use_run_dir))
+    if _composes(loader, config.hydra.job.config_name, kept):
+        return kept
+    # The app's configs hold options of the launcher or the sweeper that the command chose.
+    return [override for override in given if _CHOICE.match(override)] + kept
 
 
 def _composes(loader: ConfigLoader, config_name: str | None, overrides: list[str]) -> bool:

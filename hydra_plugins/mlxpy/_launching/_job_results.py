@@ -64,10 +64,8 @@ def wait_for_results(
 
 def _fill_in(result: JobReturn, directory: RunDirectory, status: Status) -> None:
     outcome = kept_outcome(directory)
-    if status is Status.COMPLETE and outcome:
-        result.return_value = outcome.value
-    elif status is Status.COMPLETE:
-        result.return_value = None
+    if status is Status.COMPLETE:
+        result.return_value = outcome.value if outcome else None
     else:
         ended = f"run {directory.log_id} ended as {status.value}: see {directory.path}/log.stderr"
         error = outcome.error if outcome and status is Status.FAILED else None

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -44,12 +44,9 @@ def changed_launcher(
                 f"hydra.launcher.{top} is the whole submission's: leave it out, it stays as it was"
             )
         _change(config, name, text)
-    options = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(options, dict)
-    resolved = {str(name): value for name, value in options.items()}
+    resolved = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     changed = dict.fromkeys([*launcher.get("changed", ()), *changes])
-    shown = {name: OmegaConf.select(config, name) for name in changed}
-    plain = {name: _plain(value) for name, value in shown.items()}
+    plain = {name: _plain(OmegaConf.select(config, name)) for name in changed}
     return {**recorded_launcher(node, resolved), "changed": plain}, script_options(resolved)
 
 
@@ -120,18 +117,13 @@ def _multiplied(name: str, value: Any, factor: str) -> Any:
         return math.ceil(value * times)
     if isinstance(value, float):
         return value * times
-    text = str(value)
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text)
-        and re.search("[:-]", text)
-    ):
-        return _multiplied_time(text, times)
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)(\.\d+)?( ?[A-Za-z]*)", text)):
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return _multiplied_time(value, times)
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)(\.\d+)?( ?[A-Za-z]*)", value)):
         whole, part, unit = found.groups(default="")
         number = float(whole + part) * times
         return f"{round(number, 6) if part else math.ceil(number)}{unit}"
-    raise MlxpyError(f"hydra.launcher.{name}={text} is no number to be multiplied: give the new value")
+    raise MlxpyError(f"hydra.launcher.{name}={value} is no number to be multiplied: give the new value")
 
 
 def _multiplied_time(text: str, times: float) -> str:

@@ -3,10 +3,10 @@
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode, OarLauncherNode
 from hydra_plugins.mlxpy._submitit_nodes import SlurmLauncherNode, SubmititLauncherNode
@@ -40,7 +40,7 @@ def recorded_launcher(node: type[Any] | None, options: Mapping[str, Any]) -> dic
         node: the class of the launcher's config; of a user's own there is nothing to keep.
         options: the options, resolved.
     """
-    if node not in LAUNCHER_NODES.values():
+    if node is None or node not in LAUNCHER_NODES.values():
         return {}
     defaults = OmegaConf.to_container(OmegaConf.structured(node))
     assert isinstance(defaults, dict)
@@ -53,17 +53,25 @@ def recorded_launcher(node: type[Any] | None, options: Mapping[str, Any]) -> dic
         json.dumps(kept)
     except (TypeError, ValueError):
         return {}
-    name = next(name for name, known in LAUNCHER_NODES.items() if known is node)
-    return {"node": name, "options": kept}
+    return {"node": node.__name__, "options": kept}
 
 
-def check_option(name: str, node: type[Any], launcher: str) -> None:
-    """Rejects an option that a launcher does not have.
+def check_options(hydra: DictConfig) -> None:
+    """Rejects options of the launcher that the command added: Hydra advises so where one is misspelt."""
+    node = OmegaConf.get_type(hydra.launcher)
+    if is_dataclass(node):  # not a node of the user's own
+        for name in hydra.launcher:
+            check_option(name, node, hydra.runtime.choices["hydra/launcher"])
+
+
+def check_option(name: str, node: type[Any], chosen: str, place: str = "hydra.launcher") -> None:
+    """Rejects an option that a launcher, or a sweeper, does not have.
 
     Args:
         name: the option.
-        node: the class of the launcher's config.
-        launcher: what the launcher is called.
+        node: the class of its config.
+        chosen: what it is called.
+        place: where its config is.
 
     Raises:
         MlxpyError: it does not; the message has a name that is near.
@@ -71,5 +79,5 @@ def check_option(name: str, node: type[Any], launcher: str) -> None:
     known = [option.name for option in fields(node)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.launcher shows them all"
-        raise MlxpyError(f"hydra.launcher.{name} is no option of {launcher}: {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"--cfg hydra -p {place} shows them all"
+        raise MlxpyError(f"{place}.{name} is no option of {chosen}: {hint}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
@@ -34,20 +34,13 @@ _SEVERAL_TASKS = re.compile(r"--(nodes|ntasks|ntasks-per-node)=(?!1$)")
 
 
 class JobOptions:
-    """Makes the options of each job's script; as long as they are the same, only once.
+    """Makes the options of each job's script; as long as they are the same, only once."""
 
-    Args:
-        fixed: the options of a launcher that no config chooses, for all jobs.
-    """
+    _options: tuple[ScriptOptions, Mapping[str, Any]]
 
-    def __init__(self, fixed: Mapping[str, Any] | None = None) -> None:
-        self._fixed = fixed is not None
+    def __init__(self) -> None:
         self._node: Any = None
         self._written: Any = None
-        self._options: tuple[ScriptOptions, Mapping[str, Any]] = (
-            script_options(fixed) if fixed is not None else ScriptOptions(),
-            {},
-        )
 
     def of(self, config: DictConfig) -> tuple[ScriptOptions, Mapping[str, Any]]:
         """Returns the options of the script of the job with this config, and what its note keeps.
@@ -55,9 +48,7 @@ class JobOptions:
         Raises:
             MlxpyError: something in them cannot be resolved, or is wrong.
         """
-        if self._fixed:
-            return self._options
-        node = child_of(child_of(config, "hydra"), "launcher")
+        node = child_of(config, "hydra", "launcher")
         if node is self._node:  # configs of a sweep may have it together
             return self._options
         written = as_written(node)
@@ -85,8 +76,7 @@ def job_options(config: DictConfig) -> dict[str, Any]:
         raise MlxpyError(
             f"hydra.launcher cannot be resolved for the job {overrides!r}: {reason}"
         ) from None
-    assert isinstance(options, dict)
-    return {str(name): value for name, value in options.items()}
+    return cast("dict[str, Any]", options)
 
 
 def script_options(options: Mapping[str, Any]) -> ScriptOptions:

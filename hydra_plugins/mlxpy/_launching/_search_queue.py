@@ -1,14 +1,13 @@
 """The queue of a search: each trial becomes a run that is submitted without waiting for the others."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._typed_arguments import are_typed
 from mlxpy_core import (
     Grouping,
     Job,
@@ -16,33 +15,15 @@ from mlxpy_core import (
     MlxpyError,
     RunDirectory,
     RunQueue,
-    launch_of_this_process,
     new_run_directories,
     print_plan,
     signals_held,
 )
 
-from ._job_command import job_commands
-from ._script_options import JobOptions
-from ._submit import (
-    Combination,
-    JobWords,
-    check_arguments,
-    check_options,
-    combination_of,
-    free_directories,
-    job_of,
-    make_scheduler,
-    make_sweep_directory,
-)
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """A trial that is to be submitted: its number and the overrides of its run."""
-
-    number: int
-    overrides: list[str]
+from ._places import make_sweep_directory
+from ._recorded_options import check_options
+from ._submit import make_scheduler
+from ._sweep_jobs import Combination, SweepJobs
 
 
 class SearchQueue:
@@ -73,18 +54,12 @@ class SearchQueue:
         _check(options)
         if chosen:
             check_options(config.hydra)
-        self._context, self._config, self._options = context, config, options
         if options["scheduler"] == "LocalScheduler" and chosen and options.get("n_jobs") is None:
             options = {**options, "n_jobs": at_once}
         scheduler = make_scheduler(options)
-        by_launch = options["settings_overrides"] is not None
-        typed = are_typed(config, by_launch=by_launch)
-        check_arguments(config, typed)
-        launch = launch_of_this_process()
-        self._commands = job_commands(context.config_loader, config, options, launch, waits=True)
-        self.parent_log_dir = self._commands.parent_log_dir
-        self._words = JobWords.of(config, options, self._commands, typed=typed)
-        self._script = JobOptions(None if chosen else options)
+        self._jobs = SweepJobs(context, config, options, waits=True, chosen=chosen)
+        self._sweep_dir = config.hydra.sweep.dir
+        self.parent_log_dir = self._jobs.parent_log_dir
         self._grouping = Grouping(options["array"], options["array_parallelism"])
         self.runs = RunQueue(scheduler, self._grouping, options["poll_interval_s"])
 
@@ -96,15 +71,15 @@ class SearchQueue:
     def submit(
         self,
         study: str,
-        trials: Sequence[TrialJob],
-        note: Callable[[TrialJob, RunDirectory], object],
+        trials: Mapping[int, Sequence[str]],
+        note: Callable[[int, RunDirectory], object],
     ) -> list[RunDirectory]:
         """Submits trials.
 
         Args:
             study: the study's name.
-            trials: the trials.
-            note: is called with each trial and the directory of its run before anything is submitted.
+            trials: the overrides of each trial's run, by the trial's number.
+            note: is called with each number and the directory of the run before anything is submitted.
 
         Returns:
             The runs' directories.
@@ -112,38 +87,31 @@ class SearchQueue:
         Raises:
             SubmissionError: the scheduler did not take some.
         """
-        made = [self._combination(trial) for trial in trials]
-        make_sweep_directory(self._config.hydra.sweep.dir)
+        combinations = self._compose(trials)
+        make_sweep_directory(self._sweep_dir)
         with signals_held(until_second=True), new_run_directories(self.parent_log_dir) as new:
-            jobs = [
-                self._job(study, combination, directory)
-                for combination, directory in zip(made, new(len(made)), strict=True)
-            ]
-            for trial, job in zip(trials, jobs, strict=True):
-                note(trial, job.directory)
+            jobs = self._make(study, combinations, new(len(trials)))
+            for number, job in zip(trials, jobs, strict=True):
+                note(number, job.directory)
             self.runs.submit(jobs)
         return [job.directory for job in jobs]
 
-    def print_plan(self, study: str, trials: Sequence[TrialJob]) -> None:
+    def print_plan(self, study: str, trials: Mapping[int, Sequence[str]]) -> None:
         """Prints what would be submitted first."""
-        directories = free_directories(self._commands)
-        jobs = [self._job(study, self._combination(trial), next(directories)) for trial in trials]
+        jobs = self._make(study, self._compose(trials), self._jobs.free_directories())
         print_plan(self.runs.scheduler, jobs, self._grouping)
 
-    def _combination(self, trial: TrialJob) -> Combination:
-        return combination_of(
-            self._context,
-            self._config,
-            self._commands,
-            self._script,
-            trial.number,
-            trial.overrides,
-            compares=False,
-        )
+    def _compose(self, trials: Mapping[int, Sequence[str]]) -> list[Combination]:
+        return [self._jobs.combination(*trial) for trial in trials.items()]
 
-    def _job(self, study: str, combination: Combination, directory: RunDirectory) -> Job:
-        job = job_of(combination, self._commands, self._words, directory)
-        return replace(job, launch=replace(job.launch, study=study, trial=combination.number))
+    def _make(
+        self, study: str, combinations: Sequence[Combination], directories: Iterable[RunDirectory]
+    ) -> list[Job]:
+        jobs = self._jobs.jobs(combinations, directories)
+        return [
+            replace(job, launch=replace(job.launch, study=study, trial=combination.number))
+            for combination, job in zip(combinations, jobs, strict=True)
+        ]
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """The options of a search, checked, and the sampler and the pruner that they choose."""
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -11,6 +10,7 @@ from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hydra_plugins.mlxpy._launching._recorded_options import check_option
 from hydra_plugins.mlxpy._sweeper_nodes import OptunaSweeperNode
 from mlxpy_core import MetricName, MlxpyError, constraints_of
 
@@ -54,7 +54,8 @@ class SearchOptions:
         Raises:
             MlxpyError: one of them is wrong.
         """
-        _check_names(given)
+        for name in given:
+            check_option(name, OptunaSweeperNode, "mlxp_optuna", "hydra.sweeper")
         if given["storage"] is not None:
             raise MlxpyError(
                 "hydra.sweeper.storage is not for mlxp_optuna, whose studies lie in the directory of "
@@ -139,15 +140,6 @@ class SearchOptions:
                 )
             return _Grid(grid, seed=more.get("seed"))
         return _made(self.sampler, "sampler", **more)
-
-
-def _check_names(given: Mapping[str, Any]) -> None:
-    known = [option.name for option in fields(OptunaSweeperNode)]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--cfg hydra -p hydra.sweeper shows them all"
-            raise MlxpyError(f"hydra.sweeper.{name} is no option of mlxp_optuna: {hint}")
 
 
 def _class_of(node: DictConfig, what: str) -> type[Any]:

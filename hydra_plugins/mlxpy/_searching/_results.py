@@ -16,12 +16,7 @@ _BEST_RUNS = "best_runs"
 
 
 def print_results(study: SearchStudy, logs: Path) -> None:
-    """Prints what was found, and gives the runs of the best trials a tag.
-
-    Args:
-        study: the study.
-        logs: the directory of all runs.
-    """
+    """Prints what was found, and gives the runs of the best trials a tag."""
     print("\n".join(lines_of_results(results_of(study))))
     print(f"Its runs: mlxpy ls \"info.study == '{study.study.study_name}'\"", flush=True)
     runs = (trial.user_attrs.get(RUN_ATTRIBUTE) for trial in study.best_trials())

@@ -1,6 +1,7 @@
 """A search: asks for trials, keeps so many runs in the queue, and tells what came of them."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
-from hydra_plugins.mlxpy._launching._search_queue import SearchQueue, TrialJob
+from hydra_plugins.mlxpy._launching._search_queue import SearchQueue
 from mlxpy_core import (
     RUN_ATTRIBUTE,
     MlxpyError,
@@ -123,7 +124,7 @@ class Search:
         study.study.pruner = options.pruner
         self._n_trials = options.n_trials
         if options.sampler._target_.endswith(".GridSampler"):
-            self._n_trials = min(self._n_trials, _cells(space))
+            self._n_trials = min(self._n_trials, math.prod(map(len, space.grid.values())))
         self._pruner = RunPruner(options.metrics[0], options.step) if options.prunes else None
         self._trials: dict[RunDirectory, Trial] = {}
         self._ended = self._failed = 0
@@ -148,7 +149,7 @@ class Search:
                 while True:
                     self._study.enqueue_retries(self._options.retry_failed)
                     if not self._has_failed:
-                        self._fill()
+                        self._submit(self._ask(self._at_once - len(runs)))
                     if not len(runs):
                         break
                     ended = runs.look()
@@ -175,8 +176,8 @@ class Search:
 
     def print_plan(self) -> None:
         """Prints what would be submitted first."""
-        trials = [self._complete(trial) for trial in self._ask(self._at_once)]
-        self._queue.print_plan(self._name, trials)
+        trials = self._ask(self._at_once)
+        self._queue.print_plan(self._name, {trial.number: self._suggest(trial) for trial in trials})
 
     @property
     def _has_failed(self) -> bool:
@@ -203,11 +204,6 @@ class Search:
             print(f"Goes on with study {self._name}: {left}.", flush=True)
         self._submit([trial for trial in unfinished if trial not in self._trials.values()])
 
-    def _fill(self) -> None:
-        free = self._at_once - len(self._queue.runs)
-        if trials := self._ask(free):
-            self._submit(trials)
-
     def _ask(self, count: int) -> list[Trial]:
         trials = []
         for _ in range(count):
@@ -217,10 +213,10 @@ class Search:
             trials.append(trial)
         return trials
 
-    def _complete(self, trial: Trial) -> TrialJob:
-        """Suggests the parameters of a trial."""
+    def _suggest(self, trial: Trial) -> list[str]:
+        """Suggests the parameters of a trial, and returns the overrides of its run."""
         try:
-            overrides = trial.user_attrs.get(_OVERRIDES) or self._space.overrides(trial)
+            overrides: list[str] = trial.user_attrs.get(_OVERRIDES) or self._space.overrides(trial)
         except ValueError as error:  # such as other choices than the study has
             reason = str(error).rstrip(".")
             raise MlxpyError(
@@ -228,21 +224,21 @@ class Search:
                 "name by hydra.sweeper.study=NAME"
             ) from error
         trial.set_user_attr(_OVERRIDES, overrides)
-        return TrialJob(trial.number, list(overrides))
+        return overrides
 
     def _submit(self, trials: Sequence[Trial]) -> None:
+        if not trials:
+            return
         by_number = {trial.number: trial for trial in trials}
 
-        def note(job: TrialJob, directory: RunDirectory) -> None:
-            by_number[job.number].set_user_attr(RUN_ATTRIBUTE, directory.log_id)
-            self._trials[directory] = by_number[job.number]
+        def note(number: int, directory: RunDirectory) -> None:
+            by_number[number].set_user_attr(RUN_ATTRIBUTE, directory.log_id)
+            self._trials[directory] = by_number[number]
 
-        jobs = [self._complete(trial) for trial in trials]
-        if not jobs:
-            return
-        directories = self._queue.submit(self._name, jobs, note)
-        for job, directory in zip(jobs, directories, strict=True):
-            print(f"Trial {job.number}: run {directory.log_id}: {' '.join(job.overrides)}", flush=True)
+        overrides = {trial.number: self._suggest(trial) for trial in trials}
+        directories = self._queue.submit(self._name, overrides, note)
+        for (number, words), directory in zip(overrides.items(), directories, strict=True):
+            print(f"Trial {number}: run {directory.log_id}: {' '.join(words)}", flush=True)
 
     def _finish(self, directory: RunDirectory, status: Status) -> None:
         """Tells the study what came of a run."""
@@ -322,13 +318,6 @@ class Search:
             best = min if direction == "minimize" else max
             values.append(best(found) if self._options.best_value else found[-1])
         return values
-
-
-def _cells(space: SearchSpace) -> int:
-    count = 1
-    for values in space.grid.values():
-        count *= len(values)
-    return count
 
 
 def _short(value: Any) -> str:

@@ -2,17 +2,17 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from hydra_plugins.mlxpy._composing._sweep_configs import LAUNCHER
-from hydra_plugins.mlxpy._hydra import BASIC_LAUNCHER
-from hydra_plugins.mlxpy._launching._submit import errors_end_the_program
-from hydra_plugins.mlxpy._nodes import LocalLauncherNode
+from hydra_plugins.mlxpy._error_messages import errors_end_the_program
+from hydra_plugins.mlxpy._hydra import BASIC_LAUNCHER, callback_of
+from hydra_plugins.mlxpy._nodes import LocalLauncherNode, MlxpLauncherNode
 from hydra_plugins.mlxpy.launcher import MlxpLauncher
 from mlxpy_core import MlxpyError
 
@@ -37,7 +37,7 @@ def prepare_search(
         from ._search import run_search
 
         with errors_end_the_program():
-            chosen = config.hydra.launcher._target_ == LAUNCHER
+            chosen = config.hydra.launcher._target_ == MlxpLauncherNode._target_
             run_search(context, config, launcher.options, options, arguments, chosen=chosen)
 
     return search
@@ -75,20 +75,18 @@ def _has_other_sweeper() -> bool:
 
 def _launcher(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> MlxpLauncher:
     target = config.hydra.launcher._target_
-    callback = (config.hydra.callbacks or {}).get("mlxp_logger") or {}
-    if target == BASIC_LAUNCHER and callback.get("settings"):
+    if target == BASIC_LAUNCHER and callback_of(config, "mlxp_logger").get("settings"):
         raise MlxpyError(
             "a program by mlxpy.launch searches by its scheduler: add +mlxpy.use_scheduler=True and, "
             "for this machine, +mlxpy.scheduler.name=LocalScheduler"
         )
     if target == BASIC_LAUNCHER:  # nobody has chosen one
-        local = OmegaConf.to_container(OmegaConf.structured(LocalLauncherNode))
-        assert isinstance(local, dict)
-        local.pop("_target_")
-        launcher = MlxpLauncher(**{str(name): value for name, value in local.items()})
+        options = asdict(LocalLauncherNode())
+        del options["_target_"]
+        launcher = MlxpLauncher(**options)
         launcher.setup(hydra_context=context, task_function=task_function, config=config)
         return launcher
-    if target != LAUNCHER:
+    if target != MlxpLauncherNode._target_:
         choice = config.hydra.runtime.choices["hydra/launcher"]
         raise MlxpyError(
             f"hydra/sweeper=mlxp_optuna submits by mlxpy's launchers, and not by {choice}: choose "
