@@ -23,6 +23,7 @@ from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from ._runs._directory import (
     RunDirectory,
     is_run_name,
+    logs_argument,
     new_run_directories,
     next_run_directory,
     take_run_directory,
@@ -91,7 +92,7 @@ if TYPE_CHECKING:
     from ._scheduling._local import LocalScheduler
     from ._scheduling._machine_share import DeviceRequest
     from ._scheduling._script import ScriptOptions
-    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs
+    from ._scheduling._submission import Grouping, print_plan, run_names, submit_jobs, where_runs_are
     from ._scheduling._submitit import SUBMITIT
     from ._search._claim import StudyClaim
     from ._search._followed_metric import MetricName, values_of
@@ -183,6 +184,7 @@ __all__ = [
     "lines_of_results",
     "load_class",
     "load_yaml",
+    "logs_argument",
     "make_study_directory",
     "named_numbers",
     "new_run_directories",
@@ -218,6 +220,7 @@ __all__ = [
     "wait_for_runs",
     "was_joined_by_children",
     "was_started_again",
+    "where_runs_are",
     "write_results",
     "writes_to_own_directory",
 ]
@@ -286,6 +289,7 @@ _LATER = {
     "values_of": "_search._followed_metric",
     "wait_for_earlier": "_operations",
     "wait_for_runs": "_operations",
+    "where_runs_are": "_scheduling._submission",
     "writes_to_own_directory": "_tracking._rerun_output",
 }
 

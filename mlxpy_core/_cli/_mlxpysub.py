@@ -18,7 +18,7 @@ from mlxpy_core._scheduling._find_scheduler import find_scheduler, known_schedul
 from mlxpy_core._scheduling._job import Job
 from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._script import ScriptOptions, ShellLine
-from mlxpy_core._scheduling._submission import Grouping, print_plan, submit_jobs
+from mlxpy_core._scheduling._submission import Grouping, print_plan, submit_jobs, where_runs_are
 from mlxpy_core._tracking._placement import RUN_DIRECTORY_VARIABLE
 from mlxpy_core._versioning._launches import launch_of_this_process
 
@@ -73,6 +73,7 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
             click.echo(f"Ran {count} on this machine.")
         else:
             click.echo(f"Submitted {count} to the cluster queue!")
+            click.echo(f"mlxpy: {where_runs_are([job.directory for job in jobs])}", err=True)
 
 
 def _jobs(

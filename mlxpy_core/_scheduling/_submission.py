@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from mlxpy_core._io._interrupts import exit_code_of, signals_held
 from mlxpy_core._io._links import make_folder
 from mlxpy_core._io._yaml import RepeatedDumps
 from mlxpy_core._plugins._scheduler import Scheduler, SubmissionError
-from mlxpy_core._runs._directory import RunDirectory, remove_new_runs
+from mlxpy_core._runs._directory import RunDirectory, logs_argument, remove_new_runs
 from mlxpy_core._runs._info import submitted_info
 from mlxpy_core._runs._info_file import (
     drop_kept_info,
@@ -229,9 +228,14 @@ def submitted_message(submitted: Sequence[RunDirectory], count: int) -> str:
 def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
     """Returns a command ``mlxpy`` that does something to runs, as it can be typed here."""
     spans = " ".join("-".join(map(str, span)) for span in _spans([run.log_id for run in runs]))
-    parent = runs[0].path.parent
-    logs = "" if parent == Path.cwd() / "logs" else f" --logs {shlex.quote(str(parent))}"
-    return f"mlxpy {name} {spans}{logs}"
+    return f"mlxpy {name} {spans}{logs_argument(runs[0].logs)}"
+
+
+def where_runs_are(runs: Sequence[RunDirectory]) -> str:
+    """Says in which directory runs are, and which command shows how they stand."""
+    verb = "is" if len(runs) == 1 else "are"
+    names = run_names([run.log_id for run in runs])
+    return f"{names} {verb} in {runs[0].logs}: {run_command('status', runs)}"
 
 
 def run_names(log_ids: Sequence[int]) -> str:
