@@ -25,6 +25,7 @@ from ._runs._command import SWEEP_JOB_VARIABLE, first_argument
 from ._runs._directory import (
     RunDirectory,
     is_run_name,
+    logs_argument,
     new_run_directories,
     next_run_directory,
     take_run_directory,
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from ._runs._end_reason import EndReason
     from ._runs._info_file import read_info
     from ._runs._outcome import Outcome, keep_outcome, kept_outcome
-    from ._runs._run_names import run_names
+    from ._runs._run_names import run_names, where_runs_are
     from ._scheduling._dependencies import After, dependency_directives
     from ._scheduling._find_scheduler import find_scheduler
     from ._scheduling._grouping import Grouping
@@ -122,7 +123,7 @@ _LATER = {
     "_runs._end_reason": ("EndReason",),
     "_runs._info_file": ("read_info",),
     "_runs._outcome": ("Outcome", "keep_outcome", "kept_outcome"),
-    "_runs._run_names": ("run_names",),
+    "_runs._run_names": ("run_names", "where_runs_are"),
     "_scheduling._dependencies": ("After", "dependency_directives"),
     "_scheduling._find_scheduler": ("find_scheduler",),
     "_scheduling._grouping": ("Grouping",),

@@ -110,7 +110,8 @@ def test_ctrl_c_in_a_terminal_ends_it_as_interrupted(app: Project) -> None:
 
 @pytest.mark.smoke
 def test_each_job_of_a_sweep_has_its_run(app: Project) -> None:
-    app.run("app.py", "-m", CALLBACK, "+x=1,2,3")
+    told = app.run("app.py", "-m", CALLBACK, "+x=1,2,3").stdout
+    assert f"[HYDRA] Runs go to {app.path}/logs: mlxpy ls lists them\n" in told
     assert app.statuses() == ["COMPLETE"] * 3
     assert [app.yaml(log_id, "config") for log_id in app.run_ids()] == [{"x": 1}, {"x": 2}, {"x": 3}]
     assert [app.info(log_id)["overrides"] for log_id in app.run_ids()] == [["+x=1"], ["+x=2"], ["+x=3"]]

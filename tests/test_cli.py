@@ -386,9 +386,24 @@ class TestAll:
 
     def test_errors_are_sentences(self, logs: Path) -> None:
         assert "Error: no directory" in run(logs / "x", "ls", exit_code=1).stderr
-        assert "did you mean config." in run(logs, "ls", "-c", "config.lr", exit_code=1).stderr
+        for typed, meant in (
+            ("config.lr", "config.optimizer.lr"),
+            ("LR", "config.optimizer.lr"),
+            ("optimizer.momentum", "config.optimizer.name"),
+            ("mem", "info.usage.peak_memory"),
+        ):
+            assert f": did you mean {meant}" in run(logs, "ls", "-c", typed, exit_code=1).stderr
         assert "config.optimizer.lr" in run(logs, "ls", "config.optimiser.lr < 1", exit_code=1).stderr
         assert "No such option" in run(logs, "ls", "--nonsense", exit_code=2).stderr
+
+    def test_no_run_answers(self, logs: Path) -> None:
+        query = "info.status == 'INTERRUPTED'"
+        sentence = f"no run in '{logs}' answers {query!r}\n"
+        for command in ("ls", "status", "cancel", "resubmit", "rm", "archive"):
+            assert run(logs, command, query).stderr == f"mlxpy: {sentence}"
+        assert run(logs, "tag", query, "+x").stderr == f"mlxpy: {sentence}"
+        assert run(logs, "report", query, "-o", "x.html", exit_code=1).stderr == f"Error: {sentence}"
+        assert run(logs, "cancel", "99", exit_code=1).stderr == f"Error: no run 99 in '{logs}'\n"
 
     def test_a_run_that_cannot_be_read_is_a_line(self, tmp_path: Path) -> None:
         with running(tmp_path / "logs"):

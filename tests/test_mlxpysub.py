@@ -67,6 +67,7 @@ def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
     jobs.write("jobs.sh", text)
     done = mlxpysub(jobs, "jobs.sh", "--scheduler", "queues.Queue")
     assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
+    assert done.stderr == f"mlxpy: runs 1 to 2 are in {jobs.path}/logs: mlxpy status 1-2\n"
     assert jobs.statuses() == ["SUBMITTED"] * 2
     assert jobs.info(1)["scheduler"]["name"] == "queues.Queue"
     assert jobs.info(2)["cmd"] == "A=3 python3 main.py 'a b'   # it's the last"

@@ -118,7 +118,7 @@ def test_a_launcher_of_a_plugin(app: Project, plugins: Plugins) -> None:
     plugins.install("mycluster", SCHEDULER)
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_mycluster", "+x=1,2")
     assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
-    assert done.stderr == ""
+    assert done.stderr == f"mlxpy: runs 1 to 2 are in {app.path}/logs: mlxpy status 1-2\n"
     assert app.statuses() == ["COMPLETE"] * 2
     assert app.info()["scheduler"]["name"] == "HereScheduler"
     results = Reader(app.path / "logs").search("config.x == 2")
@@ -253,7 +253,8 @@ def test_a_plugin_whose_scheduler_cannot_be_used(
     plugins.install("good", SCHEDULER)
     plugins.install(name, text)
     done = app.run("main.py", "-m", "hydra/launcher=mlxp_good")
-    assert done.stderr == f"mlxpy: {words}\n"
+    where = f"run 1 is in {app.path}/logs: mlxpy status 1"
+    assert done.stderr == f"mlxpy: {words}\nmlxpy: {where}\n"
     assert app.statuses() == ["COMPLETE"]
 
 

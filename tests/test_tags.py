@@ -101,7 +101,6 @@ class TestTags:
             (["1", "baseline"], "no tag: +baseline adds the tag baseline"),
             (["1", "+a", "-a"], "+a and -a: is the tag to be added or taken away?"),
             (["9", "+a"], "no run 9 in"),
-            (["info.log_id == 9", "+a"], "no run in"),
             (["1", "+a", "--log", "x"], "No such option '--log'"),
             (["+a"], "Missing argument"),
         ],

@@ -90,8 +90,9 @@ def test_ctrl_c_leaves_the_jobs_of_a_cluster_alone(app: Project, cluster: Cluste
         waiting.send_signal(signal.SIGINT)
         _, stderr = waiting.communicate(timeout=60)
     assert waiting.returncode == 130
+    where = f"mlxpy: runs 1 to 2 are in {app.path}/logs: mlxpy status 1-2\n"
     said = "mlxpy: interrupted: 2 jobs stay in the queue (to cancel: mlxpy cancel 1-2)\n"
-    assert stderr == said
+    assert stderr == where + said
     scheduler, job_ids = cluster.scheduler(), [app.job_id(log_id) for log_id in (1, 2)]
     assert set(scheduler.states(job_ids).values()) == {Status.RUNNING}
     app.mlxpy("cancel", "1-2", "--yes")

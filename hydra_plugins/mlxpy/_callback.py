@@ -1,6 +1,7 @@
 """The callback ``mlxp_logger``: a numbered directory for every job of any Hydra app."""
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from mlxpy_core import (
     keep_outcome,
     launch_of_this_process,
     load_class,
+    logs_argument,
     plain_config,
     ranks_set,
     relative_to_launch,
@@ -73,6 +75,7 @@ from ._rank_sweeper import follow_job, job_of_sweep
 from ._sweep_job import refuse_to_sweep, sweep_job_of_this_process
 from ._typed_arguments import are_of_code
 
+_log = logging.getLogger(__name__)
 _NO_MORE_JOBS = "interrupted: no more jobs of the sweep are run"
 
 
@@ -192,6 +195,10 @@ class MlxpLogger(Callback):
         if config.hydra.launcher._target_ not in (BASIC_LAUNCHER, MlxpLauncherNode._target_):
             end_by_signals_no_more()  # what the command line has let expect
         self._await_ctrl_c()
+        # Our launchers name the runs, too.
+        if not (job or again or old or config.hydra.launcher._target_ == MlxpLauncherNode._target_):
+            where = self._parent_log_dir
+            _log.info("Runs go to %s: mlxpy ls%s lists them", where, logs_argument(where))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves signals to the program again."""

@@ -14,6 +14,7 @@ from mlxpy_core._operations._breaking_off import signals_break_off
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory, new_run_directories, next_run_directory
 from mlxpy_core._runs._launch import Launch
+from mlxpy_core._runs._run_names import where_runs_are
 from mlxpy_core._scheduling._find_scheduler import find_scheduler, known_schedulers
 from mlxpy_core._scheduling._grouping import Grouping
 from mlxpy_core._scheduling._job import Job
@@ -74,6 +75,7 @@ def _submit(script: Path, logs: Path, name: str | None, *, dry_run: bool) -> Non
             click.echo(f"Ran {count} on this machine.")
         else:
             click.echo(f"Submitted {count} to the cluster queue!")
+            click.echo(f"mlxpy: {where_runs_are([job.directory for job in jobs])}", err=True)
 
 
 def _jobs(

@@ -52,7 +52,7 @@ def need_runs(logs: Path, arguments: Sequence[str], *, archived: bool | None = N
     """
     found = find_runs(logs, arguments, archived=archived)
     if not len(found):
-        raise MlxpyError(no_runs(logs, arguments, archived=archived))
+        raise MlxpyError(_no_runs(logs, arguments, archived=archived))
     return found
 
 
@@ -65,11 +65,16 @@ def runs_to_list(
         return found
     if as_json:
         print_json([])
-    click.echo(f"mlxpy: {no_runs(logs, arguments, archived=archived)}", err=True)
+    report_no_runs(logs, arguments, archived=archived)
     return None
 
 
-def no_runs(logs: Path, arguments: Sequence[str], *, archived: bool | None = None) -> str:
+def report_no_runs(logs: Path, arguments: Sequence[str], *, archived: bool | None = None) -> None:
+    """Prints that there is none, see `_no_runs`."""
+    click.echo(f"mlxpy: {_no_runs(logs, arguments, archived=archived)}", err=True)
+
+
+def _no_runs(logs: Path, arguments: Sequence[str], *, archived: bool | None) -> str:
     """Returns the message that there is none.
 
     Args:

@@ -20,6 +20,7 @@ NESTED = "\x1f"
 """What joins the keys of nested dicts in a metric's key; Unicode calls it the unit separator."""
 
 _CONSTANTS = frozenset({"true", "false", "null", "NaN", "Infinity"})
+_PREFIX = re.compile(r"^(config|info)\.")
 _NUMBER = re.compile(r"-?(?:\d+(?:e[+-]?\d+)?|Infinity)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', flags=re.DOTALL)
 _PART = re.compile(rf"(?:(?<=\.)|^)(?:{_QUOTED.pattern}|\[[^\]]*\])(?=\.|$)", flags=re.DOTALL)
@@ -138,10 +139,28 @@ def _names_of_mlxp(field: str) -> Iterator[str]:
 def no_field(field: str, fields: Iterable[str]) -> str:
     """Says that there is no such column, and which are like it; the first ones if none is."""
     names = list(fields)
-    if close := difflib.get_close_matches(field, names, n=3):
-        return f"no column {field!r}: did you mean {' or '.join(close)}?"
+    if near := near_fields(field, names):
+        return f"no column {field!r}: did you mean {' or '.join(near)}?"
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"no column {field!r}: there are {', '.join(names[:5])}{more}"
+
+
+def near_fields(field: str, names: Iterable[str]) -> list[str]:
+    """Returns up to three names that somebody may have meant who typed another one.
+
+    Those with the same last part, such as ``lr``; or those that are spelt nearly so; or those that have
+    it as a part of theirs; or those of the same group.
+    """
+    # The prefix that all share says nothing about likeness.
+    shorts = {_PREFIX.sub("", name).lower(): name for name in reversed(list(names))}
+    wanted = _PREFIX.sub("", field).lower()
+    group, _, last = wanted.rpartition(".")
+    return (
+        [name for short, name in reversed(shorts.items()) if short.rpartition(".")[2] == last]
+        or [shorts[short] for short in difflib.get_close_matches(wanted, shorts, n=3)]
+        or [name for short, name in reversed(shorts.items()) if len(wanted) > 2 and wanted in short]
+        or [name for short, name in reversed(shorts.items()) if group and short.startswith(f"{group}.")]
+    )[:3]
 
 
 def _unquoted(name: str) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -268,6 +269,11 @@ def _newest_id(parent: Path) -> int:
     with os.scandir(parent) as entries:
         names = (entry.name for entry in entries)
         return max((int(name) for name in names if is_run_name(name)), default=0)
+
+
+def logs_argument(logs: Path) -> str:
+    """Returns what a command ``mlxpy`` has to be told of where runs are; nothing if in ./logs."""
+    return "" if logs == Path.cwd() / "logs" else f" --logs {shlex.quote(str(logs))}"
 
 
 def is_run_name(name: str) -> bool:

@@ -1,10 +1,8 @@
 """How messages name runs, and the commands that do something to them."""
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from ._directory import RunDirectory
+from ._directory import RunDirectory, logs_argument
 
 
 def run_names(log_ids: Sequence[int]) -> str:
@@ -16,9 +14,14 @@ def run_names(log_ids: Sequence[int]) -> str:
 def run_command(name: str, runs: Sequence[RunDirectory]) -> str:
     """Returns a command ``mlxpy`` that does something to runs, as it can be typed here."""
     spans = " ".join("-".join(map(str, span)) for span in _spans([run.log_id for run in runs]))
-    parent = runs[0].path.parent
-    logs = "" if parent == Path.cwd() / "logs" else f" --logs {shlex.quote(str(parent))}"
-    return f"mlxpy {name} {spans}{logs}"
+    return f"mlxpy {name} {spans}{logs_argument(runs[0].logs)}"
+
+
+def where_runs_are(runs: Sequence[RunDirectory]) -> str:
+    """Says in which directory runs are, and which command shows how they stand."""
+    verb = "is" if len(runs) == 1 else "are"
+    names = run_names([run.log_id for run in runs])
+    return f"{names} {verb} in {runs[0].logs}: {run_command('status', runs)}"
 
 
 def _spans(log_ids: Sequence[int]) -> list[list[int]]:

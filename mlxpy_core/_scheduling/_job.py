@@ -11,8 +11,8 @@ from mlxpy_core._io._yaml import dump_fields
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info import RUN_ID_VARIABLE, new_run_id
-from mlxpy_core._runs._job_note import read_job_note
 from mlxpy_core._runs._info_file import read_config
+from mlxpy_core._runs._job_note import read_job_note
 from mlxpy_core._runs._launch import Launch
 
 from ._dependencies import After, after_of_info

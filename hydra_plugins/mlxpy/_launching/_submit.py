@@ -28,6 +28,7 @@ from mlxpy_core import (
     say_that_ranks_submit,
     signals_break_off,
     submit_jobs,
+    where_runs_are,
 )
 
 from ._chain import Chain, chain_of
@@ -101,6 +102,7 @@ def submit_sweep(
                 submit_jobs(scheduler, chain.of(jobs), grouping, jobs_left)
             if jobs and not isinstance(scheduler, LocalScheduler):
                 print(f"Submitted {count_jobs(jobs)} to the cluster queue!", flush=True)
+                print(f"mlxpy: {where_runs_are([job.directory for job in jobs])}", file=sys.stderr)
             results = _results(sweep, left, jobs, covered)
             if waits and jobs:
                 running = {

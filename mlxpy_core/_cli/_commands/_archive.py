@@ -7,8 +7,7 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument
 from mlxpy_core._cli._asking import print_left
-from mlxpy_core._cli._selection import choose_runs
-from mlxpy_core._errors import MlxpyError
+from mlxpy_core._cli._selection import runs_to_change
 
 
 @click.command()
@@ -30,11 +29,8 @@ def command(runs: Sequence[str], logs: Path, undo: bool) -> None:
     from mlxpy_core._operations._annotating import annotate, archived
     from mlxpy_core._runs._run_names import run_names
 
-    chosen = choose_runs(logs, runs, archived=undo)
-    if not chosen:
-        from mlxpy_core._cli._search import no_runs
-
-        raise MlxpyError(no_runs(logs, runs))
+    # There is no --archived here that the message could name.
+    chosen = runs_to_change(logs, runs, archived=True if undo else None)
     done = annotate(chosen, archived(not undo))
     if done.runs:
         click.echo(f"{'Listed again' if undo else 'Archived'}: {run_names(done.runs)}.")

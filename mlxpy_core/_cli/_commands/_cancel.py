@@ -7,7 +7,7 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option, yes_option
 from mlxpy_core._cli._asking import agreed, believed, print_left
-from mlxpy_core._runs._directory import RunDirectory
+from mlxpy_core._cli._selection import runs_to_change
 
 
 @click.command()
@@ -28,14 +28,12 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
       mlxpy cancel 12-20 --yes
       mlxpy cancel "info.status == 'SUBMITTED' & config.optimizer.lr > 0.1"
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
-    from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations._cancelling import cancel, plan_cancellation
     from mlxpy_core._reading import Reader
     from mlxpy_core._reading._shared_jobs import runs_sharing_jobs
     from mlxpy_core._runs._run_names import run_names
 
-    found = need_runs(logs, runs)
-    chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    chosen = runs_to_change(logs, runs, reconciled=True)
     chosen = believed(chosen, trust, "which jobs they are")
     plan = plan_cancellation(chosen)
     print_left(plan.left)

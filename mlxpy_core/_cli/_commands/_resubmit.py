@@ -8,9 +8,9 @@ import click
 
 from mlxpy_core._cli._arguments import logs_option, runs_argument, trust_option
 from mlxpy_core._cli._asking import believed, print_left
+from mlxpy_core._cli._selection import runs_to_change
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._interrupts import end_by_signals
-from mlxpy_core._runs._directory import RunDirectory
 
 
 @click.command(short_help="Has runs that have ended go on from their checkpoints.")
@@ -33,7 +33,6 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
       mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
       mlxpy resubmit "info.end_reason == 'OUT_OF_MEMORY'" hydra.launcher.mem_gb='*2'
     """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
-    from mlxpy_core._cli._search import need_runs
     from mlxpy_core._operations._changed_options import split_options
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
     from mlxpy_core._operations._resubmission import (
@@ -47,8 +46,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
     named, changes = split_options(runs)
     if not named:
         raise MlxpyError("no runs: name some by number or by a query")
-    found = need_runs(logs, named)
-    chosen = [RunDirectory(logs / str(log_id)) for log_id in found["info.log_id"]]
+    chosen = runs_to_change(logs, named, reconciled=True)
     chosen = believed(chosen, trust, "which command runs")
     plan = plan_resubmission(chosen, changes, complete=complete)
     print_left(plan.left)

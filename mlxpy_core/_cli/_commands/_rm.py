@@ -14,7 +14,7 @@ from mlxpy_core._cli._arguments import (
 )
 from mlxpy_core._cli._asking import agreed, believed, print_left
 from mlxpy_core._cli._numbers import named_numbers
-from mlxpy_core._cli._selection import choose_runs
+from mlxpy_core._cli._selection import runs_to_change
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._text import printable
 from mlxpy_core._runs._directory import RunDirectory, is_run_name
@@ -73,7 +73,7 @@ def _remove(logs: Path, runs: Sequence[str], trust: Sequence[str], *, archived: 
     from mlxpy_core._operations._removing import plan_removal, remove_runs
     from mlxpy_core._runs._run_names import run_command, run_names
 
-    chosen = choose_runs(logs, runs, archived=archived)
+    chosen = runs_to_change(logs, runs, archived=archived)
     plan = plan_removal(believed(chosen, trust, "that they have ended"))
     for trouble in plan.troubles:
         click.echo(f"mlxpy: {printable(trouble)}", err=True)

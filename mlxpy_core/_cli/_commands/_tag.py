@@ -8,7 +8,7 @@ import click
 
 from mlxpy_core._cli._arguments import complete_number, logs_option
 from mlxpy_core._cli._asking import print_left
-from mlxpy_core._cli._selection import choose_runs
+from mlxpy_core._cli._selection import runs_to_change
 from mlxpy_core._errors import MlxpyError
 
 _OPTIONS_WITH_VALUES = ("--logs",)
@@ -68,12 +68,7 @@ def command(changes: Sequence[str], runs: Sequence[str], logs: Path) -> None:
     from mlxpy_core._runs._run_names import run_names
 
     change = tagged(changes)
-    chosen = choose_runs(logs, runs)
-    if not chosen:
-        from mlxpy_core._cli._search import no_runs
-
-        raise MlxpyError(no_runs(logs, runs))
-    done = annotate(chosen, change)
+    done = annotate(runs_to_change(logs, runs), change)
     if done.runs:
         click.echo(f"Tagged {run_names(done.runs)}.")
     print_left(done.left)

@@ -4,12 +4,11 @@ A query becomes a predicate in postfix order, so that no depth of parentheses ne
 Nothing of a query is ever evaluated as Python.
 """
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from mlxpy_core._io._flatten import find_field
+from mlxpy_core._io._flatten import find_field, near_fields
 
 from ._predicate import Comparison, Predicate, QueryError
 
@@ -64,14 +63,6 @@ def _unknown_field(field: str, known: Collection[str], lazy: Collection[str]) ->
     if below:
         more = ", …" if len(below) > 5 else ""
         return f"{field} is a group: choose one of its fields, {', '.join(below[:5])}{more}"
-    # The prefix that all share says nothing about likeness.
-    ends = {name.partition(".")[2]: name for name in sorted(known, reverse=True)}
-    wanted = field.partition(".")[2].lower()
-    same_last = [name for name in sorted(known) if _last(name) == _last(field)]
-    close = same_last or [ends[end] for end in difflib.get_close_matches(wanted, ends, n=3)]
-    near = f": did you mean {' or '.join(close[:3])}?" if close else " (reader.searchable lists all)"
-    return f"no run has a field {field}{near}"
-
-
-def _last(field: str) -> str:
-    return field.rsplit(".", 1)[-1].lower()
+    near = near_fields(field, sorted(known))
+    hint = f": did you mean {' or '.join(near)}?" if near else " (reader.searchable lists all)"
+    return f"no run has a field {field}{hint}"
