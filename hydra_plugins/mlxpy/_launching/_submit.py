@@ -1,5 +1,6 @@
 """Submits the jobs of a sweep: each becomes a run directory with a script that runs it as one job."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
