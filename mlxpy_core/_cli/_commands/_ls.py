@@ -19,7 +19,6 @@ from mlxpy_core._io._text import clean
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
-_TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {
     "id": "info.log_id",
     "status": "info.status",
