@@ -38,7 +38,7 @@ def command(run: str, logs: Path, following: bool, stderr: bool, lines: int | No
       mlxpy logs 3
       mlxpy logs 3 -f -n 20
       mlxpy logs 3 --stderr
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     directory = choose_run(logs, run)
     path = directory.path / ("log.stderr" if stderr else "log.stdout")
     try:

@@ -71,7 +71,7 @@ def command(
       mlxpy ls "info.study == 'first'"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
       mlxpy ls -c usage.peak_memory -c usage.requested_memory
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import runs_to_list
 
     found = runs_to_list(logs, runs, as_json=as_json, archived=archived)

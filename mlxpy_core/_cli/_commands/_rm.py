@@ -53,7 +53,7 @@ def command(
       mlxpy rm "info.status == 'FAILED'"
       mlxpy rm --restore 12
       mlxpy rm --empty-trash
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     named_numbers(logs, ())  # there is such a directory
     if restore and empty_trash:
         raise MlxpyError("--restore and --empty-trash: give one of them")
