@@ -143,10 +143,11 @@ def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
     for name in names:
         if name in known or _field(name, found) is not None:
             continue
-        if all(part in known or _field(part, found) for part in name.split(",")):
-            each = " ".join(f"-c {part}" for part in name.split(","))
-            raise MlxpyError(f"no column {name!r}: name each by itself, {each}")
-        raise MlxpyError(no_field(name, known))
+        parts = name.split(",")
+        if unknown := [part for part in parts if part not in known and _field(part, found) is None]:
+            raise MlxpyError(no_field(unknown[0], known))
+        each = " ".join(f"-c {part}" for part in parts)
+        raise MlxpyError(f"no column {name!r}: name each by itself, {each}")
 
 
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:
