@@ -389,6 +389,7 @@ class TestAll:
         for typed, meant in (
             ("config.lr", "config.optimizer.lr"),
             ("LR", "config.optimizer.lr"),
+            ("id,LR", "config.optimizer.lr"),
             ("optimizer.momentum", "config.optimizer.name"),
             ("mem", "info.usage.peak_memory"),
         ):

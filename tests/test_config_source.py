@@ -25,7 +25,7 @@ from mlxpy_core._scheduling._local import LocalScheduler
 from mlxpy_core._scheduling._script import ScriptOptions
 from mlxpy_core._versioning._find_version_manager import find_version_manager
 
-pytestmark = [pytest.mark.smoke, pytest.mark.warm]
+pytestmark = pytest.mark.smoke
 
 
 @pytest.fixture

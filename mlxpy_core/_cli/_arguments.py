@@ -16,46 +16,39 @@ def _absolute(ctx: click.Context, parameter: click.Parameter, value: Path) -> Pa
     return Path.cwd() / value.expanduser()
 
 
-def logs_option(command: Command) -> Command:
-    """Adds ``--logs DIR``, given to the command as `logs`, absolute."""
-    return click.option(
-        "--logs",
-        type=click.Path(path_type=Path),
-        default="./logs",
-        envvar="MLXPY_LOGS",
-        show_default=True,
-        show_envvar=True,
-        callback=_absolute,
-        metavar="DIR",
-        help="The directory of runs.",
-    )(command)
+logs_option = click.option(
+    "--logs",
+    type=click.Path(path_type=Path),
+    default="./logs",
+    envvar="MLXPY_LOGS",
+    show_default=True,
+    show_envvar=True,
+    callback=_absolute,
+    metavar="DIR",
+    help="The directory of runs.",
+)
+"""Adds ``--logs DIR``, given to the command as `logs`, absolute."""
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON array of objects, for programs."
+)
+"""Adds ``--json``, given to the command as `as_json`."""
 
-def json_option(command: Command) -> Command:
-    """Adds ``--json``, given to the command as `as_json`."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print a JSON array of objects, for programs."
-    )(command)
+archived_option = click.option("--archived", is_flag=True, help="Archived runs, too.")
 
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+"""Adds ``--yes``: a question is answered before it is asked."""
 
-def archived_option(command: Command) -> Command:
-    """Adds ``--archived``, given to the command as `archived`."""
-    return click.option("--archived", is_flag=True, help="Archived runs, too.")(command)
+trust_option = click.option(
+    "--trust",
+    multiple=True,
+    metavar="USER",
+    help="Do what the files of this user say without asking; may be repeated.",
+)
 
-
-def yes_option(command: Command) -> Command:
-    """Adds ``--yes``, given to the command as `yes`: a question is answered before it is asked."""
-    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
-
-
-def trust_option(command: Command) -> Command:
-    """Adds ``--trust USER``, given to the command as `trust`: whose files are believed unasked."""
-    return click.option(
-        "--trust",
-        multiple=True,
-        metavar="USER",
-        help="Do what the files of this user say without asking; may be repeated.",
-    )(command)
+retry_option = click.option(
+    "--retry", is_flag=True, help="Submit runs again that have tries left (hydra.launcher.retries)."
+)
 
 
 def runs_argument(*, required: bool, more: str = "") -> Callable[[Command], Command]:

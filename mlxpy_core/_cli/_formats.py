@@ -52,13 +52,9 @@ def _inert(value: Any) -> Any:
     return _plain(value)
 
 
-def write_csv(table: pa.Table, path: Path, *, spreadsheet: bool) -> None:
+def write_csv(table: pa.Table, path: Path, *, spreadsheet: bool = True) -> None:
     """Writes a table as CSV, see `csv_text`."""
     path.write_text(csv_text(table, spreadsheet=spreadsheet), encoding="utf-8", newline="")
-
-
-def _write_csv(table: pa.Table, path: Path) -> None:
-    write_csv(table, path, spreadsheet=True)
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
@@ -91,7 +87,7 @@ def _as_json(value: Any) -> str:
 
 
 WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
-    ".csv": _write_csv,
+    ".csv": write_csv,
     ".parquet": _write_parquet,
     ".arrow": _write_arrow,
     ".json": _write_json,

@@ -21,10 +21,10 @@ def named_numbers(logs: Path, arguments: Sequence[str]) -> list[int] | None:
     """
     if not logs.is_dir():
         raise MlxpyError(f"no directory {str(logs)!r}: give --logs DIR, the parent_log_dir of your runs")
-    spans = [_SPAN.fullmatch(part) for argument in arguments for part in argument.split(",")]
-    if not arguments or not all(spans):
-        return None
-    return sorted({number for span in spans if span for number in _numbers(logs, span)})
+    spans = _spans(arguments)
+    return (
+        None if spans is None else sorted({number for span in spans for number in _numbers(logs, *span)})
+    )
 
 
 def numbers_among(there: Sequence[int], arguments: Sequence[str]) -> list[int] | None:
@@ -32,13 +32,12 @@ def numbers_among(there: Sequence[int], arguments: Sequence[str]) -> list[int] |
 
     None if they name none by number.
     """
-    spans = [_SPAN.fullmatch(part) for argument in arguments for part in argument.split(",")]
-    if not arguments or not all(spans):
+    spans = _spans(arguments)
+    if spans is None:
         return None
     wanted: set[int] = set()
-    for span in filter(None, spans):
-        first, last = int(span[1]), int(span[2] or span[1])
-        wanted.update([first] if span[2] is None else (n for n in there if first <= n <= last))
+    for first, last in spans:
+        wanted.update([first] if last is None else (n for n in there if first <= n <= last))
     return sorted(wanted)
 
 
@@ -47,10 +46,17 @@ def earlier_numbers(after: Any) -> str:
     return " ".join(name.partition(":")[0] for name in str(after).split())
 
 
-def _numbers(logs: Path, span: "re.Match[str]") -> list[int]:
-    first, last = int(span[1]), int(span[2] or span[1])
-    if span[2] is None:
-        if not (logs / span[1]).is_dir():
+def _spans(arguments: Sequence[str]) -> list[tuple[int, int | None]] | None:
+    """Returns the first and the last number of each span, no last one of a number that stands alone."""
+    spans = [_SPAN.fullmatch(part) for argument in arguments for part in argument.split(",")]
+    if not arguments or not all(spans):
+        return None
+    return [(int(span[1]), int(span[2]) if span[2] else None) for span in spans if span]
+
+
+def _numbers(logs: Path, first: int, last: int | None) -> list[int]:
+    if last is None:
+        if not (logs / str(first)).is_dir():
             if is_in_trash(logs, first):
                 raise MlxpyError(
                     f"run {first} is in the trash: mlxpy rm --restore {first} brings it back"

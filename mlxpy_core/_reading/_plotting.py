@@ -36,8 +36,9 @@ def choose_backend(backend: Backend | None, ax: "Axes | None") -> Backend:
         return "plotly" if ax is None and _in_notebook() and find_spec("plotly") else "matplotlib"
     if backend == "matplotlib" or (backend == "plotly" and ax is None):
         return backend
-    wrong = ": give 'plotly' or 'matplotlib'" if ax is None else " draws on no axes: leave out ax"
-    raise MlxpyError(f"backend={backend!r}{wrong}")
+    if ax is None:
+        raise MlxpyError(f"backend={backend!r}: give 'plotly' or 'matplotlib'")
+    raise MlxpyError(f"backend={backend!r} draws on no axes: leave out ax")
 
 
 def _in_notebook() -> bool:

@@ -63,9 +63,12 @@ def plan_to_resubmit(logs: Path, log_ids: Sequence[int]) -> Plan:
                 left += others
             return [*_said("Submitted", submitted), *left]
 
-    names = run_names(sorted(run.log_id for run in planned)).capitalize() if planned else ""
-    return Plan(f"{names} will go on, from where {_their(planned)} checkpoints are.\nResubmit?"
-                if planned else "", left, act)  # fmt: skip
+    question = ""
+    if planned:
+        names = run_names(sorted(run.log_id for run in planned)).capitalize()
+        their = "its" if len(planned) == 1 else "their"
+        question = f"{names} will go on, from where {their} checkpoints are.\nResubmit?"
+    return Plan(question, left, act)
 
 
 def plan_to_archive(logs: Path, log_ids: Sequence[int]) -> Plan:
@@ -93,10 +96,6 @@ def _annotated(verb: str, done: Annotated) -> list[str]:
 
 def _said(verb: str, log_ids: Sequence[int]) -> list[str]:
     return [f"{verb} {run_names(sorted(log_ids))}."] if log_ids else []
-
-
-def _their(runs: object) -> str:
-    return "its" if isinstance(runs, dict) and len(runs) == 1 else "their"
 
 
 def _own(logs: Path, log_ids: Sequence[int], command: str) -> tuple[list[RunDirectory], list[str]]:

@@ -65,8 +65,6 @@ class FollowedRun:
         self._runs = runs
         self._log_id = log_id
         self._run = runs.logs / str(log_id)
-        self.output = ""
-        self._text = _Output(self._run / OUTPUTS[0], runs)
         self._curves: dict[str, _Curve] = {}
         self._names: list[str] = []
         self.show_output(OUTPUTS[0])

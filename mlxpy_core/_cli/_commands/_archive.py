@@ -25,7 +25,7 @@ def command(runs: Sequence[str], logs: Path, undo: bool) -> None:
       mlxpy archive 1-40
       mlxpy archive "info.start_date < '2026-01-01'"
       mlxpy archive --undo 12
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._annotating import annotate, archived
     from mlxpy_core._runs._run_names import run_names
 

@@ -27,7 +27,7 @@ def command(runs: Sequence[str], logs: Path, yes: bool, trust: Sequence[str]) ->
       mlxpy cancel 12
       mlxpy cancel 12-20 --yes
       mlxpy cancel "info.status == 'SUBMITTED' & config.optimizer.lr > 0.1"
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._cancelling import cancel, plan_cancellation
     from mlxpy_core._reading import Reader
     from mlxpy_core._reading._shared_jobs import runs_sharing_jobs

@@ -22,7 +22,7 @@ def command(logs: Path, yes: bool) -> None:
     Examples:
       mlxpy clean
       mlxpy clean --logs /scratch/logs --yes
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import find_runs
     from mlxpy_core._operations._cleaning import find_leftovers, remove
 

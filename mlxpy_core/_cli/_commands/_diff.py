@@ -33,7 +33,7 @@ def command(ctx: click.Context, first: str, second: str, logs: Path, info: bool,
     Examples:
       mlxpy diff 3 4
       mlxpy diff 3 4 --info
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._differences import differences
 
     try:

@@ -30,7 +30,7 @@ def command(runs: Sequence[str], logs: Path, largest: int, seconds: float, as_js
       mlxpy du
       mlxpy du 12-40
       mlxpy du "info.status == 'FAILED'" -n 5
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import find_runs
     from mlxpy_core._cli._sizes import size_text
     from mlxpy_core._cli._table import print_table

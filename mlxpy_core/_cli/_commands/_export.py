@@ -74,7 +74,7 @@ def command(
       mlxpy export "info.status == 'COMPLETE'" --metrics -o runs.parquet
       mlxpy export 1-20 --to tensorboard events
       mlxpy export --to mlflow sqlite:///mlflow.db
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
 
     def found() -> "ConfigList":
         from mlxpy_core._cli._search import need_runs

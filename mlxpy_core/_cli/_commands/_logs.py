@@ -1,7 +1,6 @@
 """``mlxpy logs``."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -28,10 +27,7 @@ _ASK_S = 5.0
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with the last LINES lines."
 )
-@click.pass_context
-def command(
-    ctx: click.Context, run: str, logs: Path, following: bool, stderr: bool, lines: int | None
-) -> None:
+def command(run: str, logs: Path, following: bool, stderr: bool, lines: int | None) -> None:
     """Prints what a run printed.
 
     Runs have it in files if a scheduler started them, or with log_streams_to_file. A terminal gets its
@@ -42,7 +38,7 @@ def command(
       mlxpy logs 3
       mlxpy logs 3 -f -n 20
       mlxpy logs 3 --stderr
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     directory = choose_run(logs, run)
     path = directory.path / ("log.stderr" if stderr else "log.stdout")
     try:
@@ -54,14 +50,10 @@ def command(
             _print_parts(iter(lambda: file.read(2**20), b""))
     except FileNotFoundError as error:
         raise _no_file(directory, path) from error
-    except StorageError:
-        raise
-    except BrokenPipeError:
+    except (BrokenPipeError, StorageError):
         raise
     except OSError as error:
         raise StorageError(f"cannot read {path}", error) from error
-    except KeyboardInterrupt:
-        ctx.exit(128 + signal.SIGINT)
 
 
 def _print_parts(parts: Iterable[bytes]) -> None:

@@ -19,7 +19,6 @@ from mlxpy_core._io._text import clean
 if TYPE_CHECKING:
     from mlxpy_core._reading import ConfigList
 
-_TIMES = ("status", "start_date", "start_time", "end_date", "end_time")
 _SHORT = {
     "id": "info.log_id",
     "status": "info.status",
@@ -72,7 +71,7 @@ def command(
       mlxpy ls "info.study == 'first'"
       mlxpy ls -n 20 -c config.optimizer.lr -c train.loss --sort train.loss
       mlxpy ls -c usage.peak_memory -c usage.requested_memory
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import runs_to_list
 
     found = runs_to_list(logs, runs, as_json=as_json, archived=archived)
@@ -144,10 +143,11 @@ def _check_columns(names: Sequence[str], found: "ConfigList") -> None:
     for name in names:
         if name in known or _field(name, found) is not None:
             continue
-        if all(part in known or _field(part, found) for part in name.split(",")):
-            each = " ".join(f"-c {part}" for part in name.split(","))
-            raise MlxpyError(f"no column {name!r}: name each by itself, {each}")
-        raise MlxpyError(no_field(name, known))
+        parts = name.split(",")
+        if unknown := [part for part in parts if part not in known and _field(part, found) is None]:
+            raise MlxpyError(no_field(unknown[0], known))
+        each = " ".join(f"-c {part}" for part in parts)
+        raise MlxpyError(f"no column {name!r}: name each by itself, {each}")
 
 
 def _ordered(found: "ConfigList", sort: str | None, values: list[Any]) -> list[Any]:

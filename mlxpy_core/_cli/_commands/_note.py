@@ -23,7 +23,7 @@ def command(run: str, text: str, logs: Path) -> None:
     Examples:
       mlxpy note 3 "diverged: the schedule was off by one"
       mlxpy note 3 ""
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._annotating import annotate, noted
 
     note = check_note(text)

@@ -41,7 +41,7 @@ def command(
       mlxpy plot train.epoch train.loss -o loss.png
       mlxpy plot train.epoch train.loss "config.seed == 1" --hue config.optimizer.lr -o loss.pdf
       mlxpy plot config.optimizer.lr train.loss
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import need_runs
 
     found = need_runs(logs, runs, archived=archived)

@@ -37,7 +37,7 @@ def command(runs: Sequence[str], logs: Path, output: Path, metrics: Sequence[str
     Examples:
       mlxpy report -o report.html
       mlxpy report "info.status == 'COMPLETE'" --metric test.accuracy -o report.html
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import need_runs
     from mlxpy_core._report import make_page, report_content
 

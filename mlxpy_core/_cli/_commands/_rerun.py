@@ -45,7 +45,7 @@ def command(
       mlxpy rerun 12 optimizer.lr=0.01 seed=7
       mlxpy rerun 12 --here
       mlxpy rerun 12 --env
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._reconciling import reconcile
     from mlxpy_core._operations._recorded_job import recorded_job
     from mlxpy_core._operations._rerun import code_to_rerun, job_of_rerun, run_here, write_first_metadata

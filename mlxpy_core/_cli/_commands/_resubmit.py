@@ -32,7 +32,7 @@ def command(runs: Sequence[str], logs: Path, complete: bool, trust: Sequence[str
       mlxpy resubmit 12 15-20
       mlxpy resubmit "info.status in ['KILLED', 'INTERRUPTED']"
       mlxpy resubmit "info.end_reason == 'OUT_OF_MEMORY'" hydra.launcher.mem_gb='*2'
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._changed_options import split_options
     from mlxpy_core._operations._rerun import code_to_rerun, run_here
     from mlxpy_core._operations._resubmission import (

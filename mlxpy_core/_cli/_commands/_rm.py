@@ -13,7 +13,7 @@ from mlxpy_core._cli._arguments import (
     yes_option,
 )
 from mlxpy_core._cli._asking import agreed, believed, print_left
-from mlxpy_core._cli._numbers import named_numbers
+from mlxpy_core._cli._numbers import named_numbers, numbers_among
 from mlxpy_core._cli._selection import runs_to_change
 from mlxpy_core._errors import MlxpyError
 from mlxpy_core._io._text import printable
@@ -53,7 +53,7 @@ def command(
       mlxpy rm "info.status == 'FAILED'"
       mlxpy rm --restore 12
       mlxpy rm --empty-trash
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     named_numbers(logs, ())  # there is such a directory
     if restore and empty_trash:
         raise MlxpyError("--restore and --empty-trash: give one of them")
@@ -113,7 +113,6 @@ def _print_sizes(runs: dict[RunDirectory, str]) -> str:
 
 
 def _restore(logs: Path, runs: Sequence[str]) -> None:
-    from mlxpy_core._cli._numbers import numbers_among
     from mlxpy_core._operations._cleaning import runs_in_trash
     from mlxpy_core._operations._removing import restore_runs
     from mlxpy_core._runs._run_names import run_names

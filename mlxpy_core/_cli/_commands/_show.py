@@ -29,7 +29,7 @@ def command(run: str, logs: Path, as_json: bool) -> None:
     Examples:
       mlxpy show 3
       mlxpy show 3 --json
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     directory = choose_run(logs, run)
     info, config = _read(directory)
     metrics = {

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlxpy_core._cli._arguments import archived_option, json_option, logs_option, runs_argument
+from mlxpy_core._cli._arguments import (
+    archived_option,
+    json_option,
+    logs_option,
+    retry_option,
+    runs_argument,
+)
 from mlxpy_core._cli._asking import print_left
 from mlxpy_core._cli._json import print_json
 from mlxpy_core._cli._numbers import earlier_numbers
@@ -35,9 +41,7 @@ _OPEN = ("SUBMITTED", "RUNNING")
 @logs_option
 @archived_option
 @json_option
-@click.option(
-    "--retry", is_flag=True, help="Submit runs again that have tries left (hydra.launcher.retries)."
-)
+@retry_option
 def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool, retry: bool) -> None:
     """Counts runs by status, as their scheduler and this machine know it now.
 
@@ -50,7 +54,7 @@ def command(runs: Sequence[str], logs: Path, archived: bool, as_json: bool, retr
       mlxpy status 12-20
       mlxpy status "config.optimizer.lr == 0.1" --json
       mlxpy status --retry
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._cli._search import runs_to_list
 
     found = runs_to_list(logs, runs, as_json=as_json, archived=archived)

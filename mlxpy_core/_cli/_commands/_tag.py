@@ -63,7 +63,7 @@ def command(changes: Sequence[str], runs: Sequence[str], logs: Path) -> None:
       mlxpy tag 3 5-7 +baseline
       mlxpy tag "info.status == 'FAILED'" +look-at -baseline
       mlxpy ls "'baseline' in info.tags"
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     from mlxpy_core._operations._annotating import annotate, tagged
     from mlxpy_core._runs._run_names import run_names
 

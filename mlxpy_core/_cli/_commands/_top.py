@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlxpy_core._cli._arguments import logs_option, runs_argument
+from mlxpy_core._cli._arguments import logs_option, retry_option, runs_argument
 from mlxpy_core._cli._numbers import named_numbers
 from mlxpy_core._errors import MlxpyError
 
@@ -16,9 +16,7 @@ from mlxpy_core._errors import MlxpyError
 @runs_argument(required=False)
 @logs_option
 @click.option("--metric", metavar="FIELD", help="The metric that is shown at first.")
-@click.option(
-    "--retry", is_flag=True, help="Submit runs again that have tries left (hydra.launcher.retries)."
-)
+@retry_option
 @click.pass_context
 def command(
     ctx: click.Context, runs: Sequence[str], logs: Path, metric: str | None, retry: bool
@@ -32,7 +30,7 @@ def command(
     Examples:
       mlxpy top
       mlxpy top "info.status in ['SUBMITTED', 'RUNNING']" --metric val.loss
-    """  # noqa: D301  # click's mark of a paragraph that is not to be wrapped
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise MlxpyError("mlxpy top needs a terminal: mlxpy ls and mlxpy status print what runs do")
     if os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
