@@ -186,7 +186,8 @@ def test_every_old_run_is_listed_and_shown(tmp_path: Path, case: str) -> None:
     assert [(row["id"], row["status"]) for row in rows] == list(enumerate(STATUSES[case], 1))
     listed, _ = project.command("ls")
     assert all(f" {status} " in listed for status in STATUSES[case])
-    for log_id, status in enumerate(STATUSES[case], 1):
+    for status in set(STATUSES[case]):
+        log_id = STATUSES[case].index(status) + 1
         (shown,) = json.loads(project.command("show", str(log_id), "--json")[0])
         assert shown["info"]["status"] == status
         assert ("train" in shown["metrics"]) == (status != "SUBMITTED")
@@ -274,6 +275,7 @@ def test_a_new_run_gets_the_next_number(tmp_path: Path) -> None:
 # They go on.
 
 
+@pytest.mark.long(4, 5)
 @pytest.mark.parametrize("log_id", [4, 5, 6])
 def test_a_run_is_continued_by_its_number(tmp_path: Path, log_id: int) -> None:
     project = old_runs(tmp_path, "local")
@@ -296,6 +298,7 @@ def test_a_run_of_a_decorated_program_is_continued_by_its_number(tmp_path: Path)
     project.check_whole(2, ["INTERRUPTED", "COMPLETE"])
 
 
+@pytest.mark.long(2)
 @pytest.mark.parametrize("log_id", [2, 3])
 def test_every_rank_goes_on_where_it_was(tmp_path: Path, log_id: int) -> None:
     project = old_runs(tmp_path, "ranks")
@@ -310,6 +313,7 @@ def test_every_rank_goes_on_where_it_was(tmp_path: Path, log_id: int) -> None:
     project.check_whole(log_id, [STATUSES["ranks"][log_id - 1], "COMPLETE"], ranks=2)
 
 
+@pytest.mark.long("waited")
 @pytest.mark.parametrize(
     ("case", "log_ids"),
     [("local", [4, 5, 6]), ("launched", [2]), ("waited", [3, 4]), ("versioned", [3])],
@@ -321,6 +325,7 @@ def test_runs_are_resubmitted(tmp_path: Path, case: str, log_ids: list[int]) -> 
         project.check_whole(log_id, [STATUSES[case][log_id - 1], "COMPLETE"])
 
 
+@pytest.mark.long(2, 3, 4, 6, "oar")
 @pytest.mark.parametrize(
     ("case", "log_id"),
     [
@@ -348,6 +353,7 @@ def test_a_run_is_made_again_with_other_settings(tmp_path: Path) -> None:
 # Safe copies.
 
 
+@pytest.mark.long(1)
 @pytest.mark.parametrize(("log_id", "factor"), [(1, 48271), (2, 16807)])
 def test_the_code_of_an_old_run_comes_back(tmp_path: Path, log_id: int, factor: int) -> None:
     project = old_runs(tmp_path, "versioned")
@@ -384,6 +390,7 @@ def test_a_script_that_waited_runs_from_its_copy(tmp_path: Path) -> None:
 # Scripts that were written before.
 
 
+@pytest.mark.long(2, 3, 6)
 @pytest.mark.parametrize(
     ("case", "log_id"),
     [
@@ -408,6 +415,7 @@ def test_a_script_of_several_runs_starts_each(tmp_path: Path) -> None:
         project.check_whole(log_id, ["COMPLETE"])
 
 
+@pytest.mark.long("0")
 @pytest.mark.parametrize(("index", "log_id"), [("0", 1), ("1", 2)])
 def test_a_script_of_an_array_starts_its_task(tmp_path: Path, index: str, log_id: int) -> None:
     project = old_runs(tmp_path, "slurm_queued")
@@ -415,6 +423,7 @@ def test_a_script_of_an_array_starts_its_task(tmp_path: Path, index: str, log_id
     project.check_whole(log_id, ["COMPLETE"])
 
 
+@pytest.mark.long(1, 4)
 @pytest.mark.parametrize(
     ("case", "log_id"),
     [("slurm", 1), ("slurm", 3), ("oar", 2), ("oar", 3), ("waited", 3), ("waited", 4), ("lines", 2)],
@@ -501,6 +510,7 @@ def test_jobs_that_waited_in_the_queue(
         assert attempt["job_id"].partition("_")[0] in job_ids
 
 
+@pytest.mark.long("oar")
 @pytest.mark.parametrize(("cluster", "log_id"), [("slurm", 1), ("oar", 3)])
 def test_a_job_that_waited_is_cancelled(tmp_path: Path, cluster: str, log_id: int) -> None:
     need_cluster(cluster)
@@ -516,6 +526,7 @@ def test_a_job_that_waited_is_cancelled(tmp_path: Path, cluster: str, log_id: in
         cancel(cluster, job_ids)
 
 
+@pytest.mark.long("oar")
 @pytest.mark.parametrize("cluster", ["slurm", "oar"])
 def test_jobs_that_ended_are_submitted_again(tmp_path: Path, cluster: str) -> None:
     need_cluster(cluster)

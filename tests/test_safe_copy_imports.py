@@ -181,6 +181,7 @@ def test_the_engine_imports_it_without_effect() -> None:
     ]
 
 
+@pytest.mark.long  # noxfile.py compares all that is in the wheel with what is tracked
 def test_a_wheel_holds_it(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("mlxpy_core", "mlxpy", "hydra_plugins"):
@@ -197,6 +198,7 @@ def test_a_wheel_holds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long(".")
 @STATES
 @pytest.mark.parametrize("layout", ["src", "."])
 def test_pythonpath_into_the_repository(repository: Repository, state: str, layout: str) -> None:
