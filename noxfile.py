@@ -100,7 +100,9 @@ def torch(session: nox.Session) -> None:
     names = ("metrics", "artifacts", "ranks", "started_again", "frameworks", "doc_pages")
     chosen = "torch or jax or lightning or frameworks"
     files = [f"tests/test_{name}.py" for name in names]
-    run_module(session, "pytest", "-q", "-n", "2", *files, "-k", chosen, *session.posargs)
+    env = {"WARM_IMPORTS": "torch lightning.pytorch"}
+    pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
+    session.run(*pytest, *files, "-k", chosen, *session.posargs, env=env)
 
 
 @nox.session
@@ -115,7 +117,8 @@ def optuna(session: nox.Session) -> None:
     """Runs the tests of the sweeper mlxp_optuna; hydra-optuna-sweeper wants an older optuna."""
     session.install("-e", ".[optuna]", "pytest", "pytest-xdist", "hypothesis", "pexpect")
     pytest = ["python", "-m", "pytest", "-q"]
-    session.run(*pytest, "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs)
+    env = {"WARM_IMPORTS": "optuna.storages.journal hydra_plugins.mlxpy._searching._search"}
+    session.run(*pytest, "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs, env=env)
     session.run(*pytest, "tests/test_doc_pages.py", "-k", "optuna")
 
 

@@ -33,7 +33,7 @@ from typing import Any
 # Packages all of whose modules are imported before, but for those that need an extra.
 WHOLE = ("mlxpy_core", "hydra_plugins.mlxpy")
 NEED_EXTRAS = ("mlxpy_core._top", "mlxpy_core._search", "hydra_plugins.mlxpy._searching")
-# What these import when it is needed.
+# What these import when it is needed. A session of noxfile.py names more in WARM_IMPORTS.
 MORE = ("csv", "ctypes", "hydra.main", "logging.config", "mlxpy", "pyarrow.compute", "pydoc", "zipfile")
 # Composed before: the parsers of Hydra and OmegaConf are slow at the first expression of a kind.
 COMPOSED = [
@@ -276,7 +276,7 @@ def run(path: str) -> None:
 
 def prepare() -> None:
     """Imports what programs import, and composes a config."""
-    for name in MORE:
+    for name in [*MORE, *os.environ.get("WARM_IMPORTS", "").split()]:
         importlib.import_module(name)
     for name in WHOLE:
         package = importlib.import_module(name)
