@@ -325,7 +325,11 @@ def test_numbers_taken_on_two_hosts_at_once(lab: Lab) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    taken = [int(number) for process in processes for number in process.communicate()[0].split()]
+    taken: list[int] = []
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=100)
+        assert process.returncode == 0, stderr
+        taken += map(int, stdout.split())
     assert sorted(taken) == list(range(1, 101))
 
 
