@@ -122,6 +122,7 @@ WAYS = {
     + "['hydra/launcher=mlxp_local', '+x=1,2']\n    main()\n",
 }
 STARTS = {"file": ["main.py"], "module": ["-m", "main"]}
+# In the short form; all others are in --long.
 SHORT = [("set", "file"), ("runpy", "file"), ("appended", "module")]
 
 
