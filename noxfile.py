@@ -177,7 +177,7 @@ def smoke(session: nox.Session, version: str, hydra: str) -> None:
         # Afterwards: mlxpy asks for a final version, and this may be another.
         session.run(*pip_install(installed), f"hydra-core=={hydra}")
         with session.chdir(unpacked_tests(Path(place))):
-            session.run(installed, "-m", "pytest", "-q", "-n", "2", "-m", "smoke", *session.posargs)
+            session.run(installed, "-m", "pytest", *smoke_tests(), *session.posargs)
 
 
 @nox.session(requires=["dist"])
@@ -196,8 +196,8 @@ def minimum(session: nox.Session) -> None:
         needed = [str(wheel), *SMOKE_TOOLS, "-c", oldest]
         session.run("uv", "pip", "install", "-q", "--python", installed, *needed)
         with session.chdir(unpacked_tests(Path(place))):
-            pytest = [installed, "-m", "pytest", "-q", "-n", "2"]
-            session.run(*pytest, "-m", "smoke", *session.posargs, external=True)
+            pytest = [installed, "-m", "pytest", *smoke_tests()]
+            session.run(*pytest, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -285,6 +285,14 @@ def unpacked_tests(place: Path) -> Path:
     for package in PACKAGES:
         shutil.rmtree(root / package)
     return root
+
+
+def smoke_tests() -> list[str]:
+    """Returns what pytest is given to run the smoke tests; to look into the other files takes longer."""
+    files = [
+        str(path) for path in sorted(Path("tests").glob("test_*.py")) if "mark.smoke" in path.read_text()
+    ]
+    return ["-q", "-n", "2", "-m", "smoke", *files]
 
 
 def check_same(session: nox.Session, archive: Path, packed: set[str], expected: set[str]) -> None:

@@ -42,10 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--long"):
+        names = ["long", "smoke_long"] if config.getoption("-m") == "smoke" else ["long"]
         left_out = {
             item
             for item in items
-            if any(map(functools.partial(applies, item), item.iter_markers("long")))
+            for name in names
+            if any(map(functools.partial(applies, item), item.iter_markers(name)))
         }
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]

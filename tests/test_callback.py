@@ -69,6 +69,7 @@ def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Pro
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long("COMPLETE")
 @pytest.mark.parametrize(
     ("how", "status"),
     [
@@ -140,6 +141,7 @@ def test_the_directory_of_a_sweep_is_the_same_in_its_jobs(app: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long(True)
 @pytest.mark.parametrize("runs", [False, True])
 def test_a_sweep_of_no_run_leaves_nothing(app: Project, runs: bool) -> None:
     if runs:
@@ -313,6 +315,7 @@ CALLBACKS = """
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_several_callbacks_at_once(app: Project) -> None:
     app.write("speak.py", CALLBACKS)
     app.write(
@@ -349,6 +352,7 @@ def test_beside_callbacks_that_the_app_configures(project: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long("mine/one", "mine/0")
 @pytest.mark.parametrize(
     ("chosen", "arguments"),
     [
@@ -414,6 +418,7 @@ def test_a_forced_id_continues_the_run(app: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long([])
 @pytest.mark.parametrize("arguments", [[], ["-m", "+x=1,2"]], ids=["run", "sweep"])
 @pytest.mark.parametrize("chosen", [[], ["hydra.run.dir=out", "hydra.sweep.dir=out"]])
 def test_a_run_that_cannot_get_its_directory_stops_with_one_sentence(
@@ -524,6 +529,7 @@ def test_hydra_lists_the_plugin_and_its_group(app: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long("hydra/callb", "hydra/callbacks=")
 @pytest.mark.parametrize(
     ("typed", "completions"),
     [
@@ -612,6 +618,7 @@ main()
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long(["-m", "hydra/launcher=mlxp_local", "lr=1,2"])
 @pytest.mark.parametrize(
     "arguments", [[CALLBACK], ["-m", CALLBACK, "lr=1,2"], ["-m", "hydra/launcher=mlxp_local", "lr=1,2"]]
 )

@@ -65,6 +65,7 @@ def end(child: Any, exit_code: int = 0) -> str:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_the_dialogue_of_the_tutorial(app: GitProject) -> None:
     app.write("notes.txt", "untracked")
     app.write("helper.py", "version = 2\n")

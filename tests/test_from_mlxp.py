@@ -58,6 +58,7 @@ def rows(project: Project, log_id: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_a_program_with_mlxp_yaml_runs_and_its_reader_prints_the_same(project: Project) -> None:
     done = project.run(*SWEEP)
     settings = (

@@ -110,25 +110,35 @@ def test_a_program_from_standard_input_is_refused_before_anything_is_made(app: P
 IN_CODE = "sys.argv = [{name!r}, '-m', 'hydra/launcher=mlxp_local', '+x=1,2']\n"
 
 
+WAYS = {
+    "set": "import sys\n" + IN_CODE.format(name="main.py") + APP,
+    "runpy": "import sys, runpy\n"
+    + IN_CODE.format(name="app.py")
+    + "runpy.run_path('app.py', run_name='__main__')\n",
+    "appended": "import sys\nsys.argv += ['-m', 'hydra/launcher=mlxp_local', '+x=1,2']\n" + APP,
+    "inserted": APP.replace(
+        "    main()\n", "    import sys\n    sys.argv.insert(1, '-m')\n    sys.argv += "
+    )
+    + "['hydra/launcher=mlxp_local', '+x=1,2']\n    main()\n",
+}
+STARTS = {"file": ["main.py"], "module": ["-m", "main"]}
+# In the short form; all others are in --long.
+SHORT = [("set", "file"), ("runpy", "file"), ("appended", "module")]
+
+
 @pytest.mark.parametrize(
-    "program",
+    ("way", "start"),
     [
-        "import sys\n" + IN_CODE.format(name="main.py") + APP,
-        "import sys, runpy\n"
-        + IN_CODE.format(name="app.py")
-        + "runpy.run_path('app.py', run_name='__main__')\n",
-        "import sys\nsys.argv += ['-m', 'hydra/launcher=mlxp_local', '+x=1,2']\n" + APP,
-        APP.replace("    main()\n", "    import sys\n    sys.argv.insert(1, '-m')\n    sys.argv += ")
-        + "['hydra/launcher=mlxp_local', '+x=1,2']\n    main()\n",
+        pytest.param(way, start, marks=[] if (way, start) in SHORT else pytest.mark.long)
+        for way in WAYS
+        for start in STARTS
     ],
-    ids=["set", "runpy", "appended", "inserted"],
 )
-@pytest.mark.parametrize("start", [["main.py"], ["-m", "main"]], ids=["file", "module"])
 def test_a_program_that_sets_its_arguments_in_code_sweeps_once(
-    app: Project, program: str, start: list[str]
+    app: Project, way: str, start: str
 ) -> None:
-    app.write("main.py", program)
-    code, output = run_in_a_namespace(app, *start)
+    app.write("main.py", WAYS[way])
+    code, output = run_in_a_namespace(app, *STARTS[start])
     assert code == 0, output
     assert app.statuses() == ["COMPLETE"] * 2
     outputs = [app.file(log_id, "log.stdout").read_text() for log_id in (1, 2)]

@@ -249,6 +249,7 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -340,6 +341,7 @@ def test_asking_is_no_run(program: Project) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_no_seed_in_the_config_is_told(program: Project) -> None:
     program.write("configs/config.yaml", "optimizer: {lr: 1}\n")
     done = program.run("main.py", exit_code=1)

@@ -41,7 +41,7 @@ def write_runs(logs: Path, runs: list[list[dict[str, Any]]], log: str) -> None:
                 logger.log_metrics(row, log)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(histories, min_size=1, max_size=4), st.sampled_from(["train", "val/a b", "é%"]))
 def test_what_was_logged_comes_back(
     tmp_path_factory: pytest.TempPathFactory, runs: list[list[dict[str, Any]]], log: str

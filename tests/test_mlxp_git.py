@@ -82,6 +82,7 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_a_sweep_from_one_copy(app: GitProject) -> None:
     app.write("helper.py", "x = 1\n")
     done = app.run("main.py", "-m", GIT, "lr=1,2,3")

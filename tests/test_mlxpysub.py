@@ -36,13 +36,14 @@ class Queue(SLURMScheduler):
 
 
 def mlxpysub(project: Project, *arguments: str, exit_code: int = 0, **options: Any) -> Any:
-    return project.run("-c", COMMAND, *arguments, exit_code=exit_code, **options)
+    return project.run("command.py", *arguments, exit_code=exit_code, **options)
 
 
 @pytest.fixture
 def jobs(project: Project) -> Project:
     project.write("main.py", SHOW)
     project.write("queues.py", QUEUE)
+    project.write("command.py", COMMAND)
     return project
 
 
@@ -121,8 +122,8 @@ def test_jobs_run_where_the_command_was_typed(jobs: Project) -> None:
     ]
 
 
-def test_a_run_that_was_interrupted_here_goes_on(project: Project) -> None:
-    project.write(
+def test_a_run_that_was_interrupted_here_goes_on(jobs: Project) -> None:
+    jobs.write(
         "stops.py",
         """
         import os, signal, mlxpy
@@ -131,11 +132,11 @@ def test_a_run_that_was_interrupted_here_goes_on(project: Project) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         """,
     )
-    project.write("jobs.sh", f"{PYTHON} stops.py\n")
-    mlxpysub(project, "jobs.sh", "--scheduler", "LocalScheduler")
-    assert project.statuses() == ["INTERRUPTED"]
-    project.mlxpy("resubmit", "1")
-    assert [attempt["status"] for attempt in project.info()["attempts"]] == ["INTERRUPTED", "COMPLETE"]
+    jobs.write("jobs.sh", f"{PYTHON} stops.py\n")
+    mlxpysub(jobs, "jobs.sh", "--scheduler", "LocalScheduler")
+    assert jobs.statuses() == ["INTERRUPTED"]
+    jobs.mlxpy("resubmit", "1")
+    assert [attempt["status"] for attempt in jobs.info()["attempts"]] == ["INTERRUPTED", "COMPLETE"]
 
 
 def test_a_dry_run_makes_nothing(jobs: Project) -> None:
@@ -292,7 +293,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.text() | st.lists(pieces | st.text(max_size=3), max_size=25).map("".join))
 @example("'" * 100_001)
 @example("$(" * 50_000)
@@ -318,7 +319,7 @@ def test_any_text_is_a_script_or_refused(text: str) -> None:
 words = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=12)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=st.lists(words, max_size=4), quoted_twice=st.booleans())
 def test_the_words_of_a_line_come_out_unchanged(
     tmp_path: Path, arguments: list[str], quoted_twice: bool

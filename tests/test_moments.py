@@ -69,6 +69,7 @@ def test_runs_are_sorted_by_the_moment(logs: Path, field: str) -> None:
     assert results.sort(field)[field][0] == STARTS[3][0].split("T")["time" in field]
 
 
+@pytest.mark.long("info.start_date")
 @pytest.mark.parametrize("field", ["start", "info.start_time", "info.start_date"])
 def test_ls_sorts_by_the_moment_and_shows_the_zones(logs: Path, field: str) -> None:
     head, *lines = mlxpy(logs, "ls", "--sort", field).splitlines()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
 LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
 X = "x=interval(0.0,4.0)"
 # So many times the process of a search is killed; many more before a release.
-KILLS = int(os.environ.get("MLXPY_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("MLXPY_TEST_KILLS", "0"))
 CLUSTER_KILLS = int(os.environ.get("MLXPY_TEST_CLUSTER_KILLS", "1"))
 
 APP = """
@@ -150,7 +150,7 @@ def test_without_a_launcher_trials_run_one_after_another(app: Project) -> None:
 
 def test_what_a_search_has_found_is_shown_with_its_runs(app: Project) -> None:
     space = [X, "+y=interval(0.0,1.0)", "hydra.sweeper.n_trials=10", "hydra.sweeper.sampler.seed=1"]
-    done = app.run("main.py", *LOCAL, *space, "hydra.sweeper.n_jobs=4")
+    done = app.run("main.py", *SEARCH, *space)
     found = done.stdout[done.stdout.index("Study s: 10 complete\nBest: ") :].splitlines()[:3]
     assert found[2].startswith("Importances: ")
     listed, _ = app.mlxpy("ls", "info.study == 's'")
@@ -264,8 +264,9 @@ def check_that_none_was_asked_twice(app: Project, n_trials: int) -> None:
     assert len(runs) == n_trials
 
 
-def test_a_search_that_is_killed_again_and_again(app: Project) -> None:
-    n_trials = KILLS + 4
+def test_a_search_that_is_killed_again_and_again(app: Project, times: Callable[[int, int], int]) -> None:
+    kills = KILLS or times(2, 4)
+    n_trials = kills + 2
     command = [
         "main.py",
         *LOCAL,
@@ -273,17 +274,18 @@ def test_a_search_that_is_killed_again_and_again(app: Project) -> None:
         f"hydra.sweeper.n_trials={n_trials}",
         "hydra.sweeper.sampler.seed=1",
     ]
-    chance = random.Random(KILLS)
-    for _ in range(KILLS):
+    chance = random.Random(kills)
+    for _ in range(kills):
         kill_as_the_journal_grows(app, command, more=chance.randrange(1, 1500))
     app.run(*command)
     check_that_none_was_asked_twice(app, n_trials)
 
 
+@pytest.mark.long("oar")
 @pytest.mark.parametrize("cluster_name", ["slurm", "oar"])
 def test_a_search_on_a_cluster_that_is_killed(app: Project, cluster_name: str) -> None:
     need_cluster(cluster_name)
-    n_trials = CLUSTER_KILLS + 2
+    n_trials = CLUSTER_KILLS + 1
     launcher = [f"hydra/launcher=mlxp_{cluster_name}", "hydra.launcher.poll_interval_s=1"]
     command = ["main.py", *SEARCH, *launcher, X, f"hydra.sweeper.n_trials={n_trials}"]
     chance = random.Random(CLUSTER_KILLS)
@@ -293,6 +295,7 @@ def test_a_search_on_a_cluster_that_is_killed(app: Project, cluster_name: str) -
     check_that_none_was_asked_twice(app, n_trials)
 
 
+@pytest.mark.long("oar")
 @pytest.mark.parametrize("name", ["local", "slurm", "oar"])
 def test_a_search_that_is_killed_as_the_queue_answers(app: Project, name: str) -> None:
     launcher = [f"hydra/launcher=mlxp_{name}", "hydra.launcher.poll_interval_s=1"]
@@ -436,7 +439,7 @@ def test_a_run_that_dies_is_a_failed_trial(app: Project) -> None:
 
 
 def test_a_search_whose_trials_all_fail_stops(app: Project) -> None:
-    done = app.run("main.py", *LOCAL, X, "how=text", "hydra.sweeper.n_trials=30", exit_code=1)
+    done = app.run("main.py", *SEARCH, X, "how=text", "hydra.sweeper.n_trials=30", exit_code=1)
     assert "trials have failed, the last is run " in done.stderr
     assert "the task returned 'no number', not a number" in done.stdout
     assert 5 <= len(states(app)) < 10
@@ -444,13 +447,13 @@ def test_a_search_whose_trials_all_fail_stops(app: Project) -> None:
 
 def test_the_value_of_a_metric_counts_where_the_task_returns_none(app: Project) -> None:
     metric = ["how=none", "hydra.sweeper.metric=val.loss", "hydra.sweeper.n_trials=2"]
-    app.run("main.py", *LOCAL, X, *metric)
+    app.run("main.py", *SEARCH, X, *metric)
     assert all(trial.value == (trial.params["x"] - 2) ** 2 for trial in study_of(app).trials)
 
 
 def test_several_objectives(app: Project) -> None:
     directions = ["hydra.sweeper.direction=[minimize,maximize]", "hydra/sweeper/sampler=nsgaii"]
-    app.run("main.py", *LOCAL, X, "how=two", *directions, "hydra.sweeper.n_trials=3")
+    app.run("main.py", *SEARCH, X, "how=two", *directions, "hydra.sweeper.n_trials=3")
     study = study_of(app)
     assert all(len(trial.values) == 2 for trial in study.trials)
     [sweep] = app.path.glob("logs/.sweeps/*")
@@ -460,7 +463,7 @@ def test_several_objectives(app: Project) -> None:
 
 def test_constraints(app: Project) -> None:
     values = ["hydra/sweeper/sampler=tpe", "hydra.sweeper.constraints=[val.over]"]
-    app.run("main.py", *LOCAL, X, *values, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0")
+    app.run("main.py", *SEARCH, X, *values, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0")
     for trial in study_of(app).trials:
         assert trial.system_attrs["constraints"] == [trial.params["x"] - 3]
 
@@ -470,7 +473,7 @@ def test_the_space_may_stand_in_the_config_and_in_a_function(app: Project) -> No
     app.write(
         "conf/config.yaml",
         """
-        defaults: [_self_, {override hydra/sweeper: mlxp_optuna}, {override hydra/launcher: mlxp_local}]
+        defaults: [_self_, {override hydra/sweeper: mlxp_optuna}]
         hydra:
           sweeper:
             params: {x: "interval(0.0,4.0)"}
@@ -491,6 +494,7 @@ def test_the_space_may_stand_in_the_config_and_in_a_function(app: Project) -> No
     ]
 
 
+@pytest.mark.long("random", "gp", "motpe", "nsgaiii")
 @pytest.mark.parametrize("sampler", ["random", "sobol", "cmaes", "gp", "motpe", "nsgaiii"])
 def test_samplers(app: Project, sampler: str) -> None:
     needed = {"cmaes": ["cmaes"], "sobol": ["scipy"], "gp": ["scipy", "torch"]}
@@ -538,7 +542,7 @@ def test_what_is_wrong_is_said_in_a_sentence(app: Project, arguments: list[str],
 
 
 def test_other_directions_or_choices_than_the_study_has(app: Project) -> None:
-    app.run("main.py", *LOCAL, "x=1.0,2.0", "hydra.sweeper.n_trials=1")
+    app.run("main.py", *SEARCH, "x=1.0,2.0", "hydra.sweeper.n_trials=1")
     done = app.run("main.py", *LOCAL, "x=1.0,2.0", "hydra.sweeper.direction=maximize", exit_code=1)
     assert "the study s has direction=minimize, not maximize: give another name" in done.stderr
     done = app.run("main.py", *LOCAL, "x=1.0,3.0", "hydra.sweeper.n_trials=2", exit_code=1)

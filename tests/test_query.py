@@ -143,7 +143,7 @@ def matches(query: str, table: list[dict[str, Any]]) -> list[bool]:
     return matching_rows(parse_query(query), TypedColumns(encode_rows(numbered))).tolist()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(rows, written_queries())
 def test_a_query_finds_what_the_oracle_finds(
     table: list[dict[str, Any]], query: tuple[Any, str]

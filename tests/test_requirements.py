@@ -101,10 +101,10 @@ def fill(one: Installed) -> None:
     from_git = GitProject(one.base / "from_git")
     from_git.commit()
     from_git.git("update-server-info")
-    one.install("-e", flat, "-e", nested, "-e", hatch, module, *spaces)
     secret = f"http://user:secret@{one.address}"
-    one.install(f"remote @ {secret}/remote.zip?token=secret")
-    one.install(f"from-git @ git+{secret}/from_git/.git#subdirectory=below")
+    remote = f"remote @ {secret}/remote.zip?token=secret"
+    by_git = f"from-git @ git+{secret}/from_git/.git#subdirectory=below"
+    one.install("-e", flat, "-e", nested, "-e", hatch, module, *spaces, remote, by_git)
 
 
 def test_nothing_is_listed_that_is_only_installed(installed: Installed) -> None:

@@ -125,6 +125,7 @@ def test_a_run_is_made_again_with_the_versions_of_then(index: Path, repository: 
     assert installed(python) == "1.0\n"
 
 
+@pytest.mark.long("pip")  # by which the other tests install
 def test_it_is_installed(index: Path, installer: str) -> None:
     with pytest.raises(MlxpyError, match=r"^the environment cannot be made: .*tiny==3\.0") as error:
         environment_python(Requirements(PYTHON, ("tiny==3.0",)))

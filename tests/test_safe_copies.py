@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,14 +41,16 @@ def start_copy(project: GitProject, commit: str, parent: Path) -> "subprocess.Po
     return subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
 
 
-def test_sixteen_at_once_make_one_copy(repository: GitProject, tmp_path: Path) -> None:
+def test_many_at_once_make_one_copy(
+    repository: GitProject, tmp_path: Path, times: Callable[[int, int], int]
+) -> None:
     commit = fill(repository, 300)
     # Each checkout of a file is counted by a filter of the user's.
     repository.write(".gitattributes", "counted filter=count\n")
     repository.write("counted", "x")
     repository.git("config", "filter.count.smudge", f"echo >> '{tmp_path}/count'; cat")
     commit = repository.commit()
-    processes = [start_copy(repository, commit, tmp_path / "copies") for _ in range(16)]
+    processes = [start_copy(repository, commit, tmp_path / "copies") for _ in range(times(6, 16))]
     printed = {process.communicate(timeout=120)[0] for process in processes}
     place = tmp_path / "copies" / "project" / commit
     assert printed == {f"{place}\n"}

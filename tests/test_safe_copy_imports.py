@@ -1,111 +1,27 @@
 """Programs that run from a copy of a repository import from the copy, whatever became of the repository."""
 
 import ast
-import json
 import os
-import py_compile
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import REPOSITORY, Project
 from hypothesis import given
 from hypothesis import strategies as st
+from safe_copy import IMPORT, NOT_COPIED, STARTUP, STATES, Repository, package
 
-from mlxpy_core._versioning._restart import import_paths
 from mlxpy_core._versioning._startup import sitecustomize
-from mlxpy_core._versioning._startup.sitecustomize import SafeCopy, hint, moved
-
-STARTUP = Path(str(sitecustomize.__file__)).parent  # of the package as it is installed
-NOT_COPIED = shutil.ignore_patterns(".workdir", ".venv", "build", "*.egg-info", "__pycache__")
-
-
-class Repository(Project):
-    """A development tree, and a copy of what it held once."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        path.mkdir()
-        self.copy = Project(path / ".workdir" / path.name / "0abc")
-        self.python = Path(sys.executable)
-
-    def commit(self) -> None:
-        """Makes the copy; from now on every module of the development tree can be told from the copy's."""
-        shutil.copytree(self.path, self.copy.path, ignore=NOT_COPIED, symlinks=True)
-        for module in self.path.rglob("*.py"):
-            if not {".workdir", ".venv", "build"} & set(module.relative_to(self.path).parts):
-                module.write_text(f"raise RuntimeError('{module.name} of the development tree')")
-
-    def delete(self) -> None:
-        """Deletes the development tree but the copy and the environment."""
-        for path in self.path.iterdir():
-            if path.name not in (".workdir", ".venv"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    @property
-    def variable(self) -> dict[str, Any]:
-        return {"repository": str(self.path), "copy": str(self.copy.path), "names": [], "later": 1}
-
-    def in_copy(
-        self,
-        *arguments: str,
-        pythonpath: tuple[Path | str, ...] = (),
-        names: Any = (),
-        paths: Any = (),
-        **options: Any,
-    ) -> Any:
-        """Runs ``python arguments...`` in the copy."""
-        variable = {**self.variable, "names": [*map(str, names)], "paths": [*map(str, paths)]}
-        environment = {
-            "MLXPY_SAFE_COPY": json.dumps(variable),
-            "PYTHONPATH": os.pathsep.join(map(str, (STARTUP, *pythonpath))),
-            **options.pop("env", {}),
-        }
-        command = [self.python, *arguments]
-        exit_code = options.pop("exit_code", 0)
-        options = {"cwd": self.copy.path, **options}
-        done = subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            **options,
-        )
-        assert exit_code is None or done.returncode == exit_code, done.stdout + done.stderr
-        return done
-
-    def printed(self, *arguments: str, **options: Any) -> list[str]:
-        done = self.in_copy(*arguments, **options)
-        assert not done.stderr, done.stderr
-        return str(done.stdout).splitlines()
-
-    @property
-    def safe_copy(self) -> SafeCopy:
-        return SafeCopy(str(self.path), str(self.copy.path))
+from mlxpy_core._versioning._startup.sitecustomize import SafeCopy, moved
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "my dev")
 
-
-def package(repository: Repository, folder: str = ".", name: str = "pkg") -> None:
-    """Writes a package whose parts say where they are from."""
-    repository.write(f"{folder}/{name}/__init__.py", "")
-    repository.write(
-        f"{folder}/{name}/part.py", "where = __file__\nif __name__ == '__main__': print(where)"
-    )
-
-
-IMPORT = "import pkg.part; print(pkg.part.where)"
-STATES = pytest.mark.parametrize("state", ["edited", "deleted"])
 
 # Where a path of the development tree is in the copy.
 
@@ -181,6 +97,7 @@ def test_the_engine_imports_it_without_effect() -> None:
     ]
 
 
+@pytest.mark.long  # noxfile.py compares all that is in the wheel with what is tracked
 def test_a_wheel_holds_it(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("mlxpy_core", "mlxpy", "hydra_plugins"):
@@ -197,6 +114,7 @@ def test_a_wheel_holds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long(".")
 @STATES
 @pytest.mark.parametrize("layout", ["src", "."])
 def test_pythonpath_into_the_repository(repository: Repository, state: str, layout: str) -> None:
@@ -356,154 +274,6 @@ def test_pytest_rewrites_the_copys_tests(repository: Repository) -> None:
     assert f"assert '{repository.copy.path}/src/pkg/part.py' == 1" in done.stdout
 
 
-# What the copy has not
-
-
-@pytest.mark.parametrize("kind", ["module", "bytecode", "package", "namespace"])
-def test_a_module_that_is_not_tracked_is_not_found(repository: Repository, kind: str) -> None:
-    package(repository, "src")
-    repository.commit()
-    new = {
-        "module": "fast.py",
-        "bytecode": "x.py",
-        "package": "fast/__init__.py",
-        "namespace": "fast/x.py",
-    }[kind]
-    path = repository.write(f"src/{new}", "print('the development tree')")
-    if kind == "bytecode":
-        py_compile.compile(str(path), str(path.with_name("fast.pyc")))
-    source = repository.path / "src"
-    for program in ("import fast", f"import sys; sys.path.insert(0, {str(source)!r}); import fast"):
-        done = repository.in_copy("-c", program, pythonpath=[source], exit_code=1)
-        lines = done.stderr.splitlines()
-        assert lines[-2] == "ModuleNotFoundError: No module named 'fast'"
-        assert lines[-1].startswith("mlxpy: src/fast")
-        assert lines[-1].endswith(
-            "link=[src/fast" + {"module": ".py]", "bytecode": ".pyc]"}.get(kind, "]")
-        )
-        assert not done.stdout
-
-
-def test_no_finder_finds_what_the_copy_has_not(repository: Repository, tmp_path: Path) -> None:
-    repository.write("odd/here.py", "where = __file__")
-    repository.commit()
-    repository.write("odd/fast.py", "print('the development tree')")
-    finder = f"""
-    import importlib.util, sys
-    class Finder:
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            if name in ("here", "fast"):
-                return importlib.util.spec_from_file_location(name, f"{repository.path}/odd/{{name}}.py")
-            if name == "void":
-                spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
-                spec.submodule_search_locations = [{str(repository.path / "void")!r}]
-                return spec
-    sys.meta_path += [Finder, Finder()]
-    """
-    Project(tmp_path / "other").write("sitecustomize.py", finder)
-    for name in ("fast", "void"):
-        program = f"import here; print(here.where); import {name}"
-        done = repository.in_copy("-c", program, pythonpath=[tmp_path / "other"], exit_code=1)
-        assert done.stdout == f"{repository.copy.path}/odd/here.py\n"
-        assert done.stderr.endswith(f"ModuleNotFoundError: No module named '{name}'\n")
-
-
-def test_an_extension_that_is_not_tracked_is_not_found(repository: Repository) -> None:
-    package(repository, "src")
-    repository.write("src/pkg/user.py", "from . import fast")
-    repository.commit()
-    suffix = sitecustomize_suffix()
-    (repository.path / "src" / "pkg" / f"fast{suffix}").write_bytes(b"")
-    for program in ("import pkg.user", "from pkg import fast", "import pkg.fast"):
-        done = repository.in_copy("-c", program, pythonpath=[repository.path / "src"], exit_code=1)
-        assert f"mlxpy: src/pkg/fast{suffix} is not in the copy of the repository" in done.stderr
-
-
-def sitecustomize_suffix() -> str:
-    from importlib.machinery import EXTENSION_SUFFIXES
-
-    return EXTENSION_SUFFIXES[0]
-
-
-@pytest.mark.parametrize(
-    ("program", "missing", "link"),
-    [
-        ("open('data/a b/x.csv')", "data/a b/x.csv", "data"),
-        ("open(os.path.abspath('data/a b/x.csv'))", "data/a b/x.csv", "data"),
-        ("pathlib.Path('sub/x.csv').read_text()", "sub/x.csv", "sub/x.csv"),
-        ("os.chdir('sub'); open(b'x.csv')", "sub/x.csv", "sub/x.csv"),
-        ("open('data/new.csv', 'w')", "data", "data"),
-        ("os.listdir('my data')", "my data", "'my data'"),
-    ],
-)
-def test_a_file_that_is_not_tracked_is_hinted_at(
-    repository: Repository, program: str, missing: str, link: str
-) -> None:
-    repository.write("sub/tracked", "")
-    repository.commit()
-    for name in ("data/a b/x.csv", "sub/x.csv", "my data/x"):
-        repository.write(name, "")
-    done = repository.in_copy("-c", f"import os, pathlib; {program}", exit_code=1)
-    error, sentence = done.stderr.splitlines()[-2:]
-    assert error.startswith("FileNotFoundError")
-    assert sentence == (
-        f"mlxpy: {missing} is not in the copy of the repository that this program runs from, because git does "
-        f"not track it; it is in {repository.path}/{missing}: commit it, or link it into the copy with link=[{link}]"
-    )
-
-
-@pytest.mark.parametrize(
-    "program",
-    [
-        "open('nowhere')",
-        "open('/nowhere/x')",
-        "import nowhere",
-        "import os; os.chdir('/'); open('data/x')",
-        "1 / 0",
-    ],
-)
-def test_other_errors_have_no_hint(repository: Repository, program: str) -> None:
-    repository.write("src/pkg/__init__.py", "")
-    repository.commit()
-    repository.write("data/x", "")
-    done = repository.in_copy("-c", program, pythonpath=[repository.path / "build"], exit_code=1)
-    assert "Error" in done.stderr
-    assert "mlxpy" not in done.stderr
-
-
-def test_the_engine_asks_for_a_hint(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository.commit()
-    repository.write("data.csv", "")
-    monkeypatch.chdir(repository.copy.path)
-    error = FileNotFoundError(2, "No such file", "data.csv")
-    assert "link=[data.csv]" in str(hint(error, repository.safe_copy))
-    (repository.path.parent / "link").symlink_to(repository.path)
-    by_link = repository.path.parent / "link" / repository.copy.path.relative_to(repository.path)
-    assert "link=[data.csv]" in str(hint(error, SafeCopy(str(repository.path), str(by_link))))
-    gone = repository.copy.path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    assert hint(error, repository.safe_copy) is None
-
-
-def test_the_hint_keeps_other_hooks(repository: Repository, tmp_path: Path) -> None:
-    repository.commit()
-    repository.write("data.csv", "")
-    site = Project(tmp_path / "site")
-    site.write(
-        "sitecustomize.py",
-        "import sys; sys.excepthook = lambda *error: print('before', file=sys.stderr)",
-    )
-    done = repository.in_copy("-c", "open('data.csv')", pythonpath=[site.path], exit_code=1)
-    assert done.stderr.startswith("before\nmlxpy: data.csv is not in the copy")
-    program = (
-        "import sys; sys.excepthook = lambda *error: print('after', file=sys.stderr); open('data.csv')"
-    )
-    assert repository.in_copy("-c", program, pythonpath=[site.path], exit_code=1).stderr == "after\n"
-
-
 # Other sitecustomize modules
 
 
@@ -593,151 +363,3 @@ def test_nothing_slow_is_imported_at_the_start(repository: Repository) -> None:
     plain = subprocess.check_output(command, text=True).split()
     extra = set(repository.printed("-c", show)[0].split()) - set(plain)
     assert extra <= {"sitecustomize", "_json"}
-
-
-# Editable installs, in an environment inside the repository
-
-
-SETUPTOOLS = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-HATCH = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-[tool.hatch.build.targets.wheel]
-packages = ["src/by_hatch"]
-[tool.hatch.build]
-dev-mode-exact = true
-"""
-PROJECTS = {
-    # name: (where its package is, build, further metadata)
-    "by_path": (
-        "of_by_path/src/by_path",
-        SETUPTOOLS,
-        "[tool.setuptools.packages.find]\nwhere = ['src']\n",
-    ),
-    "by_finder": (
-        "of_by_finder/code",
-        SETUPTOOLS,
-        "[tool.setuptools]\npackages=['by_finder']\npackage-dir={by_finder='code'}\n",
-    ),
-    "by_space": (
-        "of_by_space/space/by_space",
-        SETUPTOOLS,
-        "[tool.setuptools]\npackages=['outer', 'outer.by_space']\npackage-dir={'outer'='space'}\n",
-    ),
-    "strict": ("of_strict/src/strict", SETUPTOOLS, "[tool.setuptools.packages.find]\nwhere = ['src']\n"),
-    "by_hatch": ("of_by_hatch/src/by_hatch", HATCH, ""),
-}
-MODULES = {name: "outer.by_space" if name == "by_space" else name for name in PROJECTS}
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository with an environment, in which its packages are installed to be edited."""
-    repository = Repository(tmp_path_factory.mktemp("editable") / "my dev")
-    environment = repository.path / ".venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    (site,) = environment.glob("lib/python*/site-packages")
-    # The build backends and pip, before all other path files.
-    (site / "0.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
-    repository.python = environment / "bin" / "python"
-    for name, (folder, build, more) in PROJECTS.items():
-        package(repository, str(Path(folder).parent), Path(folder).name)
-        repository.write(
-            f"of_{name}/pyproject.toml", f"{build}[project]\nname = '{name}'\nversion = '1'\n{more}"
-        )
-
-    def install(*arguments: str) -> None:
-        pip = [repository.python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
-        subprocess.run([*pip, *arguments], check=True, cwd=repository.path)
-
-    install(*(word for name in PROJECTS if name != "strict" for word in ("-e", f"./of_{name}")))
-    install("--config-settings", "editable_mode=strict", "-e", "./of_strict")
-    shutil.copytree(STARTUP.parent.parent, site / "mlxpy_core", ignore=NOT_COPIED)
-    repository.write("early/early.py", "where = __file__")
-    package(repository, "of_links", "linked")
-    (site / "linked").symlink_to(repository.path / "of_links" / "linked")
-    repository.write("of_links/single.py", "where = __file__")
-    (site / "single.py").symlink_to(repository.path / "of_links" / "single.py")
-    (site / "early.pth").write_text(f"{repository.path}/early\nimport early\n")
-    repository.entries = ast.literal_eval(  # type: ignore[attr-defined] # of this fixture only
-        subprocess.check_output([repository.python, "-c", "import sys; print(sys.path)"], text=True)
-    )
-    (repository.path / "early" / "early.py").write_text("where = __file__")
-    repository.commit()
-    (repository.path / "early" / "early.py").write_text("where = __file__")
-    return repository
-
-
-@contextmanager
-def in_state(repository: Repository, state: str) -> Iterator[None]:
-    """Moves the packages of the development tree away for a while, if they are to be deleted."""
-    away = repository.path.parent / "away"
-    away.mkdir(exist_ok=True)
-    names = [f"of_{name}" for name in PROJECTS] if state == "deleted" else []
-    for name in names:
-        (repository.path / name).rename(away / name)
-    try:
-        yield
-    finally:
-        for name in names:
-            (away / name).rename(repository.path / name)
-
-
-@STATES
-@pytest.mark.parametrize("name", PROJECTS)
-def test_editable_installs(installed: Repository, name: str, state: str) -> None:
-    folder = PROJECTS[name][0]
-    paths = import_paths(installed.entries, installed.safe_copy)  # type: ignore[attr-defined] # as above
-    program = f"import {MODULES[name]}.part as part, sys; print(part.where)"
-    with in_state(installed, state):
-        for arguments in (["-c", program], ["-m", f"{MODULES[name]}.part"]):
-            printed = installed.printed(*arguments, paths=paths)
-            assert printed == [str(installed.copy.path / folder / "part.py")]
-
-
-def test_a_strict_editable_install_needs_to_be_told_where_its_links_lead(installed: Repository) -> None:
-    done = installed.in_copy("-c", "import strict", exit_code=1)
-    assert "ModuleNotFoundError: No module named 'strict'" in done.stderr
-    assert (
-        "mlxpy: of_strict/build/__editable__.strict-1-py3-none-any/strict is not in the copy"
-        in done.stderr
-    )
-
-
-def test_a_module_that_is_missing_in_an_installed_package_is_hinted_at(installed: Repository) -> None:
-    installed.write("of_by_finder/code/fast.py", "")
-    done = installed.in_copy("-c", "import by_finder.fast", exit_code=1)
-    assert "mlxpy: of_by_finder/code/fast.py is not in the copy" in done.stderr
-
-
-def test_an_environment_in_the_repository_is_not_moved(installed: Repository) -> None:
-    program = (
-        "import sys, mlxpy_core, hypothesis; print(mlxpy_core.__file__); print(*sys.path, sep='\\n')"
-    )
-    file, *path = installed.printed("-c", program)
-    (site,) = (installed.path / ".venv").glob("lib/python*/site-packages")
-    assert file == str(site / "mlxpy_core" / "__init__.py")
-    assert str(site) in path
-
-
-def test_links_from_an_environment_into_the_repository_are_moved(installed: Repository) -> None:
-    program = "import linked.part, single; print(linked.part.where); print(single.where)"
-    folder = installed.copy.path / "of_links"
-    assert installed.printed("-c", program) == [
-        str(folder / "linked" / "part.py"),
-        str(folder / "single.py"),
-    ]
-
-
-def test_links_from_an_environment_to_what_is_not_tracked_are_not(installed: Repository) -> None:
-    """A cache of packages, as installers keep, may lie in the repository, too."""
-    installed.write(".cache/cached.py", "where = __file__")
-    (site,) = (installed.path / ".venv").glob("lib/python*/site-packages")
-    (site / "cached.py").symlink_to(installed.path / ".cache" / "cached.py")
-    assert installed.printed("-c", "import cached; print(cached.where)") == [str(site / "cached.py")]
-
-
-def test_what_a_path_file_imported_is_imported_again(installed: Repository) -> None:
-    for program in ("import early; print(early.where)", "from early import where; print(where)"):
-        assert installed.printed("-c", program) == [str(installed.copy.path / "early" / "early.py")]

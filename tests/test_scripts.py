@@ -39,7 +39,7 @@ def run_script(path: Path, text: str, **environment: str) -> "subprocess.Complet
     )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arguments=st.lists(words, max_size=4),
     directory=st.sampled_from(["plain", "with space", "q'u\"o$te", "é;\n&"]),

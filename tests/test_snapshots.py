@@ -31,6 +31,7 @@ def checked_out(project: GitProject, commit: str, to: Path) -> dict[str, Any]:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 def test_the_working_tree_comes_back_exactly(repository: GitProject, tmp_path: Path) -> None:
     repository.write("kept.py", "1")
     repository.write("changed.py", "1")

@@ -105,6 +105,7 @@ def check_run(
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke_long
 @pytest.mark.parametrize(
     ("command", "log_ids"),
     [

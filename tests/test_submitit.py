@@ -38,6 +38,7 @@ def test_the_versions_whose_private_names_are_used() -> None:
     assert f"submitit {version('submitit')}" in str(_submitit.__doc__)
 
 
+@pytest.mark.smoke
 def test_the_directives_that_submitit_writes() -> None:
     options = {
         "timeout_min": 90, "mem_gb": 1.5, "nodes": 1, "gpus_per_node": 0, "comment": "it's", "signal_delay_s": 30,
@@ -78,19 +79,18 @@ def test_a_sweep_of_any_executor(app: Project, executor: str) -> None:
     assert [attempt["status"] for attempt in app.info(2)["attempts"]] == ["COMPLETE"] * 2
 
 
-@pytest.mark.long("local")
+@pytest.mark.long("local", "oar")
 def test_what_becomes_of_jobs(app: Project, executor: str) -> None:
     app.run("main.py", *LAUNCHER, on(executor), "fail=kill,true", "seconds=0,600")
 
-    def has(log_id: int, status: str) -> bool:
+    def statuses() -> list[str]:
         app.mlxpy("ls")
-        return bool(app.info(log_id)["status"] == status)
+        return app.statuses()
 
-    wait_until(lambda: has(2, "RUNNING") and has(4, "RUNNING") and has(1, "KILLED") and has(3, "FAILED"))
+    wait_until(lambda: statuses() == ["KILLED", "RUNNING", "FAILED", "RUNNING"])
     app.mlxpy("cancel", "--yes", "2", "4")
     cancelled = "KILLED" if executor == "oar" else "INTERRUPTED"
-    wait_until(lambda: has(2, cancelled) and has(4, cancelled))
-    assert app.statuses() == ["KILLED", cancelled, "FAILED", cancelled]
+    wait_until(lambda: statuses() == ["KILLED", cancelled, "FAILED", cancelled])
 
 
 @pytest.mark.long("local", "oar")
@@ -263,6 +263,7 @@ def test_programs_of_submitit_find_their_ranks(project: Project) -> None:
     assert str(of_all["hosts"]).count("n") == 2
 
 
+@pytest.mark.long  # the page is run by test_doc_pages
 def test_the_guide_for_who_comes_from_submitit(project: Project) -> None:
     need_cluster("slurm")
     guide = (REPOSITORY / "docs/from-submitit.md").read_text()

@@ -134,6 +134,7 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
     assert configs.load_sweep_config(sweep, overrides) is not second
 
 
+@pytest.mark.smoke_long
 def test_many_kinds_of_jobs_are_what_hydra_gives(loader: ConfigLoader) -> None:
     sweep = sweep_of(loader)
     kinds = [[f"+x{number}=1", "lr=1"] for number in range(20)] + [["lr=1", "opt@first=adam"]]
@@ -203,6 +204,7 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
         return type(error), str(error), type(error.__cause__), str(error.__cause__)
 
 
+@pytest.mark.smoke_long
 @settings(
     max_examples=5,
     suppress_health_check=list(HealthCheck),  # Hydra composes slowly; the fixture is only read
@@ -389,6 +391,7 @@ print("composed:", json.dumps(composed))
 """
 
 
+@pytest.mark.smoke_long("hydra/callbacks=mlxp_logger", ["lr=0.1,0.2,0.3", "+new.a=1,2"])
 @pytest.mark.parametrize("plugin", ["hydra/callbacks=mlxp_logger", "hydra/launcher=mlxp_local"])
 @pytest.mark.parametrize(
     ("sweep", "by_hydra"),

@@ -435,10 +435,9 @@ def spawn(project: Project, *words: str, **environment: str) -> Any:
     ("send", "code"),
     [
         (lambda child: child.send("\x03"), 130),
-        (lambda child: child.send("q"), 0),
         (lambda child: child.kill(signal.SIGTERM), 143),
     ],
-    ids=["ctrl-c", "q", "sigterm"],
+    ids=["ctrl-c", "sigterm"],
 )
 def test_it_ends_cleanly(project: Project, logs: Path, send: Callable[[Any], None], code: int) -> None:
     child = spawn(project)
@@ -451,7 +450,7 @@ def test_it_ends_cleanly(project: Project, logs: Path, send: Callable[[Any], Non
     assert (child.exitstatus, child.signalstatus) == (code, None)
 
 
-def test_no_color(project: Project, logs: Path) -> None:
+def test_no_color_and_an_end_by_q(project: Project, logs: Path) -> None:
     child = spawn(project, NO_COLOR="1")
     child.expect("archive")
     child.send("q")
@@ -461,6 +460,8 @@ def test_no_color(project: Project, logs: Path) -> None:
     assert b"COMPLETE" in shown
     colors = re.findall(rb"\x1b\[(?:\d+;)*(?:3[0-7]|38|4[0-7]|48|9[0-7]|10[0-7])(?:;\d+)*m", shown)
     assert not colors
+    child.close()
+    assert (child.exitstatus, child.signalstatus) == (0, None)
 
 
 @pytest.mark.parametrize(

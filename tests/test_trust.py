@@ -325,7 +325,7 @@ ACTS: dict[str, Callable[[Logger, str], None]] = {
 
 
 @pytest.mark.parametrize("place", ACTS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=names)
 def test_no_name_leaves_the_run(tmp_path: Path, place: str, name: str) -> None:
     with Logger(tmp_path / "logs", forced_log_id=1) as logger:
