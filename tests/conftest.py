@@ -21,7 +21,8 @@ import pytest
 import warm
 from hypothesis import settings
 
-from mlxpy_core import load_yaml
+from mlxpy_core import RunDirectory, load_yaml
+from mlxpy_core._operations._reconciling import reconcile_runs
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._scheduling._oar import OARScheduler
 from mlxpy_core._scheduling._sge import SGEScheduler
@@ -411,6 +412,12 @@ def wait_until(
         assert now < end, f"it did not come about: {shown() if shown else condition}"
         # Asking a scheduler takes the processor from what is waited for.
         time.sleep(max(0.2, 3 * (now - looked)))
+
+
+def reconciled(project: Project) -> list[str]:
+    """Gives the runs' words as ``mlxpy status`` does, without a process of its own."""
+    runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in project.run_ids()]
+    return [status.value for status in reconcile_runs(runs).statuses.values()]
 
 
 def ended(project: Project, status: str = "COMPLETE", logs: str = "logs") -> bool:

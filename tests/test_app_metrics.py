@@ -451,7 +451,7 @@ class TestOthersFiles:
         os.chown(mine / "metrics.csv", NOBODY, NOBODY)
         assert app_columns(Reader(logs)) == ["csv/metrics.secret", "csv/metrics.step"]
 
-    @settings(max_examples=60)
+    @settings(max_examples=20)
     @given(st.binary(max_size=400), st.integers(0, 200), st.integers(0, 255))
     def test_any_bytes(
         self, tmp_path_factory: pytest.TempPathFactory, content: bytes, place: int, byte: int
@@ -479,7 +479,7 @@ metrics = st.lists(
 ).filter(lambda rows: any(len(row) > 1 for row in rows))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(metrics)
 def test_what_was_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]

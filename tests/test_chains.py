@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import CLUSTERS, Project, need_cluster, wait_until
+from conftest import CLUSTERS, Project, need_cluster, reconciled, wait_until
 
 from mlxpy_core import Scheduler, SubmissionError
 from mlxpy_core._scheduling._lsf import LSFScheduler
@@ -119,8 +119,7 @@ def test_the_launcher_of_this_machine_waits(app: Project, fails: bool) -> None:
     assert app.info(2)["scheduler"]["after"] == f"1:{app.info(1)['run_id']}"
 
 
-@pytest.mark.parametrize("name", ["slurm", "oar"])
-def test_a_real_queue_waits(app: Project, name: str) -> None:
+def check_that_a_queue_waits(app: Project, name: str) -> None:
     need_cluster(name)
     launcher = ("main.py", "-m", f"hydra/launcher={CLUSTERS[name].launcher}")
     gate = Path(app.path, "gate")
@@ -129,20 +128,25 @@ def test_a_real_queue_waits(app: Project, name: str) -> None:
     app.run(*launcher, "hydra.launcher.after=1", "+seed=1,2")
     app.run(*launcher, "hydra.launcher.after='info.log_id == 1'", "hydra.launcher.after_status=any")
     gate.write_text("bad")
-
-    def reconciled() -> list[str]:
-        app.mlxpy("status")
-        return app.statuses()
-
-    wait_until(lambda: reconciled() == ["FAILED", "FAILED", "FAILED", "COMPLETE"], 120)
+    wait_until(lambda: reconciled(app) == ["FAILED", "FAILED", "FAILED", "COMPLETE"], 120)
     assert app.info(2)["attempts"] == []
     assert app.info(2)["exception"]["message"] == "it waits for run 1, which is FAILED"
     assert app.info(1)["attempts"][0]["end"] <= app.info(4)["attempts"][0]["start"]
-    gate.write_text("")
+
+
+@pytest.mark.parametrize("name", [pytest.param("slurm", marks=pytest.mark.long), "oar"])
+def test_a_real_queue_waits(app: Project, name: str) -> None:
+    check_that_a_queue_waits(app, name)
+
+
+@pytest.mark.parametrize("name", ["slurm", pytest.param("oar", marks=pytest.mark.long)])
+def test_a_chain_that_waited_in_a_real_queue_is_submitted_again(app: Project, name: str) -> None:
+    check_that_a_queue_waits(app, name)
+    app.write("gate", "")
     printed, left = app.mlxpy("resubmit", "2")
     assert printed == "Nothing to submit.\n"
     assert "run 2: a job that waits for run 1, which is FAILED, would never start" in left
     app.mlxpy("resubmit", "2-3", "1")
-    wait_until(lambda: reconciled() == ["COMPLETE"] * 4, 120)
+    wait_until(lambda: reconciled(app) == ["COMPLETE"] * 4, 120)
     starts = [app.info(log_id)["attempts"][0]["start"] for log_id in (2, 3)]
     assert app.info(1)["attempts"][-1]["end"] <= min(starts)

@@ -18,6 +18,7 @@ import pexpect
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
+from conftest import MLXPY, Project
 
 import mlxpy
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
@@ -27,10 +28,8 @@ from mlxpy_core._io._files import write_whole
 from mlxpy_core._io._text import duration_text
 from mlxpy_core._runs._info_file import info_path
 
-MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 MLXP_RUNS = Path(__file__).parent / "data" / "mlxp-1.0.5"
 OF_TERMINALS = ("NO_COLOR", "COLUMNS", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONWARNINGS")
-SHELL = {name: value for name, value in os.environ.items() if name not in OF_TERMINALS}
 LONG = "a long value " * 9 + "ends"
 
 
@@ -64,20 +63,17 @@ def run(logs: Path, *arguments: str, exit_code: int = 0) -> Result:
     return result
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OF_TERMINALS:
+        monkeypatch.delenv(name, raising=False)
+
+
 def run_process(
     directory: Path, *arguments: str, exit_code: int = 0, **environment: str
 ) -> tuple[str, str]:
     """Runs a command in a process of its own: standard output and error."""
-    done = subprocess.run(
-        [MLXPY, *arguments],
-        cwd=directory,
-        env={**SHELL, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == exit_code, done.stdout + done.stderr
-    return done.stdout, done.stderr
+    return Project(directory).mlxpy(*arguments, exit_code=exit_code, env=environment)
 
 
 def as_json(result: Result) -> Any:
@@ -88,7 +84,7 @@ def in_terminal(directory: Path, command: str, columns: int = 80, **environment:
     output, code = pexpect.run(
         f"{MLXPY} {command}",
         cwd=str(directory),
-        env={**SHELL, "TERM": "xterm", **environment},
+        env={**os.environ, "TERM": "xterm", **environment},
         withexitstatus=True,
         dimensions=(24, columns),
     )

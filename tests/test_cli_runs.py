@@ -11,7 +11,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from conftest import MLXPY, Cluster, Project, need_cluster, wait_until
+from conftest import MLXPY, Cluster, Project, need_cluster, reconciled, wait_until
 
 from mlxpy_core import Reader, RunDirectory, Status, dump_yaml
 from mlxpy_core._operations import _liveness
@@ -145,7 +145,7 @@ def test_a_cluster_that_cannot_be_asked(app: Project, cluster: Cluster, tmp_path
         )
     finally:
         app.mlxpy("cancel", "1", "--yes")
-    wait_until(lambda: found_out(app) == ["INTERRUPTED"])
+    wait_until(lambda: reconciled(app) == ["INTERRUPTED"])
 
 
 # Runs are stopped.
@@ -159,7 +159,7 @@ def test_queued_and_running_jobs_are_cancelled(app: Project, cluster: Cluster) -
     output, errors = app.mlxpy("cancel", "1-3", "--yes")
     assert output == f"Runs 1 to 3: 3 jobs of {cluster.name}.\nCancelled runs 1 to 3.\n"
     assert errors == ""
-    wait_until(lambda: not {"RUNNING", "SUBMITTED"} & set(found_out(app)))
+    wait_until(lambda: not {"RUNNING", "SUBMITTED"} & set(reconciled(app)))
     assert set(app.statuses()) <= {"INTERRUPTED", "KILLED"}
     assert app.info(3)["status"] == "INTERRUPTED"
     assert app.info(3)["attempts"] == []
@@ -180,7 +180,7 @@ def test_runs_that_share_a_job_are_named(app: Project, cluster: Cluster) -> None
     output, _ = app.mlxpy("cancel", "1-3", "--yes")
     assert f"Runs 1 to 3: 2 jobs of {cluster.name}.\n" in output
     assert "will end, too" not in output
-    wait_until(lambda: set(found_out(app)) <= {"INTERRUPTED", "KILLED"})
+    wait_until(lambda: set(reconciled(app)) <= {"INTERRUPTED", "KILLED"})
 
 
 def test_a_process_of_this_machine(app: Project) -> None:
@@ -257,7 +257,7 @@ def test_what_a_dead_launcher_was_to_start(app: Project) -> None:
         kill(process)
     assert found_out(app) == ["RUNNING", "FAILED"]  # its script lives on
     os.kill(app.info()["process_id"], signal.SIGKILL)
-    wait_until(lambda: found_out(app) == ["KILLED", "FAILED"])
+    wait_until(lambda: reconciled(app) == ["KILLED", "FAILED"])
 
 
 def test_a_final_status_between_two_looks(app: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_a_final_status_between_two_looks(app: Project, monkeypatch: pytest.Monk
 @pytest.mark.long("oar")
 def test_jobs_killed_on_their_node(app: Project, cluster: Cluster) -> None:
     queue(app, cluster, "fail=kill", "seconds=0")
-    wait_until(lambda: found_out(app) == ["KILLED"])
+    wait_until(lambda: reconciled(app) == ["KILLED"])
     info = app.info()
     assert info["scheduler"]["may_come_back"] is False
     assert rows(app)[0]["job"] == info["scheduler"]["scheduler_job_id"]

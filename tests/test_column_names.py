@@ -2,14 +2,12 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
+from conftest import Project
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +17,6 @@ from mlxpy_core._reading import ConfigList
 from mlxpy_core._runs._directory import RunDirectory
 from mlxpy_core._runs._info_file import info_path
 from mlxpy_core._runs._summary import write_summary
-
-MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 
 # A config, and the columns that are made of it.
 CLASHES: list[tuple[dict[Any, Any], dict[str, Any]]] = [
@@ -196,12 +192,12 @@ def load_text(path: str) -> str:
     return Path(path).read_text()
 
 
-def mlxpy(logs: Path, *arguments: str) -> str:
-    environment = {**os.environ, "MLXPY_LOGS": str(logs)}
-    done = subprocess.run([MLXPY, *arguments], env=environment, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done
-    assert done.stderr == ""
-    return done.stdout
+def mlxpy(logs: Path, command: str, *arguments: str) -> str:
+    exit_code = int(command == "diff")
+    command_line = (command, "--logs", str(logs), *arguments)
+    output, errors = Project(logs.parent).mlxpy(*command_line, exit_code=exit_code)
+    assert errors == ""
+    return output
 
 
 def test_commands_tell_the_columns_apart(tmp_path: Path) -> None:

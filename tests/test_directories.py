@@ -1,9 +1,10 @@
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Project
 
 from mlxpy_core import (
     MlxpyError,
@@ -88,21 +89,19 @@ def test_run_names_are_plain_numbers(name: str, expected: bool) -> None:
     assert is_run_name(name) is expected
 
 
-def test_64_processes_at_once_get_different_ids_from_one(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from mlxpy_core import take_run_directory\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "for _ in range(10): print(take_run_directory(Path(sys.argv[1])).log_id)"
+def test_many_processes_at_once_get_different_ids_from_one(
+    project: Project, times: Callable[[int, int], int]
+) -> None:
+    project.write(
+        "take.py",
+        """
+        import sys; from pathlib import Path; from mlxpy_core import take_run_directory
+        print('ready', flush=True); sys.stdin.readline()
+        for _ in range(10): print(take_run_directory(Path("logs")).log_id)
+        """,
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path / "logs")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(64)
-    ]
+    count = times(24, 64)
+    processes = [project.start("take.py", stdin=subprocess.PIPE) for _ in range(count)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -111,7 +110,7 @@ def test_64_processes_at_once_get_different_ids_from_one(tmp_path: Path) -> None
         process.stdin.write("\n")
         process.stdin.flush()
     taken = [int(line) for process in processes for line in process.communicate()[0].split()]
-    assert sorted(taken) == list(range(1, 641))
+    assert sorted(taken) == list(range(1, 10 * count + 1))
 
 
 def test_of_temporary_files_only_ones_own_are_removed(tmp_path: Path) -> None:

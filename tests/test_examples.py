@@ -144,9 +144,8 @@ def test_the_digits_sweep_and_its_results(digits: Project) -> None:
 
 def test_the_digits_go_on_where_they_stopped(digits: Project) -> None:
     forced = ["hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_logger.forced_log_id=1"]
-    digits.run("train.py", *forced, "epochs=2")
+    digits.run("train.py", "-m", forced[0], "epochs=2,4")
     digits.run("train.py", *forced, "epochs=4")
-    digits.run("train.py", "hydra/callbacks=mlxp_logger", "epochs=4")
     continued, whole = (digits.file(log_id, "metrics/test.json").read_text() for log_id in (1, 2))
     assert [row["epoch"] for row in map(json.loads, continued.splitlines())] == [0, 1, 2, 3]
     assert continued == whole
@@ -175,23 +174,27 @@ def task_spooler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     subprocess.run(["tsp", "-K"], check=True)
 
 
-@pytest.fixture
-def scheduler_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def site_of_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the package of the example, installed."""
-    source, site = tmp_path / "source", tmp_path / "site"
+    place = tmp_path_factory.mktemp("scheduler")
+    source, site = place / "source", place / "site"
     shutil.copytree(REPOSITORY / "examples" / "custom_scheduler", source)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(source)]
     subprocess.run(pip, check=True)
-    monkeypatch.setenv("PYTHONPATH", str(site))
     return site
 
 
-def test_a_sweep_by_a_scheduler_of_ones_own(
-    project: Project, task_spooler: None, scheduler_of_ones_own: Path
-) -> None:
+@pytest.fixture
+def scheduler_of_ones_own(site_of_scheduler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(site_of_scheduler))
+
+
+@pytest.mark.usefixtures("task_spooler", "scheduler_of_ones_own")
+def test_a_sweep_by_a_scheduler_of_ones_own(project: Project) -> None:
     shutil.copytree(REPOSITORY / "examples" / "tutorial", project.path, dirs_exist_ok=True)
-    sweep = ["+seed=1,2,3", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=tsp"]
-    assert project.run("main.py", *sweep).stdout == "Submitted 3 jobs to the cluster queue!\n"
+    sweep = ["+seed=1,2", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=tsp"]
+    assert project.run("main.py", *sweep).stdout == "Submitted 2 jobs to the cluster queue!\n"
     project.write(
         "app.py",
         """
@@ -201,11 +204,11 @@ def test_a_sweep_by_a_scheduler_of_ones_own(
         main()
         """,
     )
-    project.run("app.py", "-m", "hydra/launcher=mlxp_tsp", "+x=4,5")
-    subprocess.run(["tsp", "-w", "4"], check=True)  # the last; one runs at a time
-    assert project.statuses() == ["COMPLETE"] * 5
+    project.run("app.py", "-m", "hydra/launcher=mlxp_tsp", "+x=4")
+    subprocess.run(["tsp", "-w", "2"], check=True)  # the last; one runs at a time
+    assert project.statuses() == ["COMPLETE"] * 3
     assert project.file(2, "log.stdout").read_text().startswith("Completed training")
-    assert project.info(5)["scheduler"]["name"] == "TaskSpoolerScheduler"
+    assert project.info(3)["scheduler"]["name"] == "TaskSpoolerScheduler"
 
 
 STATES = """
@@ -234,8 +237,7 @@ wait_for("COMPLETE", "FAILED", "KILLED", "KILLED")
 """
 
 
-def test_what_became_of_jobs_of_a_scheduler_of_ones_own(
-    project: Project, task_spooler: None, scheduler_of_ones_own: Path
-) -> None:
+@pytest.mark.usefixtures("task_spooler", "scheduler_of_ones_own")
+def test_what_became_of_jobs_of_a_scheduler_of_ones_own(project: Project) -> None:
     project.path.joinpath("states.py").write_text(STATES)
     project.run("states.py")

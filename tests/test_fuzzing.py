@@ -26,7 +26,7 @@ from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._matching import matching_rows
 from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 
-many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Words that lead further into a parser than letters do.
 query_pieces = st.sampled_from(
@@ -35,7 +35,7 @@ query_pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.text() | st.lists(query_pieces, max_size=30).map(" ".join))
 def test_any_query_is_answered_or_refused_at_a_place(query: str) -> None:
     try:
@@ -132,7 +132,7 @@ def test_metadata_of_any_bytes(logs: Path, name: str, content: bytes) -> None:
             Reader(logs)
 
 
-@pytest.mark.parametrize("name", ["info", "config"])
+@pytest.mark.parametrize("name", ["info", pytest.param("config", marks=pytest.mark.long)])
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
 def test_metadata_made_to_exhaust_the_reader(logs: Path, name: str, text: str) -> None:
     (logs / "1/metadata" / f"{name}.yaml").write_text(text)
@@ -166,7 +166,7 @@ of_any_type = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(["", "scheduler", "version_manager", "exception", "attempts"]),
     name=st.randoms(use_true_random=False),

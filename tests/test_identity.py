@@ -143,6 +143,7 @@ class TestWaitingJobs:
         }[cluster.launcher]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
+    @pytest.mark.long("oar")
     @pytest.mark.parametrize("sweep", [pytest.param("one", marks=pytest.mark.long), "one,two"])
     def test_one_whose_number_is_taken_leaves_the_other_alone(
         self, app: Project, cluster: Cluster, sweep: str
@@ -229,7 +230,7 @@ def test_of_eight_processes_that_start_one_run_exactly_one_does(
     project: Project, times: Callable[[int, int], int]
 ) -> None:
     project.write("eight.py", EIGHT)
-    for number in range(1, times(4, 20) + 1):
+    for number in range(1, times(2, 20) + 1):
         pipes = {"stdin": subprocess.PIPE}
         processes = [project.start("eight.py", "-", str(number), **pipes) for _ in range(8)]
         for process in processes:

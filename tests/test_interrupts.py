@@ -23,7 +23,7 @@ from conftest import CLUSTERS, REPOSITORY, Project, need_cluster
 from mlxpy_core import Reader, Scheduler, Status, load_yaml
 
 MOMENTS = int(os.environ.get("MLXPY_MOMENTS", "4"))
-JOBS = int(os.environ.get("MLXPY_JOBS", "150"))
+JOBS = int(os.environ.get("MLXPY_JOBS", "60"))
 APP = """
     import time
     import hydra
@@ -122,7 +122,7 @@ def await_moment(sweep: Sweep, logs: str, process: "subprocess.Popen[str]", mome
     while (
         process.poll() is None and done(sweep.project, logs) < min(moment, 1) and time.monotonic() < end
     ):
-        time.sleep(0.001)
+        time.sleep(0.01)
     time.sleep(max(0, moment - 1) * 2)
 
 

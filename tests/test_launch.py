@@ -352,7 +352,9 @@ def test_no_seed_in_the_config_is_told(program: Project) -> None:
     assert program.statuses() == ["FAILED"]
 
 
-@pytest.mark.parametrize("seed", ["7", "{numpy:1,torch:2}", "[1,2]"])
+@pytest.mark.parametrize(
+    "seed", ["7", "{numpy:1,torch:2}", pytest.param("[1,2]", marks=pytest.mark.long)]
+)
 def test_a_seed_is_whatever_yaml_holds(program: Project, seed: str) -> None:
     shown = {"7": "7", "{numpy:1,torch:2}": "{'numpy': 1, 'torch': 2}", "[1,2]": "[1, 2]"}[seed]
     assert program.run("main.py", f"+seed={seed}").stdout.startswith(f"seed {shown}\n")
@@ -405,6 +407,9 @@ def test_a_joblib_sweep(program: Project) -> None:
     program.run("main.py", "hydra/launcher=joblib", "+optimizer.lr=1,2", "+seed=4")
     assert program.statuses() == ["COMPLETE"] * 2
     assert sorted(program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in (1, 2)) == [1, 2]
+    for log_id in (1, 2):
+        rate = program.yaml(log_id, "config")["optimizer"]["lr"]
+        assert program.info(log_id)["overrides"] == [f"+optimizer.lr={rate}", "+seed=4"]
 
 
 def test_optuna_gets_what_the_function_returns(project: Project) -> None:
@@ -426,10 +431,10 @@ def test_optuna_gets_what_the_function_returns(project: Project) -> None:
 
 
 def test_many_first_runs_at_once_write_one_file_of_settings(program: Project) -> None:
-    processes = [program.start("main.py") for _ in range(6)]
+    processes = [program.start("main.py") for _ in range(3)]
     for process in processes:
         process.communicate(timeout=60)
-    assert [process.returncode for process in processes] == [0] * 6
+    assert [process.returncode for process in processes] == [0] * 3
     assert sorted(p.name for p in (program.path / "configs").iterdir()) == [
         "config.yaml",
         "db",
@@ -477,25 +482,15 @@ def test_overrides_are_recorded_and_shown_as_they_were_typed(program: Project) -
     assert program.yaml(1, "info")["overrides"] == typed
     program.run("main.py", "+optimizer.lr=0.02,0.03", "seed=1")
     local = ["+mlxpy.use_scheduler=true", "+mlxpy.scheduler.name=LocalScheduler"]
-    program.run("main.py", "+optimizer.lr=0.04,0.05", "seed=1", *local)
-    program.run("main.py", "+optimizer.lr=0.06,0.07", "hydra/launcher=joblib")
-    program.mlxpy("rerun", "1")
-    program.mlxpy("rerun", "2")
-    program.mlxpy("rerun", "5")
+    program.run("main.py", "+optimizer.lr=0.04", "seed=1", *local)
+    for again in (1, 3, 4):
+        program.mlxpy("rerun", str(again))
     recorded = {log_id: program.yaml(log_id, "info")["overrides"] for log_id in program.run_ids()}
-    assert [recorded[log_id] for log_id in (2, 3, 4, 5, 8, 9, 10)] == [
-        ["+optimizer.lr=0.02", "seed=1"],
-        ["+optimizer.lr=0.03", "seed=1"],
-        ["+optimizer.lr=0.04", "seed=1"],
-        ["+optimizer.lr=0.05", "seed=1"],
-        typed,
-        ["+optimizer.lr=0.02", "seed=1"],
-        ["+optimizer.lr=0.05", "seed=1"],
-    ]
-    assert sorted([recorded[6], recorded[7]]) == [["+optimizer.lr=0.06"], ["+optimizer.lr=0.07"]]
-    assert program.statuses() == ["COMPLETE"] * 10
-    rates = [program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in (2, 4, 5, 8, 9, 10)]
-    assert rates == [0.02, 0.04, 0.05, 0.01, 0.02, 0.05]
+    rates = [0.01, 0.02, 0.03, 0.04, 0.01, 0.03, 0.04]
+    others = [[f"+optimizer.lr={rate}", "seed=1"] for rate in rates]
+    assert list(recorded.values()) == [typed, *others[1:4], typed, *others[5:]]
+    assert program.statuses() == ["COMPLETE"] * 7
+    assert [program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in recorded] == rates
     assert "+optimizer.lr" in program.file(4, "script.sh").read_text()
     assert "++optimizer.lr" not in program.file(4, "script.sh").read_text()
     dry = program.run("main.py", "+optimizer.lr=0.1,0.2", *local, "hydra.launcher.dry_run=true")

@@ -85,25 +85,26 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
 @pytest.mark.smoke_long
 def test_a_sweep_from_one_copy(app: GitProject) -> None:
     app.write("helper.py", "x = 1\n")
-    done = app.run("main.py", "-m", GIT, "lr=1,2,3")
+    done = app.run("main.py", "-m", GIT, "lr=1,2")
     assert done.stderr == "mlxpy: kept as a snapshot: helper.py\n"
     (copy,) = app.copies()
-    assert printed(done.stdout, "main") == [str(copy / "main.py")] * 3
-    assert app.statuses() == ["COMPLETE"] * 3
-    assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2, 3)} == {copy.name}
+    assert printed(done.stdout, "main") == [str(copy / "main.py")] * 2
+    assert app.statuses() == ["COMPLETE"] * 2
+    assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2)} == {copy.name}
     assert len(list(app.path.glob("logs/.sweeps/*/multirun.yaml"))) == 1  # where the command was typed
     assert not any(place.name == "multirun" for place in (*app.path.iterdir(), *copy.iterdir()))
     app.run("main.py", GIT)  # and that is no code
     assert app.copies() == [copy]
 
 
-def test_the_order_of_the_callbacks_does_not_matter(app: GitProject) -> None:
-    app.run("main.py", "hydra/callbacks=[mlxp_git,mlxp_logger]")
-    app.run("main.py", "-m", "hydra/callbacks=[mlxp_git,mlxp_logger]", "lr=1,2")
-    assert app.run_ids() == [1, 2, 3]
+@pytest.mark.parametrize(
+    "arguments", [["-m", "lr=1,2"], pytest.param([], marks=pytest.mark.long)], ids=["sweep", "run"]
+)
+def test_the_order_of_the_callbacks_does_not_matter(app: GitProject, arguments: list[str]) -> None:
+    app.run("main.py", *arguments, "hydra/callbacks=[mlxp_git,mlxp_logger]")
+    assert app.run_ids() == list(range(1, 2 + len(arguments) // 2))
     assert len(app.copies()) == 1
-    assert app.file(1, ".hydra/config.yaml").exists()
-    assert app.file(3, ".hydra/config.yaml").exists()
+    assert all(app.file(log_id, ".hydra/config.yaml").exists() for log_id in app.run_ids())
 
 
 def test_without_the_logger(app: GitProject) -> None:
@@ -115,14 +116,14 @@ def test_without_the_logger(app: GitProject) -> None:
 
 
 def test_without_the_logger_but_by_a_launcher(app: GitProject) -> None:
-    app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "lr=1,2")
-    assert app.statuses() == ["COMPLETE"] * 2
-    assert app.file(2, ".hydra/config.yaml").exists()
+    app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "lr=1")
+    assert app.statuses() == ["COMPLETE"]
+    assert app.file(1, ".hydra/config.yaml").exists()
     assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
     assert not any((place / "multirun").exists() for place in (app.path, *app.copies()))
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.long), "joblib"])
 def test_outputs_that_the_user_chose_are_where_the_command_was_typed(
     app: GitProject, launcher: str
 ) -> None:
@@ -148,12 +149,11 @@ def test_launches_see_changes_made_since(app: GitProject) -> None:
 
 def test_from_a_subdirectory(app: GitProject) -> None:
     (app.path / "empty").mkdir()  # which git does not keep
-    for directory in ("conf", "empty"):
-        done = app.run("../main.py", GIT, cwd=app.path / directory)
-        (copy,) = app.copies(f"{directory}/.workdir")
-        assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
-        assert printed(done.stdout, "directory") == [str(copy / directory)]
-        assert (app.path / directory / "logs" / "1").exists()
+    done = app.run("../main.py", GIT, cwd=app.path / "empty")
+    (copy,) = app.copies("empty/.workdir")
+    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "directory") == [str(copy / "empty")]
+    assert (app.path / "empty" / "logs" / "1").exists()
 
 
 def test_from_outside(app: GitProject, tmp_path: Path) -> None:
@@ -229,16 +229,15 @@ def test_from_a_linked_working_tree_with_spaces(app: GitProject, tmp_path: Path)
     assert other.info()["version_manager"]["branch"] == "other"
 
 
-@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("absolute", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_config_directories_of_the_command(app: GitProject, tmp_path: Path, absolute: bool) -> None:
     app.write("more/extra.yaml", "lr: 7\n")
     app.commit()
     inside = str(app.path / "more") if absolute else "more"
-    done = app.run("main.py", GIT, "--config-dir", inside, "+extra@_global_=extra", exit_code=None)
     done = app.run("main.py", GIT, f"--config-dir={inside}", "--config-name", "extra")
     assert printed(done.stdout, "lr") == ["7"]
     Project(tmp_path).write("outside/other.yaml", "lr: 8\n")
-    outside = str(tmp_path / "outside") if absolute else "../outside"
+    outside = "../outside" if absolute else str(tmp_path / "outside")
     done = app.run("main.py", GIT, "--config-dir", outside, "--config-name", "other")
     assert printed(done.stdout, "lr") == ["8"]
 
@@ -321,12 +320,10 @@ def test_results_beside_the_program_are_told(app: GitProject) -> None:
     (copy,) = app.copies()
     one = app.run("save.py", GIT, link, "+save=[results/lr/a.txt]")
     assert one.stderr == LOST.format(what="a new file has", where=f"results/lr/a.txt in {copy}")
-    several = app.run("save.py", GIT, link, "+save=[results/lr/b.txt,results/c.txt]")
-    assert several.stderr == LOST.format(what="2 new files have", where=f"results in {copy}")
-    names = [f"{letter}.txt" for letter in "defgh"]
+    names = ["d.txt", "e.txt", "results/f.txt", "results/g.txt", "x.txt", "y.txt"]
     many = app.run("save.py", "-m", GIT, link, f"+save=[{','.join(names)}],[]")
     assert many.stderr == LOST.format(
-        what="5 new files have", where=f"d.txt, e.txt, f.txt and 2 more in {copy}"
+        what="6 new files have", where=f"d.txt, e.txt, results and 2 more in {copy}"
     )
     kept = app.mlxpy("clean", "--yes")[1]
     assert kept.startswith(f"Kept: {copy} holds what its commit does not: ")
@@ -335,10 +332,10 @@ def test_results_beside_the_program_are_told(app: GitProject) -> None:
 
 def test_results_of_a_job_beside_its_program_are_told(app: GitProject) -> None:
     app.write("save.py", SAVE)
-    app.run("save.py", "-m", GIT, "hydra/launcher=mlxp_local", "+save=[],[a/b.txt]")
+    app.run("save.py", "-m", GIT, "hydra/launcher=mlxp_local", "+save=[a/b.txt]")
     (copy,) = app.copies()
     lost = LOST.format(what="a new file has", where=f"a/b.txt in {copy}")
-    assert [app.file(log_id, "log.stderr").read_text() for log_id in (1, 2)] == ["", lost]
+    assert app.file(1, "log.stderr").read_text() == lost
 
 
 def test_output_of_hydra_that_the_app_places_beside_the_program_is_told(app: GitProject) -> None:
@@ -388,7 +385,7 @@ def test_a_program_that_is_not_in_the_commit(app: GitProject) -> None:
     assert app.run_ids() == []
 
 
-@pytest.mark.parametrize("option", ["-E", "-I"])
+@pytest.mark.parametrize("option", ["-E", pytest.param("-I", marks=pytest.mark.long)])
 def test_an_interpreter_that_ignores_its_environment(app: GitProject, option: str) -> None:
     app.write("main.py", "import sys\nsys.path.insert(0, '.')\n" + MAIN)
     failed = app.run(option, "main.py", GIT, exit_code=1)
@@ -458,24 +455,36 @@ def launched(repository: GitProject) -> GitProject:
     return repository
 
 
-@pytest.mark.parametrize("ignored", [True, False])
-def test_settings_are_those_of_the_launch(launched: GitProject, ignored: bool) -> None:
+SCHEDULER = ["+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "arguments"),
+    [
+        (True, SCHEDULER),
+        (False, []),
+        pytest.param(True, [], marks=pytest.mark.long),
+        pytest.param(False, SCHEDULER, marks=pytest.mark.long),
+    ],
+    ids=["ignored-job", "kept-run", "ignored-run", "kept-job"],
+)
+def test_settings_are_those_of_the_launch(
+    launched: GitProject, ignored: bool, arguments: list[str]
+) -> None:
     settings = "use_version_manager: true\nlogger: {log_streams_to_file: true}\n"
     launched.write("configs/mlxpy.yaml", settings + "version_manager: {link: [data]}\n")
     launched.write(".gitignore", "data\n" + "mlxpy.yaml\n" * ignored)
     launched.commit()
     launched.write("data", "")
     launched.write("configs/mlxpy.yaml", settings + "version_manager: {link: [], on_dirty: ignore}\n")
-    scheduler = ["+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=LocalScheduler"]
-    for command in ([], scheduler):
-        done = launched.run("main.py", *command)
-        (copy,) = launched.copies()
-        log = launched.file(len(launched.run_ids()), "log.stdout").read_text()
-        assert printed(log, "file") == [str(copy / "main.py")], done
-        assert printed(log, "settings") == ["[] True"]
-        assert (copy / "configs" / "mlxpy.yaml").exists() is not ignored
-        assert launched.yaml(1, "mlxpy")["logger"]["log_streams_to_file"] is True
-    assert launched.statuses() == ["COMPLETE"] * 2
+    done = launched.run("main.py", *arguments)
+    (copy,) = launched.copies()
+    log = launched.file(1, "log.stdout").read_text()
+    assert printed(log, "file") == [str(copy / "main.py")], done
+    assert printed(log, "settings") == ["[] True"]
+    assert (copy / "configs" / "mlxpy.yaml").exists() is not ignored
+    assert launched.yaml(1, "mlxpy")["logger"]["log_streams_to_file"] is True
+    assert launched.statuses() == ["COMPLETE"]
 
 
 def test_without_a_logger(launched: GitProject) -> None:
@@ -491,12 +500,12 @@ def test_help_and_configs_are_shown_without_a_copy(app: GitProject) -> None:
 
 
 def test_jobs_on_this_machine(app: GitProject) -> None:
-    app.run("main.py", "-m", GIT, "hydra/launcher=mlxp_local", "lr=1,2")
+    app.run("main.py", "-m", GIT, "hydra/launcher=mlxp_local", "lr=1")
     (copy,) = app.copies()
-    assert printed(app.file(2, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
-    assert app.info(2)["version_manager"]["requirements"]
+    assert printed(app.file(1, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
+    assert app.info(1)["version_manager"]["requirements"]
     # By hand, without the environment of the command.
     environment = {"PATH": "/usr/bin:/bin"}
-    subprocess.run([str(app.file(2, "script.sh"))], env=environment, check=True)
-    assert len(app.info(2)["attempts"]) == 2
-    assert app.info(2)["version_manager"]["commit_hash"] == copy.name
+    subprocess.run([str(app.file(1, "script.sh"))], env=environment, check=True)
+    assert len(app.info(1)["attempts"]) == 2
+    assert app.info(1)["version_manager"]["commit_hash"] == copy.name

@@ -3,15 +3,11 @@
 The neighbour is a process that has become the user nobody, which root's tests can.
 """
 
-import csv
-import io
 import os
 import pickle
-import re
 import signal
 import socket
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +30,6 @@ from mlxpy_core import (
     take_run_directory,
 )
 from mlxpy_core._cli import main
-from mlxpy_core._io._terminal_text import TerminalText
 from mlxpy_core._operations._cleaning import find_leftovers, remove
 from mlxpy_core._operations._foreign import other_owner
 from mlxpy_core._operations._removing import empty_trash
@@ -500,8 +495,16 @@ def put(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_time")
-@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "socket", "huge"])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(
+            name, kind, marks=[] if name in FILES[:2] or kind in ("pipe", "huge") else pytest.mark.long
+        )
+        for name in FILES
+        for kind in ("pipe", "device", "directory", "socket", "huge")
+    ],
+)
 def test_what_is_no_file_keeps_nobody_waiting(
     two_runs: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -633,117 +636,3 @@ def test_no_rank_joins_the_run_that_a_neighbour_names(shared: Project) -> None:
         shared.run("joining.py", env=rank_1, stdin=subprocess.DEVNULL)
         rank_0.communicate("\n", timeout=60)
     assert shared.run_ids() == [1]
-
-
-# Text that is shown.
-
-SEQUENCES = [
-    "\x1b]0;title\x07",
-    "\x1b]52;c;aGk=\x07",
-    "\x1b[2J",
-    "\x1b[1A",
-    "\x1bc",
-    "\x1b[?1049h",
-    "\x9b2J",
-    "\x08",
-    "\u202e",
-]
-SHOWN = ["ls", "ls -c config.a", "status", "show 1", "diff 1 2 --info", "export --metrics -o -", "clean", "logs 1",
-         "logs 1 --stderr", "ls config.b==1", "cancel 1-2", "resubmit 1-2", "rerun 1", "ls --json"]  # fmt: skip
-
-
-def test_nothing_that_is_shown_drives_the_terminal(tmp_path: Path) -> None:
-    evil = "".join(SEQUENCES)
-    logs = tmp_path / "logs"
-    for number in (1, 2):
-        with Logger(logs, config={"a": f"{evil}{number}", f"k{evil}": number}) as logger:
-            logger.log_metrics({"loss": 1, f"m{evil}": evil}, "train")
-            path = Path(logger.log_dir)
-        for end in ("stdout", "stderr"):
-            (path / f"log.{end}").write_text(f"\x1b[31mred\x1b[0m {evil}\r\n\x1b[2")
-        info = load_yaml((path / "metadata/info.yaml").read_text())
-        info.update(hostname=evil, cmd=evil, user=evil, exception={"type": evil, "message": evil})
-        info["scheduler"] = {"name": evil, "scheduler_job_id": evil, "may_come_back": True}
-        if number == 2:
-            info.update(status="SUBMITTED", attempts=[])
-        (path / "metadata/info.yaml").write_text(dump_yaml(info))
-    (logs / "3/metadata").mkdir(parents=True)
-    (logs / "3/metadata/info.yaml").write_text(f"status: {{{evil!r}: 1}}")
-    plant_link(logs / "4/metadata", evil.replace("/", ""))
-    program = (
-        "import os, sys\nfrom mlxpy_core._cli import main\n"
-        f"for command in {SHOWN!r}:\n"
-        "    try: main(command.split())\n"
-        "    except SystemExit: pass\n"
-    )
-    terminal = pexpect.spawn(
-        sys.executable,
-        ["-c", program],
-        cwd=str(tmp_path),
-        timeout=120,
-        encoding="latin-1",
-        dimensions=(50, 200),
-    )
-    terminal.expect(pexpect.EOF)
-    shown = terminal.before
-    assert "red" in shown
-    assert "\\x1b]0;title" in shown
-    for colour in ("\x1b[31m", "\x1b[0m"):
-        assert colour in shown
-    left = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert not {"\x1b", "\x07", "\x08", "\x9b"} & set(left)
-    assert "\xe2\x80\xae" not in left  # U+202E
-    assert "\xc2\x9b" not in left
-    with pytest.warns(UnreadableRunWarning) as warned:
-        reader = Reader(logs)
-    for text in (repr(reader.fields), repr(reader.searchable), repr(reader.search()), *map(str, warned)):
-        assert text.replace("\n", "").isprintable()
-    with pytest.raises(MlxpyError) as refused:
-        reader.search("config.nothing == 1")
-    assert str(refused.value).replace("\n", "").isprintable()
-
-
-def test_a_terminal_gets_colours_and_text_whatever_the_parts() -> None:
-    text = "\x1b[1;31mred\x1b[m \x1b[38;2;1;2;3mé\u200d\x1b[K|\x1b[9999999999999999999999999999999999999999999m\x9b\r\n"
-    whole = "\x1b[1;31mred\x1b[m \x1b[38;2;1;2;3mé\u200d\\x1b[K|\\x1b[9999999999999999999999999999999999999999999m\\x9b\r\n"
-    content = text.encode()
-    for size in (1, 2, 3, len(content)):
-        shown = TerminalText()
-        parts = [shown.feed(content[i : i + size]) for i in range(0, len(content), size)]
-        assert b"".join(parts).decode() == whole
-        assert shown.finish() == b"\x1b[0m"
-    shown = TerminalText()
-    assert shown.feed(b"\xff\x1b[3") + shown.finish() == b"\\xff\\x1b[3"
-
-
-def test_a_pipe_gets_what_a_run_printed_as_it_is(project: Project) -> None:
-    with Logger(project.path / "logs") as logger:
-        Path(logger.log_dir, "log.stdout").write_bytes(b"\x1b[2J\r\n")
-    assert project.mlxpy("logs", "1")[0] == "\x1b[2J\n"  # text=True reads \r\n so
-
-
-FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]
-NO_FORMULAS = ["-1", "+1e-3", "-0.5", "-inf", "a=1", "", "'=1"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "safe"),
-    [
-        (["-o", "runs.csv"], True),
-        (["--no-spreadsheet", "-o", "runs.csv"], False),
-        (["-o", "-"], False),
-        (["--spreadsheet", "-o", "-"], True),
-    ],
-)
-def test_cells_for_a_spreadsheet_are_no_formulas(
-    in_directory: Path, arguments: list[str], safe: bool
-) -> None:
-    texts = {f"text{number}": text for number, text in enumerate([*FORMULAS, *NO_FORMULAS])}
-    with Logger(in_directory / "logs", config={**texts, "number": -5}):
-        pass
-    printed = run_command(in_directory / "logs", ["export", *arguments]).stdout
-    written = (in_directory / "runs.csv").read_bytes().decode() if "runs.csv" in arguments else printed
-    found = dict(zip(*csv.reader(io.StringIO(written, newline="")), strict=True))
-    for name, text in texts.items():
-        assert found[f"config.{name}"] == (f"'{text}" if safe and text in FORMULAS else text)
-    assert found["config.number"] == "-5"

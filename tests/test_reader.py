@@ -1,7 +1,7 @@
 """The reader: every run is there, as it is now, whatever the cache says."""
 
 import contextlib
-import multiprocessing
+import json
 import os
 import pty
 import random
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -417,7 +417,9 @@ class TestDamage:
         assert cache_files(logs) == []
         assert list((logs / ".mlxpy").rglob(".mlxpy-tmp-*")) == []
 
-    def test_a_kill_while_the_cache_is_built(self, project: Project) -> None:
+    def test_a_kill_while_the_cache_is_built(
+        self, project: Project, times: Callable[[int, int], int]
+    ) -> None:
         for number in range(60):
             make_run(project.path / "logs", {"x": number}, [float(number)])
         project.write(
@@ -432,7 +434,7 @@ class TestDamage:
             """,
         )
         rng = random.Random(0)
-        for _ in range(8):
+        for _ in range(times(3, 8)):
             with project.start("read.py") as process:
                 assert process.stdout
                 process.stdout.readline()
@@ -443,25 +445,33 @@ class TestDamage:
             assert [loss.tolist() for loss in results["train.loss"]] == [[float(x)] for x in range(60)]
 
 
-def _read(logs: Path, barrier: Any, answers: Any) -> None:
-    barrier.wait()
-    results = Reader(logs).search("config.x >= 10")
-    answers.put((results["info.log_id"], [loss.tolist() for loss in results["train.loss"]]))
-
-
-def test_many_readers_at_once(tmp_path: Path) -> None:
+def test_many_readers_at_once(project: Project) -> None:
     for number in range(40):
-        make_run(tmp_path, {"x": number}, [float(number)])
-    context = multiprocessing.get_context("spawn")
-    for _ in range(2):  # without a cache, and with what the first left
-        barrier, answers = context.Barrier(6), context.Queue()
-        readers = [context.Process(target=_read, args=(tmp_path, barrier, answers)) for _ in range(6)]
+        make_run(project.path / "logs", {"x": number}, [float(number)])
+    project.write(
+        "read.py",
+        """
+        import json, sys, mlxpy
+        print("ready", flush=True)
+        for _ in sys.stdin:
+            results = mlxpy.Reader("logs").search("config.x >= 10")
+            losses = [loss.tolist() for loss in results["train.loss"]]
+            print(json.dumps([results["info.log_id"], losses]), flush=True)
+        """,
+    )
+    with contextlib.ExitStack() as all_of_them:
+        readers = [
+            all_of_them.enter_context(project.start("read.py", stdin=subprocess.PIPE)) for _ in range(4)
+        ]
+        assert [reader.stdout.readline() for reader in readers] == ["ready\n"] * 4
+        for _ in range(2):  # without a cache, and with what the first left
+            for reader in readers:
+                reader.stdin.write("\n")
+                reader.stdin.flush()
+            answers = [json.loads(reader.stdout.readline()) for reader in readers]
+            assert answers == [[list(range(11, 41)), [[float(x)] for x in range(10, 40)]]] * 4
         for reader in readers:
-            reader.start()
-        given_answers = [answers.get(timeout=60) for _ in readers]
-        for reader in readers:
-            reader.join()
-        assert given_answers == [(list(range(11, 41)), [[float(x)] for x in range(10, 40)])] * 6
+            reader.stdin.close()
 
 
 class TestPlaces:
@@ -692,14 +702,14 @@ class TestNotUnicode:
             assert len(cache_files(logs)) == 3
 
     def test_commands_print_and_write_them(self, logs: Path) -> None:
-        mlxpy = str(Path(sys.executable).with_name("mlxpy"))
         commands = ["ls", "ls --json", "show 1", "show 1 --json", "diff 1 2", "status", "export -o -",
                     "export -o x.csv", "export -o x.json", "export -o x.jsonl", "export --metrics -o x.parquet",
                     "export -o x.arrow"]  # fmt: skip
         for command in commands:
-            done = subprocess.run([mlxpy, *command.split()], cwd=logs.parent, capture_output=True)
-            assert (done.returncode, done.stderr) == (int(command == "diff 1 2"), b""), command
-            assert done.stdout.isascii()
+            exit_code = int(command == "diff 1 2")
+            output, errors = Project(logs.parent).mlxpy(*command.split(), exit_code=exit_code)
+            assert errors == "", command
+            assert output.isascii()
 
 
 def test_a_progress_bar_on_a_terminal_only(project: Project) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,17 +69,19 @@ def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     "fault",
     [
-        "no-space", "no-inodes", "no-files", "no-permission", "read-only", "made-read-only",
-        "failing", "failing-once",
+        "no-space", pytest.param("no-inodes", marks=pytest.mark.long), "no-files", "no-permission",
+        "read-only", "made-read-only", "failing", "failing-once",
     ],
 )  # fmt: skip
 def test_a_run_is_refused_at_every_moment(
-    project: Project, fault: str, request: pytest.FixtureRequest
+    project: Project, fault: str, request: pytest.FixtureRequest, times: Callable[[int, int], int]
 ) -> None:
-    preload = request.getfixturevalue("failing_disk") if fault.startswith("failing") else ""
+    preload = {}
+    if fault.startswith("failing"):
+        preload["LD_PRELOAD"] = request.getfixturevalue("failing_disk")
     disk = request.getfixturevalue("ext4_disk" if fault == "made-read-only" else "small_disk")
     project.open_to_all()
-    done = project.run(str(DATA / "run.py"), fault, str(disk), env={"LD_PRELOAD": preload})
+    done = project.run(str(DATA / "run.py"), fault, str(disk), str(times(7, 3)), env=preload)
     counts = json.loads(done.stdout)
     print(fault, counts)
     assert counts["cases"] > 5
@@ -98,16 +100,23 @@ LAUNCHER = (
     ("resource", "step", "arguments", "runs"),
     [
         ("space", 2, LOGGER, 1),
-        ("inodes", 3, LOGGER, 1),
+        pytest.param("inodes", 3, LOGGER, 1, marks=pytest.mark.long),
         ("space", 6, f"-m {LOGGER} +lr=1,2", 2),
         ("space", 60, LAUNCHER, 50),
-        ("inodes", 160, LAUNCHER, 50),
+        pytest.param("inodes", 160, LAUNCHER, 50, marks=pytest.mark.long),
     ],
     ids=["run-space", "run-inodes", "sweep-space", "submission-space", "submission-inodes"],
 )
 def test_a_hydra_app_on_a_full_disk(
-    project: Project, small_disk: Path, resource: str, step: int, arguments: str, runs: int
+    project: Project,
+    small_disk: Path,
+    resource: str,
+    step: int,
+    arguments: str,
+    runs: int,
+    times: Callable[[int, int], int],
 ) -> None:
+    step *= times(2, 1) if runs < 50 else 1
     given = arguments.format(logs=small_disk / "logs").split()
     output = project.path / "output"
     done = project.run(str(DATA / "app.py"), resource, str(step), str(small_disk), str(output), *given)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, wait_until
+from conftest import CLUSTERS, Cluster, Project, need_cluster, one_at_a_time, reconciled, wait_until
 
 from mlxpy_core import JobOutlook, Reader, RunDirectory, Status
 from mlxpy_core._operations._reconciling import reconcile_runs
@@ -205,10 +205,15 @@ TABLE = [
 # What another case or another test shows, too, on this scheduler or of all of them.
 IN_FULL_ONLY = {
     "slurm-it returns",
+    "slurm-exception",
     "slurm-sys.exit(3)",
     "slurm-Ctrl-C",
+    "slurm-SIGTERM",
     "slurm-its node is closed",
+    "slurm-its node is closed, and it comes back",
+    "slurm-no such interpreter",
     "oar-it returns",
+    "oar-exception",
     "oar-sys.exit(3)",
     "oar-Ctrl-C",
     "oar-SIGTERM",
@@ -274,27 +279,22 @@ def test_those_that_share_a_job_do_not_wait_for_each_other(project: Project, clu
     launcher = [f"hydra/launcher={cluster.launcher}", "hydra.launcher.runs_per_job=3", never_starts]
     project.run("main.py", "-m", *launcher, "+end=wait,SIGKILL,return")
     runs = [RunDirectory(project.path / "logs" / str(log_id)) for log_id in (1, 2, 3)]
-
-    def found_out() -> list[str]:
-        reconcile_runs(runs)
-        return project.statuses()
-
     ended = [run.state / "script_ended" for run in runs[1:]]
     wait_until(lambda: all(path.exists() for path in ended) and project.statuses()[0] == "RUNNING")
     # Their words might still be on the way.
-    assert found_out() == ["RUNNING", "RUNNING", "SUBMITTED"]
+    assert reconciled(project) == ["RUNNING", "RUNNING", "SUBMITTED"]
     for path in ended:
         os.utime(path, (0, time.time() - 61))
-    assert found_out() == ["RUNNING", "KILLED", "FAILED"]
+    assert reconciled(project) == ["RUNNING", "KILLED", "FAILED"]
     (job_id,) = {noted_job_id(run, project.info(run.log_id)) for run in runs}
     assert job_id
     assert cluster.scheduler().states([job_id]) == {job_id: Status.RUNNING}
     project.mlxpy("cancel", "1", "--yes")
-    wait_until(lambda: found_out()[0] in ("INTERRUPTED", "KILLED"))
-    assert found_out()[1:] == ["KILLED", "FAILED"]
+    wait_until(lambda: reconciled(project)[0] in ("INTERRUPTED", "KILLED"))
+    assert reconciled(project)[1:] == ["KILLED", "FAILED"]
     project.mlxpy("resubmit", "2")
-    assert found_out()[1] in ("SUBMITTED", "RUNNING")
-    wait_until(lambda: found_out()[1] == "KILLED")
+    assert reconciled(project)[1] in ("SUBMITTED", "RUNNING")
+    wait_until(lambda: reconciled(project)[1] == "KILLED")
     assert [attempt["status"] for attempt in project.info(2)["attempts"]] == ["KILLED"] * 2
 
 

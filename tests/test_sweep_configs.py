@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from omegaconf import MISSING, Container, DictConfig, ListConfig, OmegaConf, open_dict
 
+from hydra_plugins.mlxpy._composing import _sweep_configs
 from hydra_plugins.mlxpy._composing._config_copy import Copies
 from hydra_plugins.mlxpy._composing._sweep_configs import ComposedConfigs, compose_once
 from hydra_plugins.mlxpy._sweep_job import SweepJob, main_program
@@ -135,9 +136,12 @@ def test_the_second_request_gets_what_hydra_gives(loader: ConfigLoader, override
 
 
 @pytest.mark.smoke_long
-def test_many_kinds_of_jobs_are_what_hydra_gives(loader: ConfigLoader) -> None:
+def test_many_kinds_of_jobs_are_what_hydra_gives(
+    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = sweep_of(loader)
-    kinds = [[f"+x{number}=1", "lr=1"] for number in range(20)] + [["lr=1", "opt@first=adam"]]
+    monkeypatch.setattr(_sweep_configs, "_MOST_FILLED", 3)  # fewer than there are kinds
+    kinds = [[f"+x{number}=1", "lr=1"] for number in range(4)] + [["lr=1", "opt@first=adam"]]
     jobs = [[one.replace("=1", f"={value}") for one in kind] for value in (1, 2) for kind in kinds]
     expected = [list(nodes(loader.load_sweep_config(sweep, job))) for job in jobs]
     configs = ComposedConfigs(loader, lends=True)
@@ -206,7 +210,7 @@ def outcome(load: Callable[..., DictConfig], sweep: DictConfig, overrides: list[
 
 @pytest.mark.smoke_long
 @settings(
-    max_examples=5,
+    max_examples=3,
     suppress_health_check=list(HealthCheck),  # Hydra composes slowly; the fixture is only read
 )
 @given(
@@ -391,15 +395,19 @@ print("composed:", json.dumps(composed))
 """
 
 
-@pytest.mark.smoke_long("hydra/callbacks=mlxp_logger", ["lr=0.1,0.2,0.3", "+new.a=1,2"])
-@pytest.mark.parametrize("plugin", ["hydra/callbacks=mlxp_logger", "hydra/launcher=mlxp_local"])
+LOGGER, LOCAL = "hydra/callbacks=mlxp_logger", "hydra/launcher=mlxp_local"
+VALUES_ALONE = (["lr=0.1,0.2", "+new.a=1"], [[]])
+GROUPS = (["lr=1,2", "opt=sgd,adam"], [["opt=sgd"], ["opt=adam"]])
+
+
 @pytest.mark.parametrize(
-    ("sweep", "by_hydra"),
+    ("plugin", "sweep", "by_hydra"),
     [
-        (["lr=0.1,0.2,0.3", "+new.a=1,2"], [[]]),
-        (["lr=1,2", "opt=sgd,adam"], [["opt=sgd"], ["opt=adam"]]),
+        pytest.param(LOGGER, *GROUPS, id="logger-groups"),
+        pytest.param(LOCAL, *VALUES_ALONE, id="local-values", marks=pytest.mark.smoke_long),
+        pytest.param(LOGGER, *VALUES_ALONE, id="logger-values", marks=pytest.mark.long),
+        pytest.param(LOCAL, *GROUPS, id="local-groups", marks=pytest.mark.long),
     ],
-    ids=["values", "groups"],
 )
 def test_hydra_composes_once_for_a_sweep_that_runs(
     project: Project, plugin: str, sweep: list[str], by_hydra: list[list[str]]

@@ -1,6 +1,6 @@
 """Has a run refused by the file system in every way and at every moment, and checks what is left of it.
 
-    python run.py FAULT DISK
+    python run.py FAULT DISK STEP
 
 Each case is a run in a process of its own, whose calls are refused from some moment on; then the fault is
 mended, and what was logged, the run's status, its continuation and the next run are looked at.
@@ -29,7 +29,7 @@ import mlxpy
 from mlxpy_core import RunDirectory, Status
 from mlxpy_core._operations._reconciling import reconcile_runs
 
-FAULT, DISK = sys.argv[1], Path(sys.argv[2])
+FAULT, DISK, STEP = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 LOGS = DISK / "logs"
 AGAIN = re.compile(r"mlxpy: .*: Input/output error: trying again for \d+ s\n")
 
@@ -150,13 +150,13 @@ class MadeReadOnly(NoPermission):
 
 
 class Failing(Fault):
-    """Has all calls fail from one on: from each third, as there are many."""
+    """Has all calls fail from one on: from each STEPth, as there are many."""
 
     can_note = can_remove = False
     alone = 0
 
     def cases(self) -> Iterator[int]:
-        yield from itertools.count(step=3)
+        yield from itertools.count(step=STEP)
 
     def before_stage(self, number: int, case: int) -> None:
         if number == 0:
@@ -165,7 +165,7 @@ class Failing(Fault):
 
 
 class FailingOnce(Failing):
-    """Has one call fail, each third."""
+    """Has one call fail, each STEPth."""
 
     alone = 1
 
