@@ -21,7 +21,7 @@ import pytest
 import warm
 from hypothesis import settings
 
-from mlxpy_core import RunDirectory, load_yaml
+from mlxpy_core import RunDirectory, end_by_signals_no_more, load_yaml
 from mlxpy_core._operations._reconciling import reconcile_runs
 from mlxpy_core._plugins._scheduler import Scheduler
 from mlxpy_core._scheduling._oar import OARScheduler
@@ -66,8 +66,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def environment_of_the_start() -> None:
-    """Takes back what runs of earlier tests in this process told of themselves to programs that they start."""
+def as_at_the_start() -> None:
+    """Takes back what earlier tests left in this process: handlers of signals, variables of their runs."""
+    end_by_signals_no_more()
     current = {"PYTEST_CURRENT_TEST": os.environ.get("PYTEST_CURRENT_TEST", "")}
     if {**os.environ, **current} != {**warm.ENVIRONMENT, **current}:
         os.environ.clear()

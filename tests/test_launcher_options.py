@@ -181,6 +181,7 @@ def test_a_job_whose_time_is_up_goes_on_so_many_times(app: Project) -> None:
     def announce_the_end(*attempts: str) -> str:
         """As Slurm does when the time is nearly up; the shortest time limit is a minute."""
         wait_until(lambda: statuses() == [*attempts, "RUNNING"])
+        wait_until(lambda: app.file(1, "log.stdout").read_text() == "lr is 1\n" * (len(attempts) + 1))
         job_id = app.info()["scheduler"]["scheduler_job_id"]
         subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
         wait_until(lambda: statuses() == [*attempts, "INTERRUPTED"])
@@ -190,7 +191,6 @@ def test_a_job_whose_time_is_up_goes_on_so_many_times(app: Project) -> None:
     job_id = announce_the_end("INTERRUPTED")
     wait_until(lambda: SLURMScheduler().states([job_id])[job_id] in (Status.FAILED, Status.KILLED))
     assert len(app.info()["attempts"]) == 2
-    assert app.file(1, "log.stdout").read_text() == "lr is 1\n" * 2
 
 
 # What is done with the jobs.

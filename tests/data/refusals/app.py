@@ -91,7 +91,9 @@ for left in itertools.count(0, STEP):
         assert code == 1 or set(statuses.values()) == {Status.COMPLETE}, case
     else:
         assert code == 0, case
-        assert lines in ([], ["Submitted 50 jobs to the cluster queue!"]), case
+        submitted = "Submitted 50 jobs to the cluster queue!"
+        where = f"mlxpy: runs 1 to 50 are in {LOGS}: mlxpy status 1-50"
+        assert lines in ([], [submitted, where]), case
         assert set(statuses.values()) in ({Status.COMPLETE}, {Status.SUBMITTED}), (case, statuses)
         break
     counts["refused"] += refused
