@@ -284,12 +284,12 @@ def prepare() -> None:
             if not module.name.startswith(NEED_EXTRAS):
                 importlib.import_module(module.name)
     import hydra
+    from hydra.core.plugins import Plugins
     from hydra.core.singleton import Singleton
 
-    state = Singleton.get_state()
     with hydra.initialize(version_base=None, config_path=None):
         hydra.compose(overrides=COMPOSED)
-    Singleton.set_state(state)
+    del Singleton._instances[Plugins]  # a program may have plugins of its own
     gc.collect()
     gc.freeze()  # or each program would copy all that was imported, by counting it
 
