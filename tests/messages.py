@@ -5,6 +5,7 @@ command, and what is warned of, logged or printed on standard error. What is put
 """
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Message:
         return f"{self.file}:{self.line}: {self.kind}: {self.text}"
 
 
+@functools.cache
 def messages() -> list[Message]:
     """Lists all messages in the order of files and lines."""
     files = [path for name in PACKAGES for path in sorted((REPOSITORY / name).rglob("*.py"))]

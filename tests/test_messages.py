@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from messages import Message, messages
 
-ALL = messages()
 REFUSALS = {
     "InvalidNameError",
     "MlxpyError",
@@ -36,11 +35,11 @@ def without_values(message: Message) -> str:
 
 
 def test_the_messages_are_found() -> None:
-    kinds = {message.kind for message in ALL}
+    kinds = {message.kind for message in messages()}
     assert kinds >= {*REFUSALS, "StorageError", "RunEndedError", "SystemExit", "print", "echo", "warn"}
-    assert len(ALL) > 350
+    assert len(messages()) > 350
     assert {"_scheduler.py", "_callback.py", "_launch.py", "_main.py"} <= {
-        Path(one.file).name for one in ALL
+        Path(one.file).name for one in messages()
     }
 
 
@@ -50,7 +49,7 @@ def test_a_message_that_breaks_a_rule_is_noticed(name: str) -> None:
 
 
 def test_every_message_is_one_sentence_that_says_what_is_wrong_and_what_to_type() -> None:
-    assert [str(message) for message in ALL if wrong(message)] == []
+    assert [str(message) for message in messages() if wrong(message)] == []
 
 
 def wrong(message: Message) -> bool:

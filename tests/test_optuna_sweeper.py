@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,17 @@ from conftest import NOBODY, REPOSITORY, Project, need_cluster, need_root, wait_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-optuna = pytest.importorskip("optuna", minversion="4", reason="there is no optuna 4")
+if not (find_spec("optuna") and int(version("optuna").partition(".")[0]) >= 4):
+    pytest.skip("there is no optuna 4", allow_module_level=True)  # to import another takes seconds
 
 # After the skip: what follows needs optuna 4, or is below what does.
-from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
-from optuna.storages.journal import JournalFileBackend  # noqa: E402
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from optuna.storages.journal import JournalFileBackend
 
-from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space  # noqa: E402
-from mlxpy_core import (  # noqa: E402
+from hydra_plugins.mlxpy._searching._space import distribution_of, grid_of, search_space
+from mlxpy_core import (
     Logger,
     MlxpyError,
     Reader,
@@ -39,12 +43,12 @@ from mlxpy_core import (  # noqa: E402
     values_of,
     write_results,
 )
-from mlxpy_core._report._content import report_content  # noqa: E402
-from mlxpy_core._scheduling._grouping import Grouping  # noqa: E402
-from mlxpy_core._scheduling._local import LocalScheduler  # noqa: E402
-from mlxpy_core._search._followed_metric import MetricName  # noqa: E402
-from mlxpy_core._search._run_queue import RunQueue  # noqa: E402
-from mlxpy_core._search._study_results import read_results  # noqa: E402
+from mlxpy_core._report._content import report_content
+from mlxpy_core._scheduling._grouping import Grouping
+from mlxpy_core._scheduling._local import LocalScheduler
+from mlxpy_core._search._followed_metric import MetricName
+from mlxpy_core._search._run_queue import RunQueue
+from mlxpy_core._search._study_results import read_results
 
 SEARCH = ["-m", "hydra/sweeper=mlxp_optuna", "hydra.sweeper.study=s"]
 LOCAL = [*SEARCH, "hydra/launcher=mlxp_local"]
