@@ -126,7 +126,8 @@ def test_a_job_comes_back_as_often_as_submitit_lets_it(app: Project) -> None:
         *LAUNCHER,
         on("slurm"),
         "seconds=600",
-        "hydra.launcher.timeout_min=2",
+        # Slurm itself sends the signal 90 s before the end, or up to a minute earlier still.
+        "hydra.launcher.timeout_min=5",
         "hydra.launcher.max_num_timeout=1",
     )
 
