@@ -330,7 +330,7 @@ escaped where plotly would take them for markup (plain). */
   function widen(band, between) {
     between.x.forEach((x, place) => {
       if (!(x >= band.x[0]) || Number.isNaN(between.y[place])) return;
-      const [low, high] = around(band.x, x);
+      const [low] = around(band.x, x);
       band.low[low] = Math.min(band.low[low], between.y[place]);
       band.high[low] = Math.max(band.high[low], between.y[place]);
     });
