@@ -213,6 +213,7 @@ def test_lightning_resumes_one_history_however_it_checkpoints(logs: Path, checkp
         assert resumed == whole
 
 
+@pytest.mark.cold
 def test_pytorch_lightning_where_the_program_uses_that(project: Project) -> None:
     need("pytorch_lightning")
     project.write(
@@ -386,6 +387,7 @@ def test_references_of_the_config_are_no_new_hyper_parameters(project: Project) 
     assert rows(project.path / "logs" / "1", "hparams") == [{"other": "${paths.root}"}]
 
 
+@pytest.mark.cold
 def test_no_framework_is_imported_before_it_is_asked_for_torch_neither(project: Project) -> None:
     names = ["torch", "lightning", "pytorch_lightning", "transformers", "accelerate", "keras"]
     project.write(
