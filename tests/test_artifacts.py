@@ -22,7 +22,7 @@ def again(logger: Logger) -> Logger:
 
 
 def test_built_in_types_come_back(logger: Logger) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     stored = {
         "pickle": {"a": [1, 2]},
         "json": {"a": [1, None, 2.5]},
@@ -71,7 +71,7 @@ def test_a_reference_moves_with_its_run(logger: Logger, tmp_path: Path) -> None:
 
 
 def test_dicts_of_arrays(logger: Logger) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     arrays = {"a": numpy.arange(3), "b": numpy.ones((2, 2))}
     for name in ("both", "both.npz"):
         logger.log_artifact(arrays, name, "numpy")
@@ -84,8 +84,8 @@ def test_dicts_of_arrays(logger: Logger) -> None:
 
 
 def test_images(logger: Logger) -> None:
-    numpy = pytest.importorskip("numpy")
-    pytest.importorskip("PIL")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
+    pytest.importorskip("PIL", reason="Pillow is not installed")
     gray = numpy.arange(256, dtype=numpy.uint8).reshape(16, 16)
     color = numpy.zeros((4, 5, 3))
     color[..., 0] = 1.0
@@ -97,7 +97,7 @@ def test_images(logger: Logger) -> None:
 
 
 def test_torch(logger: Logger) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     logger.log_artifact({"w": torch.ones(2)}, "weights", "torch")
     assert torch.equal(logger.load_artifact("weights")["w"], torch.ones(2))
 

@@ -195,7 +195,7 @@ def test_failures_under_other_launchers(app: Project, launcher: str) -> None:
 
 @pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.long), "joblib"])
 def test_the_optuna_sweeper_gets_its_values(project: Project, launcher: str) -> None:
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", reason="optuna is not installed")
     project.write(
         "app.py",
         """

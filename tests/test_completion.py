@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import MLXPY
 
-pexpect = pytest.importorskip("pexpect")
+pexpect = pytest.importorskip("pexpect", reason="pexpect is not installed")
 
 APP = """
 import hydra

@@ -13,7 +13,7 @@ from conftest import REPOSITORY, Project
 
 from mlxpy import Logger
 
-pytest.importorskip("numpy")
+pytest.importorskip("numpy", reason="numpy is not installed")
 
 
 def rows(path: Path) -> list[Any]:
@@ -112,7 +112,7 @@ def test_the_tutorial_reading(tutorial: Project) -> None:
 
 @pytest.fixture
 def digits(project: Project) -> Project:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     shutil.copytree(REPOSITORY / "examples" / "digits", project.path, dirs_exist_ok=True)
     return project
 

@@ -77,7 +77,7 @@ def test_a_client_that_is_not_installed(runs: Project, tracker: str) -> None:
 
 class TestTensorBoard:
     def read(self, directory: Path) -> Any:
-        pytest.importorskip("tensorboard")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         return EventAccumulator(str(directory)).Reload()
@@ -94,7 +94,7 @@ class TestTensorBoard:
         return values, end.status
 
     def test_its_reader_has_scalars_config_and_status(self, runs: Project) -> None:
-        pytest.importorskip("tensorboard")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
         assert export(runs, "--to", "tensorboard", "events", "1-2") == "Exported 2 runs.\n"
         found = self.read(runs.path / "events" / "1")
         losses = found.Scalars("train/loss")
@@ -131,7 +131,7 @@ class TestTensorBoard:
     def test_a_run_that_is_exported_again_takes_its_own_place(
         self, runs: Project, going_on: mlxpy.Logger
     ) -> None:
-        pytest.importorskip("tensorboard")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
         for count in (1, 2):
             export(runs, "3", "--to", "tensorboard", "events")
             assert len(self.read(runs.path / "events" / "3").Scalars("train/loss")) == count
@@ -139,7 +139,7 @@ class TestTensorBoard:
         assert len(list((runs.path / "events" / "3").iterdir())) == 1
 
     def test_another_run_of_the_number_is_refused(self, runs: Project, tmp_path: Path) -> None:
-        pytest.importorskip("tensorboard")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
         export(runs, "1", "--to", "tensorboard", "events")
         with mlxpy.Logger(tmp_path / "other"):
             pass
@@ -147,7 +147,7 @@ class TestTensorBoard:
         assert "events/1 has another run 1: give another directory" in error
 
     def test_an_identity_of_a_stranger_leads_nowhere(self, runs: Project) -> None:
-        pytest.importorskip("tensorboard")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
         info = info_path(runs.path / "logs" / "1")
         run_id = load_yaml(info.read_text())["run_id"]
         info.write_text(info.read_text().replace(run_id, "../../../x/y"))
@@ -167,7 +167,7 @@ class TestMLflow:
     def test_its_client_has_params_metrics_status_and_times(
         self, runs: Project, going_on: mlxpy.Logger
     ) -> None:
-        pytest.importorskip("mlflow")
+        pytest.importorskip("mlflow", reason="mlflow is not installed")
         uri = f"sqlite:///{runs.path}/mlflow.db"
         assert "Exported 3 runs.\n" in export(runs, "--to", "mlflow", uri)
         found = self.found(uri)
@@ -191,7 +191,7 @@ class TestMLflow:
         assert len(client.get_metric_history(third.info.run_id, "train/loss")) == 2
 
     def test_names_that_it_does_not_take(self, runs: Project) -> None:
-        pytest.importorskip("mlflow")
+        pytest.importorskip("mlflow", reason="mlflow is not installed")
         config = {"größe": 1, "a?": 2, "a!": 3, "": 4, "/b//c": 5}
         with mlxpy.Logger(runs.path / "odd", config=config) as logger:
             logger.log_metrics({"": 1, "x": math.inf}, "log")
@@ -202,14 +202,14 @@ class TestMLflow:
         assert sorted(run.data.metrics) == ["log", "log/x"]
 
     def test_what_it_refuses_is_a_sentence(self, runs: Project) -> None:
-        pytest.importorskip("mlflow")
+        pytest.importorskip("mlflow", reason="mlflow is not installed")
         error = export(runs, "1", "--to", "mlflow", "nonsense://x", exit_code=1)
         assert "Error: MLflow refused 'nonsense://x': " in error
         assert "Traceback" not in error
 
 
 def test_wandb_has_a_directory_for_a_run(runs: Project) -> None:
-    pytest.importorskip("wandb")
+    pytest.importorskip("wandb", reason="wandb is not installed")
     environment = {"WANDB_MODE": "offline", "HOME": str(runs.path)}
     for _ in range(2):
         assert "Exported 1 run.\n" in export(runs, "1", "--to", "wandb", env=environment)

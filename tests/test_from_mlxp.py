@@ -72,7 +72,7 @@ def test_a_program_with_mlxp_yaml_runs_and_its_reader_prints_the_same(project: P
 
 
 def test_mlxp_itself_prints_that(tmp_path: Path) -> None:
-    pytest.importorskip("mlxp")
+    pytest.importorskip("mlxp", reason="mlxp is not installed")
     project = copy_programs(tmp_path / "project", "mlxp")
     project.run(*SWEEP)
     printed = project.run("read.py").stdout.splitlines(keepends=True)
@@ -174,7 +174,7 @@ def test_the_command_of_a_run_gives_its_config(config: dict[str, Any]) -> None:
 
 
 def test_a_pickle_of_dill(tmp_path: Path) -> None:
-    pytest.importorskip("dill")
+    pytest.importorskip("dill", reason="dill is not installed")
     program = "import dill, sys; f = lambda: 3; dill.dump(f, open(sys.argv[1], 'wb'))"
     folder = tmp_path / "1/artifacts/pickle"
     folder.mkdir(parents=True)

@@ -403,7 +403,7 @@ def test_an_absent_config_directory_is_told_by_hydra(project: Project) -> None:
 
 
 def test_a_joblib_sweep(program: Project) -> None:
-    pytest.importorskip("joblib")
+    pytest.importorskip("joblib", reason="joblib is not installed")
     program.run("main.py", "hydra/launcher=joblib", "+optimizer.lr=1,2", "+seed=4")
     assert program.statuses() == ["COMPLETE"] * 2
     assert sorted(program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in (1, 2)) == [1, 2]
@@ -413,7 +413,7 @@ def test_a_joblib_sweep(program: Project) -> None:
 
 
 def test_optuna_gets_what_the_function_returns(project: Project) -> None:
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", reason="optuna is not installed")
     project.write(
         "main.py",
         """

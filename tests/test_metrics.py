@@ -83,7 +83,7 @@ def test_subclasses_are_stored_as_what_they_are(writer: MetricsWriter, tmp_path:
 
 
 def test_numpy_scalars(writer: MetricsWriter, tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     row = {
         "f64": numpy.float64(0.1),
         "f32": numpy.float32(0.5),
@@ -100,14 +100,14 @@ def test_numpy_scalars(writer: MetricsWriter, tmp_path: Path) -> None:
 
 
 def test_torch_scalars(writer: MetricsWriter, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     loss = torch.tensor(0.5, requires_grad=True)
     writer.write({"loss": loss, "n": torch.tensor(3), "h": torch.tensor(1.5).bfloat16()}, "train")
     assert rows(tmp_path) == [{"loss": 0.5, "n": 3, "h": 1.5}]
 
 
 def test_jax_scalars(writer: MetricsWriter, tmp_path: Path) -> None:
-    numpy = pytest.importorskip("jax.numpy")
+    numpy = pytest.importorskip("jax.numpy", reason="jax is not installed")
     writer.write({"loss": numpy.float32(0.5), "n": numpy.sum(numpy.ones(3))}, "train")
     assert rows(tmp_path) == [{"loss": 0.5, "n": 3.0}]
 
@@ -134,7 +134,7 @@ def test_the_keys_of_nested_dicts_are_listed(writer: MetricsWriter, tmp_path: Pa
 
 
 def test_arrays_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     row = {"a": numpy.arange(6).reshape(2, 3), "b": [numpy.float32(0.5)], "c": numpy.zeros((2, 0))}
     writer.write({**row, "d": {"x": (True, numpy.array(["y", "z"]))}}, "train")
     expected = {"a": [[0, 1, 2], [3, 4, 5]], "b": [0.5], "c": [[], []], "d": {"x": [True, ["y", "z"]]}}
@@ -142,7 +142,7 @@ def test_arrays_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
 
 
 def test_torch_tensors_are_lists(writer: MetricsWriter, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     writer.write({"a": torch.ones(2, requires_grad=True), "b": [torch.tensor(3)]}, "train")
     assert rows(tmp_path) == [{"a": [1.0, 1.0], "b": [3]}]
 
@@ -191,7 +191,7 @@ def test_what_is_no_metric_is_refused_whole(writer: MetricsWriter, tmp_path: Pat
 
 
 def test_a_large_array_is_refused_with_its_shape(writer: MetricsWriter, tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     writer.write({"a": numpy.zeros(10_000)}, "train")
     shape = r"ndarray of shape \(73, 137\), which is no metric; .* arrays of at most 10,000 elements"
     with pytest.raises(UnstorableValueError, match=shape):

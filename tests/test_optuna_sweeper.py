@@ -503,7 +503,7 @@ def test_the_space_may_stand_in_the_config_and_in_a_function(app: Project) -> No
 def test_samplers(app: Project, sampler: str) -> None:
     needed = {"cmaes": ["cmaes"], "sobol": ["scipy"], "gp": ["scipy", "torch"]}
     for package in needed.get(sampler, []):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason=f"{package} is not installed")
     arguments = [X, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
     done = app.run(
         "main.py", *SEARCH, "hydra/launcher=mlxp_local", *arguments, "hydra.launcher.dry_run=true"
@@ -538,7 +538,9 @@ def test_samplers(app: Project, sampler: str) -> None:
 def test_what_is_wrong_is_said_in_a_sentence(app: Project, arguments: list[str], words: str) -> None:
     launcher = [] if any("launcher=" in one for one in arguments) else ["hydra/launcher=mlxp_local"]
     if "hydra/launcher=joblib" in arguments:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+        pytest.importorskip(
+            "hydra_plugins.hydra_joblib_launcher", reason="the joblib launcher is not installed"
+        )
     done = app.run("main.py", *SEARCH, *launcher, *arguments, exit_code=1)
     assert words in done.stderr
     assert "Traceback" not in done.stderr

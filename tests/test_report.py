@@ -153,7 +153,7 @@ def test_settings_are_ranked_by_how_much_goes_with_them() -> None:
     assert ranked[0]["correlation"] == -1
     assert 0.8 < ranked[1]["correlation"] < 0.9
     assert influence(settings, np.array([1.0, 2.0] + [np.nan] * 38)) == []
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     shares = importances(settings, values)
     assert shares is not None
     assert max(shares, key=shares.__getitem__) == "lr"

@@ -33,7 +33,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 logger.log_metrics({"loss": lr * (4 - epoch) + seed, "epoch": 10 * epoch}, "train")
                 time.sleep(0.011)  # rows that come sooner have no times of their own
             if number == 0:
-                pytest.importorskip("PIL")
+                pytest.importorskip("PIL", reason="Pillow is not installed")
                 logger.log_artifact(np.full((8, 8, 3), 200, dtype=np.uint8), "a <b>picture", "image")
     with mlxpy.Logger(parent_log_dir=logs, config={"lr": 10.0, "seed": 0}) as logger:
         for row in range(ROWS):

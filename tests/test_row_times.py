@@ -118,7 +118,7 @@ def test_a_report_has_times_since_the_start(tmp_path: Path) -> None:
 
 
 def test_event_files_have_times_of_their_own(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY
 
-registry = pytest.importorskip("nox.registry")
+registry = pytest.importorskip("nox.registry", reason="nox is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def test_overrides_that_no_environment_holds(ddp: Project) -> None:
 
 
 def test_other_ranks_start_no_study_of_their_own(ddp: Project) -> None:
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", reason="optuna is not installed")
     checkpoint = 'mlxpy.get_logger().log_checkpoint({"epoch": 3})'
     ddp.write("study.py", CALLBACK_APP.replace(checkpoint, 'return config["x"]'))
     study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]

@@ -123,7 +123,7 @@ REUSED = """
 
 
 def test_workers_that_outlive_a_run_log_to_the_next_one_of_their_program(project: Project) -> None:
-    pytest.importorskip("joblib")
+    pytest.importorskip("joblib", reason="joblib is not installed")
     project.write("work.py", WORK)
     project.write("main.py", REUSED)
     project.run("main.py", "-m", "hydra/callbacks=mlxp_logger", "+n=2,3,4")

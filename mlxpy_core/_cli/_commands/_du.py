@@ -45,7 +45,6 @@ def command(runs: Sequence[str], logs: Path, largest: int, seconds: float, as_js
     for number in with_progress(numbers, f"looking at runs of {logs.name}"):
         parts = measure.of_run(logs / str(number))
         rows.append({"id": number, "size": sum(parts.values()), **parts})
-    # A ConfigList iterates over its runs.
     # No dict: `in` would look among its runs.
     copies = {str(copy) for copy in found[_COPY] if copy} if _COPY in found.keys() else set()  # noqa: SIM118
     besides = {"copies of code": sum(measure.of_tree(Path(copy)) for copy in sorted(copies))}
