@@ -428,7 +428,7 @@ def ended(project: Project, status: str = "COMPLETE", logs: str = "logs") -> boo
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A Chromium that is driven by Playwright."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright.sync_api is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium: apt-get install chromium")
