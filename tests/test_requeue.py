@@ -164,7 +164,8 @@ def test_blows_leave_one_history(project: Project, name: str, times: Callable[[i
 
 
 TIME_LIMITS = {
-    "slurm": ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"],
+    # Slurm may send a signal up to a minute before it is due.
+    "slurm": ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"],
     "oar": [
         "hydra.launcher.option_cmd=['-l core=1,walltime=0:0:40']",
         "hydra.launcher.signal_delay_s=25",
@@ -180,7 +181,7 @@ def test_a_job_whose_time_is_nearly_up_puts_itself_back(project: Project, name: 
     requeue = [f"hydra/launcher=mlxp_{name}", "hydra.launcher.requeue=true", *TIME_LIMITS[name]]
     project.run("main.py", "-m", *requeue, "+blows=1", *settings)
     (run,) = (RunDirectory(project.path / "logs" / str(log_id)) for log_id in project.run_ids())
-    wait_until(lambda: info_of(run)["status"] == "COMPLETE", 180)
+    wait_until(lambda: info_of(run)["status"] == "COMPLETE", 240, lambda: info_of(run))
     attempts = info_of(run)["attempts"]
     assert [(one["status"], one["signal"]) for one in attempts] == [
         ("INTERRUPTED", "SIGUSR2"),
