@@ -95,8 +95,7 @@ def grid_engine(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def torch(session: nox.Session) -> None:
     """Runs the tests with torch, JAX and the frameworks, which are installed into this environment."""
-    run_module(session, "pip", "install", "-q", "torch==2.13.0")
-    install_here(session, "jax", *FRAMEWORKS)
+    install_here(session, "torch==2.13.0", "jax", *FRAMEWORKS)
     names = ("metrics", "artifacts", "ranks", "started_again", "frameworks", "doc_pages")
     chosen = "torch or jax or lightning or frameworks"
     files = [f"tests/test_{name}.py" for name in names]
@@ -292,7 +291,7 @@ def smoke_tests() -> list[str]:
     files = [
         str(path) for path in sorted(Path("tests").glob("test_*.py")) if "mark.smoke" in path.read_text()
     ]
-    return ["-q", "-n", "2", "-m", "smoke", *files]
+    return ["-q", "-m", "smoke", *files]
 
 
 def check_same(session: nox.Session, archive: Path, packed: set[str], expected: set[str]) -> None:
