@@ -143,7 +143,7 @@ class Project:
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
         options.setdefault("cwd", self.path)
         command = [sys.executable, *arguments]
-        program = warm.start(command, environment, options) if arguments[0].endswith(".py") else None
+        program = warm.start(command, environment, options)
         return program or subprocess.Popen(command, env=environment, **options)
 
     def run(self, *arguments: str, exit_code: int | None = 0, **options: Any) -> Any:

@@ -26,12 +26,12 @@ import re
 import shlex
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pexpect
+import warm
 import yaml
 from conftest import ASK, MLXPY, REPOSITORY, Project, why_not
 from packaging.requirements import Requirement
@@ -176,7 +176,7 @@ class Scenario:
             assert set(re.findall(r"mlxpy\[(\w+)\]", command)) <= EXTRAS, command
             return 0, ""
         own = self.project.path / "bin"
-        path = f"{own}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([str(own), *warm.directories(), os.environ["PATH"]])
         environment = {
             **os.environ,
             "PATH": path,

@@ -51,6 +51,7 @@ def shown(project: Project, log_id: int) -> Any:
     return json.loads(project.file(log_id, "log.stdout").read_text())
 
 
+@pytest.mark.cold
 def test_a_script_of_jobs_is_submitted(jobs: Project) -> None:
     text = """
     #!/bin/sh
@@ -149,6 +150,7 @@ def test_a_dry_run_makes_nothing(jobs: Project) -> None:
     assert tree_of(jobs.path) == before
 
 
+@pytest.mark.cold
 def test_nothing_of_a_line_is_run_before_its_job(jobs: Project) -> None:
     line = 'python main.py $(touch ran) `touch ran` "$(touch ran)" > ran <<< "x"; touch ran'
     jobs.write("jobs.sh", f"#SBATCH --comment=$(touch ran)\nexport A=$(touch ran)\n{line}\n")
@@ -244,6 +246,7 @@ def test_python_is_the_interpreter_of_the_command(line: str, started: str | None
     assert with_interpreter(line, "/a b/python") == (started or line)
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize(
     ("set_up", "keeps"),
     [("module load python", True), ("export PATH=/opt:$PATH", True), (". venv/bin/activate", True),

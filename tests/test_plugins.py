@@ -348,6 +348,7 @@ def test_artifact_types_that_cannot_be_used(
     assert "no artifact type 'bytes'; there are Checkpoint, image" in last
 
 
+@pytest.mark.cold
 def test_without_plugins_pluggy_is_not_imported(project: Project) -> None:
     done = project.run("-c", f"{LOGGER}\nimport sys; print('pluggy' in sys.modules)")
     assert done.stdout == "False\n"

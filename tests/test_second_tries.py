@@ -189,6 +189,7 @@ def test_tries_that_could_not_be_made(queue: Queue, words: str, message: str) ->
     assert not (queue.path / "logs").exists()
 
 
+@pytest.mark.cold
 def test_a_launcher_that_waits_gives_a_real_job_more_memory(project: Project) -> None:
     need_cluster("slurm")
     project.write("main.py", APP)

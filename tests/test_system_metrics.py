@@ -58,6 +58,7 @@ def run_code(project: Project, code: str, *options: str, exit_code: int = 0, **m
     return str(stderr)
 
 
+@pytest.mark.cold
 def test_processes_memory_and_disk_are_metrics(project: Project) -> None:
     project.write("busy.py", BUSY.replace("\\n", "\n"))
     code = "child = subprocess.Popen([sys.executable, 'busy.py'], stdin=subprocess.PIPE); await_rows(3); child.kill()"

@@ -50,6 +50,7 @@ def started(project: Project, ending: str, exit_code: int = 0, **variables: str)
     return project.info()
 
 
+@pytest.mark.cold
 def test_a_run_counts_what_it_and_its_children_used(project: Project) -> None:
     # Larger than this process, which counts until the program has replaced it.
     child = (
