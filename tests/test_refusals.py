@@ -81,7 +81,8 @@ def test_a_run_is_refused_at_every_moment(
         preload["LD_PRELOAD"] = request.getfixturevalue("failing_disk")
     disk = request.getfixturevalue("ext4_disk" if fault == "made-read-only" else "small_disk")
     project.open_to_all()
-    done = project.run(str(DATA / "run.py"), fault, str(disk), str(times(7, 3)), env=preload)
+    step = times(7, 3) if preload else times(2, 1)
+    done = project.run(str(DATA / "run.py"), fault, str(disk), str(step), env=preload)
     counts = json.loads(done.stdout)
     print(fault, counts)
     assert counts["cases"] > 5
@@ -99,7 +100,7 @@ LAUNCHER = (
 @pytest.mark.parametrize(
     ("resource", "step", "arguments", "runs"),
     [
-        ("space", 2, LOGGER, 1),
+        ("space", 3, LOGGER, 1),
         pytest.param("inodes", 3, LOGGER, 1, marks=pytest.mark.long),
         ("space", 6, f"-m {LOGGER} +lr=1,2", 2),
         ("space", 60, LAUNCHER, 50),
