@@ -100,7 +100,7 @@ LAUNCHER = (
 @pytest.mark.parametrize(
     ("resource", "step", "arguments", "runs"),
     [
-        ("space", 3, LOGGER, 1),
+        ("space", 2, LOGGER, 1),
         pytest.param("inodes", 3, LOGGER, 1, marks=pytest.mark.long),
         ("space", 6, f"-m {LOGGER} +lr=1,2", 2),
         ("space", 60, LAUNCHER, 50),
