@@ -1,6 +1,7 @@
 """The floors of docs/architecture.md: faces import the engine, never the other way."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -15,9 +16,14 @@ PLUGINS = sorted((REPOSITORY / "hydra_plugins" / "mlxpy").rglob("*.py"))
 SCANNED = [path for path in PLUGINS if not path.name.startswith("_") or path.name == "__init__.py"]
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported_packages(path: Path, *, at_import: bool = False) -> Iterator[str]:
     """Lists the top-level packages that a module imports (when it is itself imported)."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     for node in tree.body if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -25,20 +31,20 @@ def imported_packages(path: Path, *, at_import: bool = False) -> Iterator[str]:
             yield str(node.module).split(".")[0]
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.name)
-def test_the_engine_knows_no_face_and_no_hydra(path: Path) -> None:
-    assert not {"hydra", "hydra_plugins", "mlxpy"} & set(imported_packages(path))
+def test_the_engine_knows_no_face_and_no_hydra() -> None:
+    for path in ENGINE:
+        assert not {"hydra", "hydra_plugins", "mlxpy"} & set(imported_packages(path)), path
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
-def test_the_plugins_do_not_import_the_tutorials_face(path: Path) -> None:
-    assert "mlxpy" not in set(imported_packages(path))
+def test_the_plugins_do_not_import_the_tutorials_face() -> None:
+    for path in PLUGINS:
+        assert "mlxpy" not in set(imported_packages(path)), path
 
 
-@pytest.mark.parametrize("path", SCANNED, ids=lambda path: path.name)
-def test_what_every_hydra_app_imports_needs_nothing_but_hydra(path: Path) -> None:
+def test_what_every_hydra_app_imports_needs_nothing_but_hydra() -> None:
     allowed = {*sys.stdlib_module_names, "hydra", "omegaconf"}
-    assert set(imported_packages(path, at_import=True)) <= allowed
+    for path in SCANNED:
+        assert set(imported_packages(path, at_import=True)) <= allowed, path
 
 
 def output_of(program: str) -> str:
@@ -100,7 +106,7 @@ def imported_modules(module: str) -> set[str]:
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -113,7 +119,9 @@ def imported_modules(module: str) -> set[str]:
     }
 
 
-IMPORTS = {module: imported_modules(module) for module in MODULES}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    return {module: imported_modules(module) for module in MODULES}
 
 
 def circles(imports: dict[str, set[str]]) -> list[set[str]]:
@@ -132,7 +140,7 @@ def test_circles_are_found() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circles(IMPORTS) == []
+    assert circles(imports()) == []
 
 
 def floor_of(module: str) -> str:
@@ -144,11 +152,11 @@ ENGINE_MODULES = sorted(
 )
 
 
-@pytest.mark.parametrize("module", ENGINE_MODULES)
-def test_a_floor_imports_only_from_floors_below(module: str) -> None:
-    own = LEVELS[floor_of(module)]
-    others = {name for name in IMPORTS[module] if floor_of(name) != floor_of(module)}
-    assert {name for name in others if LEVELS[floor_of(name)] >= own} == set()
+def test_a_floor_imports_only_from_floors_below() -> None:
+    for module in ENGINE_MODULES:
+        own = floor_of(module)
+        others = {name for name in imports()[module] if floor_of(name) != own}
+        assert {name for name in others if LEVELS[floor_of(name)] >= LEVELS[own]} == set(), module
 
 
 # What a face takes from the engine besides its public names, each for a reason.
@@ -158,7 +166,7 @@ PRIVATE_NAMES: dict[str, str] = {}
 def test_faces_take_public_names_from_the_engine() -> None:
     private = {
         f"{module}: {name}"
-        for module, targets in IMPORTS.items()
+        for module, targets in imports().items()
         if not module.startswith("mlxpy_core")
         for name in targets
         if name.startswith("mlxpy_core.")
@@ -172,7 +180,7 @@ def test_only_one_module_opens_info_yaml() -> None:
         str(path.relative_to(REPOSITORY))
         for path in MODULES.values()
         if path != door
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and re.search(r"(^|/)info\.yaml$", str(node.value))
     }
     assert naming == set()
@@ -183,10 +191,6 @@ def test_only_one_module_opens_info_yaml() -> None:
 FACES = sorted(path for name, path in MODULES.items() if not name.startswith("mlxpy_core"))
 HYDRAS = REPOSITORY / "hydra_plugins" / "mlxpy" / "_hydra.py"
 OF_HYDRA = ("hydra", "omegaconf")
-
-
-def relative(path: Path) -> str:
-    return str(path.relative_to(REPOSITORY))
 
 
 def is_private(name: str) -> bool:
@@ -253,13 +257,11 @@ def test_private_uses_are_seen(code: str) -> None:
     assert private_uses(code)
 
 
-@pytest.mark.parametrize("path", FACES, ids=relative)
-def test_one_file_has_the_private_names_of_hydra(path: Path) -> None:
-    if path == HYDRAS:
-        assert private_uses(path.read_text())
-        return
+def test_one_file_has_the_private_names_of_hydra() -> None:
+    assert private_uses(HYDRAS.read_text())
     allowed = {"os.environ._data", "os._exit"}  # Python's
-    assert set(private_uses(path.read_text())) <= allowed
+    for path in FACES:
+        assert path == HYDRAS or set(private_uses(path.read_text())) <= allowed, path
 
 
 PRIVATE_OF_OMEGACONF = re.compile(
@@ -267,11 +269,11 @@ PRIVATE_OF_OMEGACONF = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.name)
-def test_one_file_of_the_engine_has_the_private_names_of_omegaconf(path: Path) -> None:
-    text = path.read_text()
-    if path.name != "_omegaconf.py" and "omegaconf" in text:
-        assert not PRIVATE_OF_OMEGACONF.findall(text)
+def test_one_file_of_the_engine_has_the_private_names_of_omegaconf() -> None:
+    for path in ENGINE:
+        text = path.read_text()
+        if path.name != "_omegaconf.py" and "omegaconf" in text:
+            assert not PRIVATE_OF_OMEGACONF.findall(text), path
 
 
 def test_hydras_scan_imports_nothing_of_the_folders() -> None:

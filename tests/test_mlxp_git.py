@@ -83,28 +83,19 @@ def test_a_run_from_the_copy(app: GitProject) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.smoke_long
-def test_a_sweep_from_one_copy(app: GitProject) -> None:
+def test_a_sweep_from_one_copy_with_the_callbacks_in_the_other_order(app: GitProject) -> None:
     app.write("helper.py", "x = 1\n")
-    done = app.run("main.py", "-m", GIT, "lr=1,2")
+    done = app.run("main.py", "-m", "hydra/callbacks=[mlxp_git,mlxp_logger]", "lr=1,2")
     assert done.stderr == "mlxpy: kept as a snapshot: helper.py\n"
     (copy,) = app.copies()
     assert printed(done.stdout, "main") == [str(copy / "main.py")] * 2
     assert app.statuses() == ["COMPLETE"] * 2
     assert {app.info(log_id)["version_manager"]["commit_hash"] for log_id in (1, 2)} == {copy.name}
+    assert all(app.file(log_id, ".hydra/config.yaml").exists() for log_id in (1, 2))
     assert len(list(app.path.glob("logs/.sweeps/*/multirun.yaml"))) == 1  # where the command was typed
     assert not any(place.name == "multirun" for place in (*app.path.iterdir(), *copy.iterdir()))
     app.run("main.py", GIT)  # and that is no code
     assert app.copies() == [copy]
-
-
-@pytest.mark.parametrize(
-    "arguments", [["-m", "lr=1,2"], pytest.param([], marks=pytest.mark.long)], ids=["sweep", "run"]
-)
-def test_the_order_of_the_callbacks_does_not_matter(app: GitProject, arguments: list[str]) -> None:
-    app.run("main.py", *arguments, "hydra/callbacks=[mlxp_git,mlxp_logger]")
-    assert app.run_ids() == list(range(1, 2 + len(arguments) // 2))
-    assert len(app.copies()) == 1
-    assert all(app.file(log_id, ".hydra/config.yaml").exists() for log_id in app.run_ids())
 
 
 def test_without_the_logger(app: GitProject) -> None:
@@ -115,53 +106,28 @@ def test_without_the_logger(app: GitProject) -> None:
     assert len(list(app.path.glob("multirun/*/*/*/.hydra/config.yaml"))) == 2
 
 
-def test_without_the_logger_but_by_a_launcher(app: GitProject) -> None:
-    app.run("main.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "lr=1")
-    assert app.statuses() == ["COMPLETE"]
-    assert app.file(1, ".hydra/config.yaml").exists()
-    assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
-    assert not any((place / "multirun").exists() for place in (app.path, *app.copies()))
-
-
-@pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.long), "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.long)])
 def test_outputs_that_the_user_chose_are_where_the_command_was_typed(
     app: GitProject, launcher: str
 ) -> None:
     app.run("main.py", GIT, "hydra.run.dir=mine/${lr}")
     assert (app.path / "mine/0.1/.hydra").exists()
     where = ["hydra.sweep.dir=mine/${now:%Y}", "hydra.sweep.subdir=${lr}", f"hydra/launcher={launcher}"]
+    where += ["hydra.launcher.n_jobs=2"] * (launcher == "joblib")
     app.run("main.py", "-m", GIT, "lr=1,2", *where)
     assert len(list(app.path.glob("mine/2*/multirun.yaml"))) == 1
     assert len(list(app.path.glob("mine/2*/[12]/.hydra"))) == 2
 
 
 def test_launches_see_changes_made_since(app: GitProject) -> None:
-    app.run("main.py", GIT)
     app.write("conf/config.yaml", "lr: 0.2\n")
-    assert printed(app.run("main.py", GIT).stdout, "lr") == ["0.2"]
     ignored = app.run("main.py", GIT, "hydra.callbacks.mlxp_git.on_dirty=ignore")
     assert printed(ignored.stdout, "lr") == ["0.1"]
-    assert app.info(3)["version_manager"]["dirty"] is True
+    assert app.info(1)["version_manager"]["dirty"] is True
+    assert printed(app.run("main.py", GIT).stdout, "lr") == ["0.2"]
 
 
 # However it is started.
-
-
-def test_from_a_subdirectory(app: GitProject) -> None:
-    (app.path / "empty").mkdir()  # which git does not keep
-    done = app.run("../main.py", GIT, cwd=app.path / "empty")
-    (copy,) = app.copies("empty/.workdir")
-    assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
-    assert printed(done.stdout, "directory") == [str(copy / "empty")]
-    assert (app.path / "empty" / "logs" / "1").exists()
-
-
-def test_from_outside(app: GitProject, tmp_path: Path) -> None:
-    done = app.run(str(app.path / "main.py"), GIT, cwd=tmp_path)
-    (copy,) = (path for path in tmp_path.glob(".workdir/project/*") if path.name != ".lock")
-    assert printed(done.stdout, "main") == [str(copy / "main.py")]
-    assert printed(done.stdout, "directory") == [str(tmp_path)]
-    assert (tmp_path / "logs" / "1").exists()
 
 
 def test_as_a_module(app: GitProject) -> None:
@@ -174,14 +140,7 @@ def test_as_a_module(app: GitProject) -> None:
     assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
 
 
-def test_with_a_path_into_the_repository(app: GitProject) -> None:
-    (app.path / "lib").mkdir()
-    (app.path / "helper.py").rename(app.path / "lib" / "helper.py")
-    app.commit()
-    done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
-    assert printed(done.stdout, "helper") == [str(app.copies()[0] / "lib" / "helper.py")]
-
-
+@pytest.mark.long  # test_safe_copy_installs.py has each layout in one environment
 @pytest.mark.parametrize("layout", ["src", "lib"])
 def test_with_the_package_installed_editable(app: GitProject, layout: str) -> None:
     where = "[tool.setuptools.packages.find]\nwhere = ['src']"
@@ -208,25 +167,33 @@ def test_with_the_package_installed_editable(app: GitProject, layout: str) -> No
     assert line == f"tool==1 # editable, {app.path}, commit {copy.name}"
 
 
-def test_through_a_link_to_the_repository(app: GitProject, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", pytest.param("link", marks=pytest.mark.long)])
+def test_from_outside_and_through_a_link(app: GitProject, tmp_path: Path, folder: str) -> None:
     (tmp_path / "link").symlink_to(app.path)
-    environment = {"PYTHONPATH": str(tmp_path / "link"), "PWD": str(tmp_path / "link")}
-    done = app.run(str(tmp_path / "link" / "main.py"), GIT, cwd=tmp_path / "link", env=environment)
-    (copy,) = app.copies()
+    here = tmp_path / folder
+    environment = {"PYTHONPATH": str(tmp_path / "link"), "PWD": str(here)}
+    done = app.run(str(tmp_path / "link" / "main.py"), GIT, cwd=here, env=environment)
+    (copy,) = (path for path in here.resolve().glob(".workdir/project/*") if path.name != ".lock")
     assert printed(done.stdout, "main") == [str(copy / "main.py")]
     assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
+    assert printed(done.stdout, "directory") == [str(copy if folder else tmp_path)]
+    assert (here / "logs" / "1").exists()
 
 
-def test_from_a_linked_working_tree_with_spaces(app: GitProject, tmp_path: Path) -> None:
+def test_from_a_subdirectory_of_a_linked_working_tree_with_spaces(
+    app: GitProject, tmp_path: Path
+) -> None:
     app.git("worktree", "add", "-q", "-b", "other", str(tmp_path / "other tree"))
     other = Project(tmp_path / "other tree")
     other.write("helper.py", "x = 1\n")
+    (other.path / "empty").mkdir()  # which git does not keep
     before = app.state()
-    done = other.run("main.py", GIT)
+    done = other.run("../main.py", GIT, cwd=other.path / "empty")
     assert app.state() == before
-    (copy,) = (path for path in other.path.glob(".workdir/other tree/*") if path.name != ".lock")
+    (copy,) = (path for path in other.path.glob("empty/.workdir/other tree/*") if path.name != ".lock")
     assert printed(done.stdout, "helper") == [str(copy / "helper.py")]
-    assert other.info()["version_manager"]["branch"] == "other"
+    assert printed(done.stdout, "directory") == [str(copy / "empty")]
+    assert other.info(1, "empty/logs")["version_manager"]["branch"] == "other"
 
 
 @pytest.mark.parametrize("absolute", [True, pytest.param(False, marks=pytest.mark.long)])
@@ -242,9 +209,9 @@ def test_config_directories_of_the_command(app: GitProject, tmp_path: Path, abso
     assert printed(done.stdout, "lr") == ["8"]
 
 
-def test_programs_that_the_program_starts(app: GitProject) -> None:
+def test_with_a_path_into_the_repository_and_programs_that_the_program_starts(app: GitProject) -> None:
     app.write(
-        "helper.py",
+        "lib/helper.py",
         """
         import multiprocessing, os, subprocess, sys
         def work(queue):
@@ -261,10 +228,13 @@ def test_programs_that_the_program_starts(app: GitProject) -> None:
         """,
     )
     app.write("lib/late.py", "")
+    (app.path / "helper.py").unlink()
     app.write("main.py", MAIN.replace('print("lr", cfg.lr)', "helper.show()"))
     app.commit()
     done = app.run("main.py", GIT, env={"PYTHONPATH": str(app.path / "lib")})
-    assert printed(done.stdout, "late") == [str(app.copies()[0] / "lib" / "late.py")] * 2
+    lib = app.copies()[0] / "lib"
+    assert printed(done.stdout, "helper") == [str(lib / "helper.py")]
+    assert printed(done.stdout, "late") == [str(lib / "late.py")] * 2
 
 
 # What is missing in the copy.
@@ -315,10 +285,8 @@ def test_results_beside_the_program_are_told(app: GitProject) -> None:
     app.commit()
     link = "hydra.callbacks.mlxp_git.link=[data]"
     no_results = "__pycache__/x.pyc,x/__pycache__/y,.pytest_cache/z,a.pyc,data/cache/new.csv"
-    done = app.run("save.py", GIT, link, f"+save=[{no_results}]")
-    assert done.stderr == ""
+    one = app.run("save.py", GIT, link, f"+save=[{no_results},results/lr/a.txt]")
     (copy,) = app.copies()
-    one = app.run("save.py", GIT, link, "+save=[results/lr/a.txt]")
     assert one.stderr == LOST.format(what="a new file has", where=f"results/lr/a.txt in {copy}")
     names = ["d.txt", "e.txt", "results/f.txt", "results/g.txt", "x.txt", "y.txt"]
     many = app.run("save.py", "-m", GIT, link, f"+save=[{','.join(names)}],[]")
@@ -330,12 +298,27 @@ def test_results_beside_the_program_are_told(app: GitProject) -> None:
     assert (copy / "results/lr/a.txt").exists()
 
 
-def test_results_of_a_job_beside_its_program_are_told(app: GitProject) -> None:
+def test_a_job_of_this_machine_without_the_logger_whose_results_beside_the_program_are_told(
+    app: GitProject,
+) -> None:
     app.write("save.py", SAVE)
-    app.run("save.py", "-m", GIT, "hydra/launcher=mlxp_local", "+save=[a/b.txt]")
+    app.run("save.py", "-m", "hydra/callbacks=mlxp_git", "hydra/launcher=mlxp_local", "+save=[a/b.txt]")
     (copy,) = app.copies()
     lost = LOST.format(what="a new file has", where=f"a/b.txt in {copy}")
     assert app.file(1, "log.stderr").read_text() == lost
+    assert app.statuses() == ["COMPLETE"]
+    version = app.info(1)["version_manager"]
+    assert version["requirements"]
+    assert app.file(1, ".hydra/config.yaml").exists()
+    assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
+    assert not any((place / "multirun").exists() for place in (app.path, copy))
+    # By hand, without the environment of the command.
+    environment = {"PATH": "/usr/bin:/bin"}
+    subprocess.run([str(app.file(1, "script.sh"))], env=environment, check=True)
+    first, second = app.info(1)["attempts"]
+    assert first["status"] == second["status"] == "COMPLETE"
+    assert app.info(1)["version_manager"] == version
+    assert app.info(1)["work_dir"] == str(copy)
 
 
 def test_output_of_hydra_that_the_app_places_beside_the_program_is_told(app: GitProject) -> None:
@@ -356,12 +339,6 @@ def test_a_module_that_git_does_not_track_is_told(app: GitProject) -> None:
     assert "ModuleNotFoundError: No module named 'generated'" in failed.stderr
     assert "mlxpy: generated.py is not in the copy" in failed.stderr
     assert app.run_ids() == []
-
-
-def test_a_file_that_is_nowhere_is_told_as_ever(app: GitProject) -> None:
-    failed = app.run("main.py", GIT, "+open=nowhere", exit_code=1)
-    assert "No such file or directory: 'nowhere'" in failed.stderr
-    assert "mlxpy:" not in failed.stderr
 
 
 # What cannot be run.
@@ -497,15 +474,3 @@ def test_help_and_configs_are_shown_without_a_copy(app: GitProject) -> None:
     app.run("main.py", GIT, "--cfg", "job")
     app.run("main.py", GIT, "--help")
     assert app.copies() == []
-
-
-def test_jobs_on_this_machine(app: GitProject) -> None:
-    app.run("main.py", "-m", GIT, "hydra/launcher=mlxp_local", "lr=1")
-    (copy,) = app.copies()
-    assert printed(app.file(1, "log.stdout").read_text(), "helper") == [str(copy / "helper.py")]
-    assert app.info(1)["version_manager"]["requirements"]
-    # By hand, without the environment of the command.
-    environment = {"PATH": "/usr/bin:/bin"}
-    subprocess.run([str(app.file(1, "script.sh"))], env=environment, check=True)
-    assert len(app.info(1)["attempts"]) == 2
-    assert app.info(1)["version_manager"]["commit_hash"] == copy.name

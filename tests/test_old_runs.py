@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import Project
 from old_runs import DATA, GIT, LOGGER, PARENT, STATUSES, old_runs
 
@@ -33,8 +32,8 @@ def test_every_old_run_is_listed_and_shown(tmp_path: Path, case: str) -> None:
     assert [(row["id"], row["status"]) for row in rows] == list(enumerate(STATUSES[case], 1))
     listed, _ = project.command("ls")
     assert all(f" {status} " in listed for status in STATUSES[case])
-    for status in set(STATUSES[case]):
-        log_id = STATUSES[case].index(status) + 1
+    for log_id in (1, 4, 5, 6) if case == "local" else [len(rows)]:
+        status = STATUSES[case][log_id - 1]
         (shown,) = json.loads(project.command("show", str(log_id), "--json")[0])
         assert shown["info"]["status"] == status
         assert ("train" in shown["metrics"]) == (status != "SUBMITTED")
@@ -160,16 +159,15 @@ def test_every_rank_goes_on_where_it_was(tmp_path: Path, log_id: int) -> None:
     project.check_whole(log_id, [STATUSES["ranks"][log_id - 1], "COMPLETE"], ranks=2)
 
 
-@pytest.mark.long("waited")
+@pytest.mark.long(4, 6, "waited")  # 6: test_a_run_whose_process_lives_is_left_alone
 @pytest.mark.parametrize(
-    ("case", "log_ids"),
-    [("local", [4, 5, 6]), ("launched", [2]), ("waited", [3, 4]), ("versioned", [3])],
-)
-def test_runs_are_resubmitted(tmp_path: Path, case: str, log_ids: list[int]) -> None:
+    ("case", "log_id"),
+    [("local", 4), ("local", 5), ("local", 6), ("launched", 2), ("waited", 3), ("waited", 4), ("versioned", 3)],
+)  # fmt: skip
+def test_a_run_is_resubmitted(tmp_path: Path, case: str, log_id: int) -> None:
     project = old_runs(tmp_path, case)
-    project.command("resubmit", *map(str, log_ids))
-    for log_id in log_ids:
-        project.check_whole(log_id, [STATUSES[case][log_id - 1], "COMPLETE"])
+    project.command("resubmit", str(log_id))
+    project.check_whole(log_id, [STATUSES[case][log_id - 1], "COMPLETE"])
 
 
 @pytest.mark.long(2, 3, 4, 6, "oar")
@@ -202,10 +200,13 @@ def test_a_run_is_made_again_with_other_settings(tmp_path: Path) -> None:
 
 @pytest.mark.long(1)
 @pytest.mark.parametrize(("log_id", "factor"), [(1, 48271), (2, 16807)])
-def test_the_code_of_an_old_run_comes_back(tmp_path: Path, log_id: int, factor: int) -> None:
+def test_the_code_of_an_old_run_comes_back_for_it_and_for_a_script_that_waited(
+    tmp_path: Path, log_id: int, factor: int
+) -> None:
     project = old_runs(tmp_path, "versioned")
     project.write("training.py", "raise SystemExit('the code has moved on')\n")
     project.commit()
+    shutil.rmtree(project.path / "conf")
     assert not project.file(0, "", ".workdir").exists()
     _, errors = project.command("rerun", str(log_id))
     assert "what may differ" not in errors
@@ -214,6 +215,9 @@ def test_the_code_of_an_old_run_comes_back(tmp_path: Path, log_id: int, factor: 
     project.factor = factor
     project.check_whole(5, ["COMPLETE"])
     assert project.info(5, "versioned")["work_dir"] == str(project.path / ".workdir/project" / commit)
+    if log_id == 2:  # whose copy the script of run 4 runs from
+        project.script(4)
+        project.check_whole(4, ["COMPLETE"])
 
 
 def test_a_snapshot_that_was_taken_before_is_the_same_snapshot(tmp_path: Path) -> None:
@@ -225,30 +229,30 @@ def test_a_snapshot_that_was_taken_before_is_the_same_snapshot(tmp_path: Path) -
     assert of_new["commit_hash"] == of_old["commit_hash"]
 
 
-def test_a_script_that_waited_runs_from_its_copy(tmp_path: Path) -> None:
-    project = old_runs(tmp_path, "versioned")
-    project.command("rerun", "2")  # makes the copy
-    shutil.rmtree(project.path / "conf")
-    project.write("training.py", "raise SystemExit('the code has moved on')\n")
-    project.script(4)
-    project.check_whole(4, ["COMPLETE"])
-
-
 # What a run returned.
 
 
 def test_what_old_runs_returned_is_given_to_the_sweeper(tmp_path: Path) -> None:
     project = old_runs(tmp_path, "waited")
+    project.write("hydra_plugins/shows.py", SHOWS)
     words = ["main.py", "-m", LOGGER, f"{PARENT}=waited", "hydra/launcher=mlxp_local"]
     skip = "hydra.launcher.skip_completed=true"
-    done = project.run(*words, skip, "seed=1,2")
-    assert done.stdout.startswith("Left out 2 of 2 jobs: runs 1 to 2 did the same.\n")
-    optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1"]
-    done = project.run(*words, skip, *optuna, "hydra.sweep.dir=swept", "seed=choice(7)")
-    assert "Left out 1 of 1 jobs: run 5 did the same.\n" in done.stdout
-    results = yaml.safe_load((project.path / "swept" / "optimization_results.yaml").read_text())
-    assert results["best_value"] == project.steps(5)[-1][1]
+    done = project.run(*words, skip, "hydra.sweeper._target_=hydra_plugins.shows.Shows", "seed=1,7")
+    assert done.stdout.splitlines()[:2] == [
+        "Left out 2 of 2 jobs: runs 1, 5 did the same.",
+        f"returned {[project.steps(log_id)[-1][1] for log_id in (1, 5)]}",
+    ]
     assert project.run_ids("waited") == [1, 2, 3, 4, 5]
+
+
+SHOWS = """
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+class Shows(BasicSweeper):
+    def sweep(self, arguments):
+        (jobs,) = super().sweep(arguments)
+        print("returned", [job.return_value for job in jobs])
+"""
 
 
 def test_what_an_old_run_returned_or_raised_is_unpickled(tmp_path: Path) -> None:

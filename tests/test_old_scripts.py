@@ -12,8 +12,10 @@ import pytest
 from conftest import need_cluster, wait_until
 from old_runs import DATA, JOB, STATUSES, OldRuns, old_runs
 
+# By hand; what real clusters start below is left to them.
 
-@pytest.mark.long(2, 3, 6)
+
+@pytest.mark.long(1, 2, 3, 6)
 @pytest.mark.parametrize(
     ("case", "log_id"),
     [
@@ -31,6 +33,7 @@ def test_a_script_that_waited_starts_its_job(tmp_path: Path, case: str, log_id: 
     project.check_whole(log_id, ["COMPLETE"])
 
 
+@pytest.mark.long
 def test_a_script_of_several_runs_starts_each(tmp_path: Path) -> None:
     project = old_runs(tmp_path, "slurm_queued")
     project.script(4, "array/script.sh")
@@ -38,7 +41,7 @@ def test_a_script_of_several_runs_starts_each(tmp_path: Path) -> None:
         project.check_whole(log_id, ["COMPLETE"])
 
 
-@pytest.mark.long("0")
+@pytest.mark.long
 @pytest.mark.parametrize(("index", "log_id"), [("0", 1), ("1", 2)])
 def test_a_script_of_an_array_starts_its_task(tmp_path: Path, index: str, log_id: int) -> None:
     project = old_runs(tmp_path, "slurm_queued")
@@ -46,7 +49,7 @@ def test_a_script_of_an_array_starts_its_task(tmp_path: Path, index: str, log_id
     project.check_whole(log_id, ["COMPLETE"])
 
 
-@pytest.mark.long(1, 4)
+@pytest.mark.long(1, 3, 4)
 @pytest.mark.parametrize(
     ("case", "log_id"),
     [("slurm", 1), ("slurm", 3), ("oar", 2), ("oar", 3), ("waited", 3), ("waited", 4), ("lines", 2)],
@@ -95,9 +98,9 @@ def cancel(cluster: str, job_ids: Iterable[str]) -> None:
 @pytest.mark.parametrize(
     ("cluster", "case", "jobs"),
     [
+        pytest.param("slurm", "slurm_queued", {"1/array": [1, 2], "3": [3], "4/array": [4, 5]}, id="slurm"),
         pytest.param(
-            "slurm", "slurm_queued",
-            {"1/array": [1, 2], "3": [3], "4/array": [4, 5], "6": [6], "7": [7], "8": [8]}, id="slurm",
+            "slurm", "slurm_queued", {"6": [6], "7": [7], "8": [8]}, id="alone", marks=pytest.mark.long
         ),
         pytest.param("oar", "oar_queued", {"1/array": [1, 2], "3": [3]}, id="oar"),
     ],
@@ -107,6 +110,9 @@ def test_jobs_that_waited_in_the_queue(
 ) -> None:
     need_cluster(cluster)
     project = old_runs(tmp_path, case)
+    all_ids = [log_id for log_ids in jobs.values() for log_id in log_ids]
+    for log_id in {*project.run_ids(case)} - {*all_ids}:
+        shutil.rmtree(project.logs / str(log_id))
     barrier = tmp_path / "barrier"
     barrier.mkdir()
     job_ids: list[str] = []
@@ -124,7 +130,7 @@ def test_jobs_that_waited_in_the_queue(
         wait_until(lambda: set(project.statuses(case)) == {"COMPLETE"})
     finally:
         cancel(cluster, job_ids)
-    for log_id in range(1, len(STATUSES[case]) + 1):
+    for log_id in all_ids:
         ranks = 2 if (cluster, log_id) == ("slurm", 3) else 1
         if ranks == 2:
             wait_until(lambda: len(project.steps(3, 1)) == 10)
@@ -155,13 +161,12 @@ def test_jobs_that_ended_are_submitted_again(tmp_path: Path, cluster: str) -> No
     need_cluster(cluster)
     project = old_runs(tmp_path, cluster)
     # Slurm forgets jobs, OAR does not: a run that it does not know may come back.
-    interrupted = ["3"] if cluster == "slurm" else []
-    stdout, _ = project.command("resubmit", "--complete", "1", "2", *interrupted)
-    count = 2 + len(interrupted)
-    assert stdout == f"Submitted {count} jobs to the cluster queue!\n"
-    wait_until(lambda: all(len(project.info(i, cluster)["attempts"]) == 2 for i in range(1, count + 1)))
-    wait_until(lambda: set(project.statuses(cluster)[:count]) == {"COMPLETE"})
-    for log_id in range(1, count + 1):
+    log_ids = [2, 3] if cluster == "slurm" else [1, 2]
+    stdout, _ = project.command("resubmit", "--complete", *map(str, log_ids))
+    assert stdout == "Submitted 2 jobs to the cluster queue!\n"
+    wait_until(lambda: all(len(project.info(i, cluster)["attempts"]) == 2 for i in log_ids))
+    wait_until(lambda: {project.info(i, cluster)["status"] for i in log_ids} == {"COMPLETE"})
+    for log_id in log_ids:
         project.check_whole(log_id, [STATUSES[cluster][log_id - 1], "COMPLETE"])
     project.command("rerun", "2")
     new = len(STATUSES[cluster]) + 1

@@ -76,8 +76,6 @@ def app(project: Project) -> Project:
 def test_a_launcher_is_listed_without_importing_its_plugin(app: Project, plugins: Plugins) -> None:
     plugins.install("mycluster", SCHEDULER)
     assert "mlxp_mycluster" in app.run("main.py", "--hydra-help").stdout
-    done = app.run("main.py", "-m", "hydra/launcher=mlxp_nope", exit_code=1)
-    assert "mlxp_mycluster" in done.stderr
     line = "python main.py hydra/launcher=mlxp_my"
     done = app.run("main.py", "-sc", "query=bash", env={"COMP_LINE": line, "COMP_POINT": str(len(line))})
     assert done.stdout.split() == ["hydra/launcher=mlxp_mycluster"]
@@ -111,55 +109,47 @@ def test_an_app_that_does_not_use_mlxpy_does_not_look_for_plugins(
         main()
         """,
     )
-    assert project.run("main.py").stdout == "False\n"
-    assert project.run("main.py", "-m", "+x=1,2").stdout.splitlines()[-1] == "False"
+    assert project.run("main.py", "-m", "+x=1").stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.smoke
 def test_a_launcher_of_a_plugin(app: Project, plugins: Plugins) -> None:
     plugins.install("mycluster", SCHEDULER)
-    done = app.run("main.py", "-m", "hydra/launcher=mlxp_mycluster", "+x=1,2")
-    assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
-    assert done.stderr == f"mlxpy: runs 1 to 2 are in {app.path}/logs: mlxpy status 1-2\n"
-    assert app.statuses() == ["COMPLETE"] * 2
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_mycluster", "+x=2")
+    assert done.stdout == "Submitted 1 job to the cluster queue!\n"
+    assert done.stderr == f"mlxpy: run 1 is in {app.path}/logs: mlxpy status 1\n"
+    assert app.statuses() == ["COMPLETE"]
     assert app.info()["scheduler"]["name"] == "HereScheduler"
     results = Reader(app.path / "logs").search("config.x == 2")
     assert [row[0] for row in results["train.x"]] == [2]
-    assert results["info.scheduler.scheduler_job_id"] == ["job-2"]
+    assert results["info.scheduler.scheduler_job_id"] == ["job-1"]
 
 
-@pytest.mark.long("my.own.OwnScheduler")
-@pytest.mark.parametrize("name", ["mycluster", "HereScheduler", "my.own.OwnScheduler"])
-def test_a_scheduler_by_its_name(app: Project, plugins: Plugins, name: str) -> None:
-    plugins.install("mycluster", SCHEDULER)
-    own = SCHEDULER.replace("HereScheduler", "OwnScheduler")
-    app.write("my/own.py", own)
-    app.run("main.py", "-m", "hydra/launcher=mlxp_oar", f"hydra.launcher.scheduler={name}")
-    assert app.statuses() == ["COMPLETE"]
+def test_a_scheduler_by_its_dotted_path(app: Project) -> None:
+    app.write("my/own.py", SCHEDULER.replace("HereScheduler", "OwnScheduler"))
     app.write(
         "tutorial.py", "import mlxpy\n@mlxpy.launch(config_path=None)\ndef main(ctx): pass\nmain()\n"
     )
-    app.run("tutorial.py", "+mlxpy.use_scheduler=True", f"+mlxpy.scheduler.name={name}")
-    assert app.statuses() == ["COMPLETE"] * 2
+    app.run("tutorial.py", "+mlxpy.use_scheduler=True", "+mlxpy.scheduler.name=my.own.OwnScheduler")
+    assert app.statuses() == ["COMPLETE"]
+    assert app.info()["scheduler"]["name"] == "my.own.OwnScheduler"
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("Nobody", "no scheduler 'Nobody': give HereScheduler, LSFScheduler, "),
-        (
-            "my.own.Nobody",
-            "no scheduler 'my.own.Nobody' (module 'my.own' has no attribute 'Nobody'): give ",
-        ),
-        ("nowhere.Nobody", "no scheduler 'nowhere.Nobody' (No module named 'nowhere'): give "),
-        (".Nobody", "no scheduler '.Nobody': give "),
-        ("my.own.NoScheduler", "the scheduler 'my.own.NoScheduler' is <class"),
-        ("my.own.Partial", "the scheduler 'my.own.Partial' has no cancel_command and no states"),
-        ("my.own.Picky", "the scheduler 'my.own.Picky' cannot be made: no token"),
-    ],
-)
-def test_a_scheduler_that_cannot_be_had(app: Project, plugins: Plugins, name: str, words: str) -> None:
+FIND = """
+import sys
+from mlxpy_core import MlxpyError
+from mlxpy_core._scheduling._find_scheduler import find_scheduler
+for name in sys.argv[1:]:
+    try:
+        print(type(find_scheduler(name)).__name__)
+    except MlxpyError as error:
+        print(error)
+"""
+
+
+def test_a_scheduler_by_its_name_and_those_that_cannot_be_had(app: Project, plugins: Plugins) -> None:
     plugins.install("mycluster", SCHEDULER)
+    plugins.install("watcher", "")
     app.write(
         "my/own.py",
         """
@@ -173,34 +163,42 @@ def test_a_scheduler_that_cannot_be_had(app: Project, plugins: Plugins, name: st
             def cancel_command(self, job_ids): return []
         """,
     )
-    done = app.run(
-        "main.py", "-m", "hydra/launcher=mlxp_oar", f"hydra.launcher.scheduler={name}", exit_code=1
-    )
-    assert done.stderr.startswith(f"mlxpy: {words}")
-    assert len(done.stderr.splitlines()) == 1
+    sentences = {
+        "mycluster": "HereScheduler",
+        "HereScheduler": "HereScheduler",
+        "watcher": "the plugin 'watcher' gives no scheduler: have its mlxpy_scheduler() return the class",
+        "Nobody": "no scheduler 'Nobody': give HereScheduler, LSFScheduler, ",
+        "my.own.Nobody": "no scheduler 'my.own.Nobody' (module 'my.own' has no attribute 'Nobody'): give ",
+        "nowhere.Nobody": "no scheduler 'nowhere.Nobody' (No module named 'nowhere'): give ",
+        ".Nobody": "no scheduler '.Nobody': give ",
+        "my.own.NoScheduler": "the scheduler 'my.own.NoScheduler' is <class",
+        "my.own.Partial": "the scheduler 'my.own.Partial' has no cancel_command and no states",
+        "my.own.Picky": "the scheduler 'my.own.Picky' cannot be made: no token",
+    }
+    lines = app.run("-c", FIND, *sentences).stdout.splitlines()
+    assert len(lines) == len(sentences)
+    for line, start in zip(lines, sentences.values(), strict=True):
+        assert line.startswith(start)
+    nobody = "hydra.launcher.scheduler=my.own.Nobody"
+    done = app.run("main.py", "-m", "hydra/launcher=mlxp_oar", nobody, exit_code=1)
+    assert done.stderr == f"mlxpy: {lines[4]}\n"
     assert not (app.path / "logs").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("import nothing_of_the_kind", "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
-        ("raise SystemExit('not\\nhere')", "SystemExit: not here"),
-        (
-            "import mlxpy\n@mlxpy.hookimpl\ndef mlxpy_run_start(run): pass",
-            "unknown hook 'mlxpy_run_start'",
-        ),
-        ("import mlxpy\n@mlxpy.hookimpl\ndef mlxpy_run_ended(job): pass", "'job'"),
-    ],
-)
-def test_a_plugin_that_cannot_be_used_is_left_out(
-    project: Project, plugins: Plugins, text: str, words: str
-) -> None:
-    plugins.install("broken", text)
-    done = project.run("-c", LOGGER)
-    assert done.stderr.startswith("mlxpy: the plugin 'broken' is left out: ")
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_plugins_that_cannot_be_used_are_left_out(project: Project, plugins: Plugins) -> None:
+    texts = {
+        "import nothing_of_the_kind": "ModuleNotFoundError: No module named 'nothing_of_the_kind'",
+        "raise SystemExit('not\\nhere')": "SystemExit: not here",
+        "import mlxpy\n@mlxpy.hookimpl\ndef mlxpy_run_start(run): pass": "unknown hook 'mlxpy_run_start'",
+        "import mlxpy\n@mlxpy.hookimpl\ndef mlxpy_run_ended(job): pass": "'job'",
+    }
+    for number, text in enumerate(texts):
+        plugins.install(f"broken{number}", text)
+    lines = project.run("-c", LOGGER).stderr.splitlines()
+    assert len(lines) == len(texts)
+    for number, (line, words) in enumerate(zip(lines, texts.values(), strict=True)):
+        assert line.startswith(f"mlxpy: the plugin 'broken{number}' is left out: ")
+        assert words in line
     assert project.statuses() == ["COMPLETE"]
 
 
@@ -238,15 +236,6 @@ def test_plugins_whose_schedulers_cannot_be_used(app: Project, plugins: Plugins)
         "mlxpy: the scheduler of the plugin 'text' is 'here', no subclass of mlxpy.Scheduler: derive it from that (left out)",
     ]
     assert app.statuses() == ["COMPLETE"]
-
-
-def test_a_plugin_without_a_scheduler_as_launcher(app: Project, plugins: Plugins) -> None:
-    plugins.install("watcher", "")
-    done = app.run("main.py", "-m", "hydra/launcher=mlxp_watcher", exit_code=1)
-    assert (
-        done.stderr
-        == "mlxpy: the plugin 'watcher' gives no scheduler: have its mlxpy_scheduler() return the class\n"
-    )
 
 
 WATCHER = """
@@ -316,35 +305,29 @@ def test_artifact_types_of_plugins(project: Project, plugins: Plugins) -> None:
     assert done.stdout == "[1, 2]\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (
-            TYPES.replace('"bytes"', '"numpy"'),
-            "artifact type 'numpy' is built in; register yours by another name",
+def test_artifact_types_that_cannot_be_used(project: Project, plugins: Plugins) -> None:
+    texts = {
+        TYPES.replace('"bytes"', '"numpy"'): (
+            "artifact type 'numpy' is built in; register yours by another name"
         ),
-        (
-            TYPES.replace("save,", "None,"),
-            "artifact type 'bytes': None is no function: give save(obj, path) and load(path)",
+        TYPES.replace("save,", "None,"): (
+            "artifact type 'bytes': None is no function: give save(obj, path) and load(path)"
         ),
-        (
-            TYPES.replace('mlxpy.ArtifactType("bytes", save, load, ".bin")', "3"),
-            "3 is no mlxpy.ArtifactType: give mlxpy.ArtifactType(name, save, load, suffix)",
+        TYPES.replace('mlxpy.ArtifactType("bytes", save, load, ".bin")', "3"): (
+            "3 is no mlxpy.ArtifactType: give mlxpy.ArtifactType(name, save, load, suffix)"
         ),
-        (
-            TYPES.replace('".bin")', '".bin")] * 2 + ['),
-            "artifact type 'bytes' is given twice: uninstall one of the plugins",
+        TYPES.replace('".bin")', '".bin")] * 2 + ['): (
+            "artifact type 'bytes' is given twice: uninstall one of the plugins"
         ),
-    ],
-)
-def test_artifact_types_that_cannot_be_used(
-    project: Project, plugins: Plugins, text: str, words: str
-) -> None:
-    plugins.install("types", text)
+    }
+    for number, text in enumerate(texts):
+        plugins.install(f"types{number}", text)
     program = LOGGER + "    logger.log_artifact([1], 'few', 'bytes')\n"
-    done = project.run("-c", program, exit_code=1)
-    told, *_, last = done.stderr.splitlines()
-    assert told == f"mlxpy: the artifact types of the plugin 'types' are left out: {words}"
+    *told, last = project.run("-c", program, exit_code=1).stderr.splitlines()
+    assert told[: len(texts)] == [
+        f"mlxpy: the artifact types of the plugin 'types{number}' are left out: {words}"
+        for number, words in enumerate(texts.values())
+    ]
     assert "no artifact type 'bytes'; there are Checkpoint, image" in last
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,9 @@ def unpacked(index: Path, version: str) -> str:
     return str(place)
 
 
-def test_a_run_is_made_again_with_the_versions_of_then(index: Path, repository: GitProject) -> None:
+def test_runs_made_again_at_once_share_an_environment_with_the_versions_of_then(
+    index: Path, repository: GitProject, capsys: pytest.CaptureFixture[str]
+) -> None:
     repository.write("main.py", APP)
     repository.write(".gitignore", "logs\n.workdir\n")
     repository.commit()
@@ -112,17 +113,30 @@ def test_a_run_is_made_again_with_the_versions_of_then(index: Path, repository: 
     repository.file(1, "metadata/info.yaml").write_text(dump_yaml(info))
     sites = [path for path in sys.path if path.endswith("site-packages")]
     today = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sites])}
-    _, first = repository.mlxpy("rerun", "1", "--env", env=today)
-    assert "mlxpy: making the environment " in first
-    _, again = repository.mlxpy("rerun", "1", "--env", env=today)
-    assert "making" not in again
+    # It was begun before, by a process that was killed.
+    wanted = Requirements(PYTHON, ("tiny==1.0",))
+    killed = (
+        "import os, signal, pathlib; from mlxpy_core._versioning._environments import _is_claimed\n"
+        f"parent = pathlib.Path(os.environ['MLXPY_ENVIRONMENTS']); parent.mkdir()\n"
+        f"place = parent / '{wanted.digest}.0'\n"
+        "assert _is_claimed(place); (place / 'env').mkdir(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
+
+    both = [repository.start_mlxpy("rerun", "1", "--env", env=today) for _ in range(2)]
+    errors = [one.communicate(timeout=120)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], errors
+    assert sum("mlxpy: making the environment " in text for text in errors) == 1
     for log_id in (2, 3):
         row = json.loads(repository.file(log_id, "metrics/seen.json").read_text())
         assert row == {"tiny": "1.0"}
-    (name,) = made(index)
-    python = f"{index.parent}/environments/{name}/env/bin/python"
+    assert made(index) == [f"{wanted.digest}.1"]
+    python = f"{index.parent}/environments/{wanted.digest}.1/env/bin/python"
     assert repository.info(2)["executable"] == python
     assert installed(python) == "1.0\n"
+    # Another time it is there.
+    assert environment_python(wanted) == python
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.long("pip")  # by which the other tests install
@@ -137,32 +151,6 @@ def test_it_is_installed(index: Path, installer: str) -> None:
     # Another time it is there.
     assert environment_python(Requirements(PYTHON, ("tiny==3.0",))) == python
     assert len(made(index)) == 1
-
-
-def test_two_at_once_make_one_and_what_was_broken_off_is_made_again(index: Path) -> None:
-    wanted = Requirements(PYTHON, ("tiny==2.0",))
-    killed = (
-        "import os, signal, pathlib; from mlxpy_core._versioning._environments import _is_claimed\n"
-        f"parent = pathlib.Path(os.environ['MLXPY_ENVIRONMENTS']); parent.mkdir()\n"
-        f"place = parent / '{wanted.digest}.0'\n"
-        "assert _is_claimed(place); (place / 'env').mkdir(); os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -signal.SIGKILL
-    program = (
-        f"from mlxpy_core._versioning._environments import *\nprint(environment_python({wanted!r}))"
-    )
-
-    def make(_: int) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        )
-
-    with ThreadPoolExecutor() as threads:
-        both = list(threads.map(make, range(2)))
-    assert both[0].stdout == both[1].stdout
-    assert sum("making the environment" in one.stderr for one in both) == 1
-    assert made(index) == [f"{wanted.digest}.1"]
-    assert installed(both[0].stdout.strip()) == "2.0\n"
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o777, 0), (0o755, NOBODY)])

@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import GitProject, Project, need_cluster
+
+from mlxpy_core._runs._ranks import claim_of_this_process, doubt_of_this_process
+from mlxpy_core._tracking._placement import say_that_ranks_submit
 
 CALLBACK = "hydra/callbacks=mlxp_logger"
 PROGRAM = """
@@ -75,46 +78,62 @@ def programs(tmp_path: Path) -> Programs:
 @pytest.mark.smoke
 @pytest.mark.smoke_long
 def test_commands_in_the_shell_of_a_step_are_runs_of_their_own(programs: Programs) -> None:
-    programs.run("main.py", CALLBACK, "+x=2", env=STEP)
-    for _ in range(2):
-        programs.run("main.py", "-m", CALLBACK, "+x=3,4", env=STEP)
+    programs.run("main.py", "-m", CALLBACK, "+x=3,4", env=STEP)
     programs.together(*[["main.py", CALLBACK]] * 2, env=STEP, ranks=False)
-    assert programs.runs() == [[0]] * 7
-    assert [programs.rows(log_id)[0]["x"] for log_id in range(1, 8)] == [2, 3, 4, 3, 4, 0, 0]
+    assert programs.runs() == [[0]] * 4
+    assert [programs.rows(log_id)[0]["x"] for log_id in range(1, 5)] == [3, 4, 0, 0]
 
 
-@pytest.mark.long(
-    {"RANK": "", "WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "0", "WORLD_SIZE": "1"},
-    {"RANK": "1", "WORLD_SIZE": "abc"}, {"RANK": "-1", "WORLD_SIZE": "2"}, {"PMI_RANK": "1", "PMI_SIZE": "x"},
-    {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": ""},
-)  # fmt: skip
+def started_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Has this process look as if it had been started with these variables."""
+    monkeypatch.setattr("mlxpy_core._runs._ranks.environment_at_start", lambda: variables)
+
+
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"RANK": "", "WORLD_SIZE": ""}, ""),
-        ({"WORLD_SIZE": ""}, ""),
-        ({"WORLD_SIZE": "2"}, ""),
-        ({"RANK": "1"}, ""),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, ""),
+        ({"RANK": "", "WORLD_SIZE": ""}, None),
+        ({"WORLD_SIZE": ""}, None),
+        ({"WORLD_SIZE": "2"}, None),
+        ({"RANK": "1"}, None),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, None),
         ({"RANK": "abc", "WORLD_SIZE": "2"}, "RANK=abc and WORLD_SIZE=2 name no rank"),
         ({"RANK": "1", "WORLD_SIZE": "abc"}, "RANK=1 and WORLD_SIZE=abc name no rank"),
         ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK=-1 and WORLD_SIZE=2 name no rank"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 and WORLD_SIZE=2 name no rank"),
-        ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": ""}, "RANK=1 and WORLD_SIZE=2 come without"),
-        ({"SLURM_PROCID": "4", "SLURM_STEP_NUM_TASKS": "4"}, "SLURM_PROCID=4 and"),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, ""),
-        ({"LOCAL_RANK": "x", "WORLD_SIZE": "2"}, ""),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": ""}, ""),
-        ({"PMI_RANK": "1", "PMI_SIZE": "x"}, ""),
-        ({"PMIX_RANK": "1"}, ""),
+        (
+            {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": ""},
+            "RANK=1 and WORLD_SIZE=2 come without MASTER_ADDR and MASTER_PORT, where ranks meet",
+        ),
+        (
+            {"SLURM_PROCID": "4", "SLURM_STEP_NUM_TASKS": "4"},
+            "SLURM_PROCID=4 and SLURM_STEP_NUM_TASKS=4 name no rank",
+        ),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, None),
+        ({"LOCAL_RANK": "x", "WORLD_SIZE": "2"}, None),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": ""}, None),
+        ({"PMI_RANK": "1", "PMI_SIZE": "x"}, None),
+        ({"PMIX_RANK": "1"}, None),
     ],
     ids=str,
 )
 def test_variables_that_name_no_rank(
-    programs: Programs, variables: dict[str, str], sentence: str
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str | None
 ) -> None:
-    address = {} if "MASTER_ADDR" in variables else ADDRESS
-    done = programs.run("main.py", CALLBACK, env={**address, **variables})
+    started_with(monkeypatch, **{**ADDRESS, **variables})
+    assert claim_of_this_process() is None
+    assert doubt_of_this_process() == sentence
+
+
+@pytest.mark.parametrize(
+    ("rank", "sentence"),
+    [({"RANK": "abc"}, "RANK=abc and WORLD_SIZE=2 name no rank"), ({}, "")],
+    ids=str,
+)
+def test_a_run_says_which_variables_it_does_not_believe(
+    programs: Programs, rank: dict[str, str], sentence: str
+) -> None:
+    done = programs.run("main.py", CALLBACK, env={**ADDRESS, "WORLD_SIZE": "2", **rank})
     assert sentence in done.stderr
     assert done.stderr.count("\n") == bool(sentence)
     assert programs.runs() == [[0]]
@@ -124,10 +143,9 @@ def test_a_program_that_sets_the_variables_itself(programs: Programs) -> None:
     own = "import os\nos.environ.update(RANK='{}', WORLD_SIZE='2', MASTER_ADDR='::1', MASTER_PORT='1')\n"
     for rank in (0, 1):
         programs.write(f"rank{rank}.py", own.format(rank) + (programs.path / "main.py").read_text())
-        for _ in range(2):
-            programs.run(f"rank{rank}.py", CALLBACK)
-        programs.run(f"rank{rank}.py", "-m", CALLBACK, "+x=1,2")
-    assert programs.runs() == [[0]] * 8
+        programs.run(f"rank{rank}.py", CALLBACK)
+    programs.run("rank1.py", "-m", CALLBACK, "+x=1,2")
+    assert programs.runs() == [[0]] * 4
 
 
 def test_a_program_of_a_copy_that_sets_the_variables_itself(tmp_path: Path) -> None:
@@ -141,30 +159,37 @@ def test_a_program_of_a_copy_that_sets_the_variables_itself(tmp_path: Path) -> N
     assert project.statuses() == ["COMPLETE"]
 
 
-def test_variables_of_a_shell_that_starts_jobs(programs: Programs) -> None:
+def test_variables_of_a_shell_that_starts_jobs(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     variables = {**ADDRESS, "RANK": "1", "WORLD_SIZE": "2"}
     launched = ["main.py", "-m", "hydra/launcher=mlxp_local", "+x=1"]
     sentence = "this is rank 1, and each rank submits jobs of its own: RANK=1 and WORLD_SIZE=2 in the"
     assert sentence in programs.run(*launched, env=variables).stderr
-    off = programs.run(*launched, env={**variables, "MLXPY_RANKS": "off"})
-    rank_0 = programs.run(*launched, env={**variables, "RANK": "0"})
-    assert "each rank" not in off.stderr + rank_0.stderr
-    assert programs.runs() == [[0], [0], [0]]
+    assert programs.runs() == [[0]]
+    started_with(monkeypatch, **{**variables, "RANK": "0"})
+    say_that_ranks_submit()
+    started_with(monkeypatch, **variables)
+    monkeypatch.setenv("MLXPY_RANKS", "off")
+    say_that_ranks_submit()
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("MLXPY_RANKS")
+    say_that_ranks_submit()
+    assert sentence in capsys.readouterr().err
 
 
 # By hand.
 
 
-def test_launches_by_hand_from_one_shell(programs: Programs) -> None:
+def test_a_launch_by_hand(programs: Programs) -> None:
     env = {**ADDRESS, "WORLD_SIZE": "2"}
-    for x in (1, 2):
-        errors = programs.together(*[["main.py", CALLBACK, f"+x={x}"]] * 2, env=env)
-        believed = "RANK=1 and WORLD_SIZE=2 in the environment, and rank 0 has the same command"
-        assert errors[0] == ""
-        assert errors[1].startswith(f"mlxpy: this is rank 1 of run {x}: {believed}")
-        assert errors[1].endswith("; MLXPY_RANKS=off makes each process a run of its own\n")
-    assert programs.runs() == [[0, 1]] * 2
-    assert [programs.rows(log_id, 1) for log_id in (1, 2)] == [[{"x": 1}], [{"x": 2}]]
+    errors = programs.together(*[["main.py", CALLBACK, "+x=1"]] * 2, env=env)
+    believed = "RANK=1 and WORLD_SIZE=2 in the environment, and rank 0 has the same command"
+    assert errors[0] == ""
+    assert errors[1].startswith(f"mlxpy: this is rank 1 of run 1: {believed}")
+    assert errors[1].endswith("; MLXPY_RANKS=off makes each process a run of its own\n")
+    assert programs.runs() == [[0, 1]]
+    assert programs.rows(1, 1) == [{"x": 1}]
 
 
 def test_the_same_command_again_by_hand_waits_for_its_own_rank_0(programs: Programs) -> None:
@@ -178,15 +203,14 @@ def test_the_same_command_again_by_hand_waits_for_its_own_rank_0(programs: Progr
 
 
 def test_experiments_that_only_share_an_address(programs: Programs) -> None:
-    env = {**ADDRESS, "WORLD_SIZE": "3"}
+    env = {**ADDRESS, "WORLD_SIZE": "2"}
     hold = ["hydra.callbacks.mlxp_logger.name=hold.Hold"]
     programs.write("hold.py", HOLD)
-    commands = [["main.py", CALLBACK, f"+x={x}", *hold] for x in range(3)]
-    errors = programs.together(*commands, env={**env, "HOLD": "3"})
-    assert programs.runs() == [[0]] * 3
-    for rank in (1, 2):
-        sentence = f"this is a run of its own, not rank {rank} of another: rank 0 has another command"
-        assert errors[rank] == f"mlxpy: {sentence}\n"
+    commands = [["main.py", CALLBACK, f"+x={x}", *hold] for x in range(2)]
+    errors = programs.together(*commands, env={**env, "HOLD": "2"})
+    assert programs.runs() == [[0]] * 2
+    sentence = "this is a run of its own, not rank 1 of another: rank 0 has another command"
+    assert errors[1] == f"mlxpy: {sentence}\n"
 
 
 # Keeps rank 0's run open until there are so many.
@@ -240,12 +264,10 @@ def test_each_task_of_a_step_has_several_experiments(programs: Programs) -> None
 
 def test_a_task_that_starts_when_the_run_of_rank_0_has_ended(programs: Programs) -> None:
     ended = "grep -qs COMPLETE logs/1/metadata/info.yaml"
-    for x in ("$SLURM_PROCID", "1"):
-        shutil.rmtree(programs.path / "logs", ignore_errors=True)
-        waiting = f"until [ $SLURM_PROCID = 0 ] || {ended}; do sleep 0.1; done"
-        programs.write("task.sh", f"{waiting}\n{PYTHON} +x={x}\n")
-        srun(programs, "bash", "task.sh")
-        assert programs.runs() == [[0], [0]]
+    waiting = f"until [ $SLURM_PROCID = 0 ] || {ended}; do sleep 0.1; done"
+    programs.write("task.sh", f"{waiting}\n{PYTHON} +x=1\n")
+    srun(programs, "bash", "task.sh")
+    assert programs.runs() == [[0], [0]]
 
 
 def test_a_task_that_is_late_for_the_run_that_it_was_given(programs: Programs) -> None:
@@ -272,8 +294,8 @@ def test_a_step_whose_tasks_write_to_directories_of_their_own(programs: Programs
     programs.write("hold.py", HOLD.replace("{self.log_dir}/../[0-9]*", "logs?/1"))
     own = "hydra.callbacks.mlxp_logger.parent_log_dir=logs$SLURM_PROCID"
     hold = "hydra.callbacks.mlxp_logger.name=hold.Hold"  # rank 0 runs until all others do
-    srun(programs, "bash", "-c", f"HOLD=3 {PYTHON} {own} {hold}", tasks=3)
-    assert [programs.run_ids(f"logs{task}") for task in range(3)] == [[1]] * 3
+    srun(programs, "bash", "-c", f"HOLD=2 {PYTHON} {own} {hold}")
+    assert [programs.run_ids(f"logs{task}") for task in range(2)] == [[1]] * 2
 
 
 def test_a_step_whose_tasks_do_not_see_one_another(programs: Programs) -> None:
@@ -287,11 +309,10 @@ def test_a_step_whose_tasks_do_not_see_one_another(programs: Programs) -> None:
 
 
 def test_a_step_runs_several_programs_one_after_the_other(programs: Programs) -> None:
-    lines = [f"{PYTHON} +x=2", f"{PYTHON} +x=2", PYTHON.replace("main", "other")]
-    programs.write("all.sh", "set -e\n" + "\n".join(lines))
+    programs.write("all.sh", f"set -e\n{PYTHON} +x=2\n{PYTHON} +x=2\n")  # others: the next test
     srun(programs, "bash", "all.sh")
-    assert programs.runs() == [[0, 1]] * 3
-    assert [programs.rows(log_id, 1)[0]["x"] for log_id in (1, 2, 3)] == [2, 2, 0]
+    assert programs.runs() == [[0, 1]] * 2
+    assert [programs.rows(log_id, 1)[0]["x"] for log_id in (1, 2)] == [2, 2]
 
 
 def test_a_step_in_which_rank_0_prepares_something(programs: Programs) -> None:
@@ -303,18 +324,18 @@ def test_a_step_in_which_rank_0_prepares_something(programs: Programs) -> None:
 
 def test_a_step_of_several_programs_at_once(programs: Programs) -> None:
     other = PYTHON.replace("main", "other")
-    programs.write("programs.conf", f"0 {PYTHON}\n1-2 {other}\n")
-    srun(programs, "--multi-prog", "programs.conf", tasks=3)
-    assert programs.runs() == [[0]] * 3
+    programs.write("programs.conf", f"0 {PYTHON}\n1 {other}\n")
+    srun(programs, "--multi-prog", "programs.conf")
+    assert programs.runs() == [[0]] * 2
 
 
 def test_an_allocation_and_a_script_of_the_users_own(programs: Programs) -> None:
     need_cluster("slurm")
     options = {"cwd": programs.path, "check": True, "timeout": 90}
     subprocess.run(["salloc", "-n", "2", *PYTHON.split()], **options)
-    programs.write("job.sh", f"#!/bin/sh\n{PYTHON}\n{PYTHON} +x=1\n")
+    programs.write("job.sh", f"#!/bin/sh\n{PYTHON}\n")
     subprocess.run(["sbatch", "--wait", "-n", "2", "--output=out", "job.sh"], **options)
-    assert programs.runs() == [[0]] * 3
+    assert programs.runs() == [[0]] * 2
 
 
 def mpirun(programs: Programs, *command: str) -> None:
@@ -326,17 +347,23 @@ def mpirun(programs: Programs, *command: str) -> None:
     subprocess.run(line, cwd=programs.path, env=environment, check=True, timeout=90)
 
 
-def test_ranks_of_mpirun_are_one_run(programs: Programs) -> None:
-    for _ in range(2):
+def test_ranks_of_mpirun_are_one_run(programs: Programs, times: Callable[[int, int], int]) -> None:
+    launches = times(1, 2)
+    for _ in range(launches):
         mpirun(programs, "-n", "2", *PYTHON.split())
-    assert programs.runs() == [[0, 1]] * 2
+    assert programs.runs() == [[0, 1]] * launches
 
 
 def test_experiments_of_mpirun(programs: Programs) -> None:
     mpirun(programs, "-n", "2", "bash", "-c", f"{PYTHON} +x=$OMPI_COMM_WORLD_RANK")
+    assert programs.runs() == [[0]] * 2
+
+
+@pytest.mark.long
+def test_programs_of_mpirun(programs: Programs) -> None:
     other = PYTHON.replace("main", "other").split()
     mpirun(programs, "-n", "1", *PYTHON.split(), ":", "-n", "1", *other)
-    assert programs.runs() == [[0]] * 4
+    assert programs.runs() == [[0]] * 2
 
 
 # As mpiexec of MPICH: it tells its launches apart by nothing but itself.

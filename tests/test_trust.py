@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import MLXPY, NOBODY, Project, need_root, tree_of
+from conftest import NOBODY, Project, need_root, tree_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -305,10 +305,10 @@ def test_what_is_shown_steers_neither_notebook_nor_terminal(tmp_path: Path) -> N
         ["diff", "1", "2"],
         ["ls", "-c", "config.z"],
     ):
-        command = [MLXPY, *arguments, "--logs", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "config" in done.stdout + done.stderr
-        assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
+        with Project(tmp_path).start_mlxpy(*arguments, "--logs", str(tmp_path)) as process:
+            printed = "".join(process.communicate())
+        assert "config" in printed
+        assert not {"\x1b", "\x07"} & set(printed)
 
 
 # Names stay in the run's directory.
@@ -325,7 +325,7 @@ ACTS: dict[str, Callable[[Logger, str], None]] = {
 
 
 @pytest.mark.parametrize("place", ACTS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=names)
 def test_no_name_leaves_the_run(tmp_path: Path, place: str, name: str) -> None:
     with Logger(tmp_path / "logs", forced_log_id=1) as logger:
@@ -453,9 +453,9 @@ class Queue(SLURMScheduler):
 @pytest.mark.parametrize("launcher", ["mlxp_local", "mlxp_slurm"])
 def test_no_secret_of_the_environment_is_written_down(app: Project, launcher: str) -> None:
     app.write("queues.py", QUEUE)
-    own = ["hydra.launcher.scheduler=queues.Queue"] if launcher == "mlxp_slurm" else []
+    own = ["hydra.launcher.scheduler=queues.Queue", "lr=1,2"] if launcher == "mlxp_slurm" else []
     app.run(
-        "main.py", "-m", f"hydra/launcher={launcher}", "lr=1,2", "+key='${oc.env:AWS_SECRET_ACCESS_KEY}'",
+        "main.py", "-m", f"hydra/launcher={launcher}", "+key='${oc.env:AWS_SECRET_ACCESS_KEY}'",
         "+nested={token: 'x ${oc.env:HF_TOKEN}'}", *own, env={**SECRETS, "PYTHONPATH": str(app.path)},
     )  # fmt: skip
     files = [path for path in (app.path / "logs").rglob("*") if path.is_file()]

@@ -60,6 +60,9 @@ class Full(Fault):
     def __init__(self, resource: str) -> None:
         self._filler = FILLERS[resource]
 
+    def cases(self) -> Iterator[int]:
+        yield from itertools.count(step=STEP)
+
     def before_stage(self, number: int, case: int) -> None:
         if number == 0:
             self._filler.fill(DISK, case)
