@@ -127,8 +127,8 @@ WAYS = {
     + "['hydra/launcher=mlxp_local', '+x=1']\n    main()\n",
 }
 STARTS = {"file": ["main.py"], "module": ["-m", "main"]}
-# In the short form; all others are in --long.
-SHORT = [("set", "module"), ("runpy", "file"), ("appended", "file")]
+# In the short form, where the next test has "set" in a file; all others are in --long.
+SHORT = [("runpy", "file"), ("appended", "module")]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,8 @@ def test_a_job_that_sweeps_again_is_refused(app: Project, launcher: str) -> None
 
 
 def test_a_job_may_start_another_program_that_sweeps(app: Project) -> None:
-    other = [sys.executable, "other.py", *LOCAL, "+x=7", "hydra.launcher.parent_log_dir=others"]
+    logger = ["hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_logger.parent_log_dir=others"]
+    other = [sys.executable, "other.py", "-m", *logger, "+x=7"]
     app.write("other.py", APP.replace("x is", "the other's x is"))
     app.write(
         "main.py", APP.replace('print("x', f'import subprocess; subprocess.run({other})\n    print("x')

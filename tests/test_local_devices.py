@@ -207,22 +207,6 @@ def test_what_a_job_leaves_running_does_not_keep_its_gpu(machine: Project) -> No
         os.kill(pid, signal.SIGKILL)
 
 
-def test_processors_are_bound(machine: Project) -> None:
-    processors = sorted(os.sched_getaffinity(0))
-    at_once = min(2, len(processors))
-    job = ("+alone=false", "+wait=true", f"hydra.launcher.n_jobs={at_once}", f"{CPUS}=1")
-    jobs = range(1, at_once + 1)
-    with machine.start("main.py", *LOCAL, f"+x={','.join(map(str, jobs))}", *job) as process:
-        wait_until(lambda: machine.statuses() == ["RUNNING"] * at_once)
-        let_end(machine, *jobs)
-        process.communicate(timeout=100)
-    rows = [seen(machine, log_id) for log_id in jobs]
-    assert [(row["cpus"], row["OMP_NUM_THREADS"]) for row in rows] == [(1, "1")] * at_once
-    assert sorted(json.loads(row["text"])[0] for row in rows) == processors[:at_once]
-    assert rows[0]["text"] == f"[{machine.info()['scheduler']['cpus']}]"
-    assert machine.info()["usage"]["requested_cores"] == 1
-
-
 def test_what_a_job_asks_for_may_depend_on_its_config(machine: Project) -> None:
     of_config = "${oc.select:x,0}"
     asked = (f"{CPUS}={of_config}", f"{GPUS}={of_config}", "+x=0,1", "+alone=false")
@@ -231,6 +215,9 @@ def test_what_a_job_asks_for_may_depend_on_its_config(machine: Project) -> None:
     free, bound = seen(machine, 1), seen(machine, 2)
     assert (free["cpus"], free["OMP_NUM_THREADS"]) == (len(os.sched_getaffinity(0)), "7")
     assert (bound["cpus"], bound["OMP_NUM_THREADS"]) == (1, "7")
+    info = machine.info(2)
+    assert bound["text"] == f"[{info['scheduler']['cpus']}]"
+    assert info["usage"]["requested_cores"] == 1
     assert not {"cpus", "gpus"} & set(machine.info(1)["scheduler"])
     # Numbered as nvidia-smi does.
     assert (bound["CUDA_VISIBLE_DEVICES"], bound["CUDA_DEVICE_ORDER"]) == ("0", "PCI_BUS_ID")
@@ -287,6 +274,18 @@ def test_a_part_of_what_is_asked_for_is_not_kept(tmp_path: Path) -> None:
     again = machine.take(DeviceRequest(gpus=3))
     assert again
     again.leave()
+
+
+def test_each_has_processors_of_its_own(tmp_path: Path) -> None:
+    processors = sorted(os.sched_getaffinity(0))
+    machine = SharedMachine({"MLXPY_LOCKS": str(tmp_path)})
+    shares = [machine.take(DeviceRequest(cpus=1)) for _ in processors]
+    assert machine.take(DeviceRequest(cpus=1)) is None
+    for share, processor in zip(shares, processors, strict=True):
+        assert share
+        assert share.cpus == [processor]
+        assert share.environment["OMP_NUM_THREADS"] == "1"
+        share.leave()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])

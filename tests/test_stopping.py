@@ -114,7 +114,9 @@ def outcome(project: Project) -> tuple[str, str | None]:
     ("module", "task", "exit_code"),
     [
         (FLAG + "signal.signal(signal.{name}, on_signal)", STOPS, 0),
-        (FLAG, "signal.signal(signal.{name}, on_signal)\n" + STOPS, 0),
+        pytest.param(
+            FLAG, "signal.signal(signal.{name}, on_signal)\n" + STOPS, 0, marks=pytest.mark.long
+        ),
         (FLAG + "from signal import signal as install", "install(signal.{name}, on_signal)" + STOPS, 0),
         ("stop = []", CHAINED + STOPS, 0),
         ("", EVENT, 0),
