@@ -1,8 +1,6 @@
 """``@mlxpy.launch``: what it adds to Hydra, and how it reports mistakes."""
 
-import copy
 import json
-import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +9,7 @@ import pytest
 from conftest import BECOME_NOBODY, Project
 from sweepers import BEST, BEST_FILE, BEST_SWEEPER
 
-from mlxpy import ConfigDict
 from mlxpy._command_line import parse_command_line
-from mlxpy._config_dict import convert_dict
 from mlxpy._settings import change_settings, load_settings
 from mlxpy_core import MlxpyError, load_yaml
 
@@ -191,43 +187,6 @@ def test_values_that_cannot_be_had(project: Project) -> None:
     assert project.run("main.py", *lazily).stdout == "DictConfig\n"
     assert project.run("main.py", lazily[0], "a.b=1", "c=2").stdout == "DictConfig\n"
     assert project.statuses() == ["FAILED", "FAILED", "COMPLETE", "COMPLETE"]
-
-
-class TestConfigDict:
-    """`mlxpy.ConfigDict` by itself."""
-
-    def test_attributes_are_items_at_all_depths(self) -> None:
-        config = ConfigDict({"a": {"b": [{"c": 1}]}}, d=2)
-        config.a.e = {"f": 3}
-        config["a"]["b"].append(4)
-        assert config.a.b[0].c + config.a.e.f == 4
-        assert config == {"a": {"b": [{"c": 1}, 4], "e": {"f": 3}}, "d": 2}
-        del config.d
-        assert "d" not in config
-        with pytest.raises(AttributeError, match="the config has no 'ab' here: did you mean 'a'"):
-            config.ab  # noqa: B018  # looking is what is tested
-        assert getattr(config, "zzz", None) is None
-        assert "a" in dir(config)
-
-    def test_plain_dicts_come_of_it(self) -> None:
-        config = ConfigDict(a={"b": ({"c": 1},)})
-        plain = config.to_dict()
-        assert type(plain["a"]) is type(plain["a"]["b"][0]) is dict
-        assert repr(config) == repr(plain) == "{'a': {'b': ({'c': 1},)}}"
-        assert json.dumps(config) == '{"a": {"b": [{"c": 1}]}}'
-        assert convert_dict(config, ConfigDict, dict) == plain
-        assert convert_dict(plain, src_class=dict).a.b[0].c == 1
-
-    def test_copies_are_of_its_kind(self) -> None:
-        config = ConfigDict(a={"b": [1]})
-        for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
-            copied.a.b.append(2)
-            assert config.a.b == [1]
-        assert copy.copy(config).a is config.copy().a is config.a
-        assert (config | {"c": {"d": 1}}).c.d == 1
-        config |= {"c": {"d": 1}}
-        assert config.setdefault("e", {"f": 1}).f == config.e.f == config.c.d
-        assert config.setdefault("e") == {"f": 1}
 
 
 def test_without_a_logger(program: Project) -> None:
@@ -411,6 +370,7 @@ def test_an_absent_config_directory_is_told_by_hydra(project: Project) -> None:
     assert not (project.path / "configs").exists()
 
 
+@pytest.mark.long  # as any other launcher, see test_callback
 def test_a_joblib_sweep(program: Project) -> None:
     pytest.importorskip("joblib", reason="joblib is not installed")
     program.run("main.py", "hydra/launcher=joblib", "+optimizer.lr=1,2", "+seed=4")
