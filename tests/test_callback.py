@@ -2,11 +2,14 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Project, tree_of
+from conftest import Project
+from sweepers import BEST, BEST_FILE, BEST_SWEEPER
+
+from hydra_plugins.mlxpy._callback import find_logger_class
+from mlxpy_core import MlxpyError
 
 CALLBACK = "hydra/callbacks=mlxp_logger"
 
@@ -76,7 +79,7 @@ def test_a_run_has_its_directory_with_config_metadata_and_hydras_output(app: Pro
 @pytest.mark.parametrize(
     ("how", "status"),
     [
-        (["+how=return"], "COMPLETE"),
+        pytest.param(["+how=return"], "COMPLETE", marks=pytest.mark.long),
         (["+how=raise"], "FAILED"),
         pytest.param(["+how=exit", "+code=0"], "COMPLETE", marks=pytest.mark.long),
         (["+how=exit", "+code=null"], "COMPLETE"),
@@ -139,100 +142,44 @@ def test_what_a_sweep_deletes_is_recorded_as_typed(app: Project) -> None:
     assert app.info()["overrides"] == ["+x=4", "+y=0", "~y"]
 
 
-def test_the_directory_of_a_sweep_is_the_same_in_its_jobs(app: Project) -> None:
-    app.run("app.py", "-m", CALLBACK, "+x=1,2", "+shared=${hydra:sweep.dir}")
-    [sweep] = app.path.glob("logs/.sweeps/*")
-    assert [app.yaml(log_id, "config")["shared"] for log_id in (1, 2)] == [str(sweep)] * 2
-
-
-@pytest.mark.smoke
-@pytest.mark.smoke_long(True)
-@pytest.mark.parametrize("runs", [False, True])
-def test_a_sweep_of_no_run_leaves_nothing(app: Project, runs: bool) -> None:
-    if runs:
-        app.run("app.py", CALLBACK)
-    before = tree_of(app.path)
-    done = app.run("app.py", "-m", CALLBACK, "x=1,2", exit_code=1)
-    assert "Could not override 'x'" in done.stderr
-    assert tree_of(app.path) == before
-    assert (app.path / "logs").exists() == runs
-    assert not (app.path / "logs/.sweeps").exists()
-
-
 def test_a_job_that_fails_ends_its_sweep_and_only_its_run(app: Project) -> None:
     app.run("app.py", "-m", CALLBACK, "+x=1,2", "+how=return,raise", exit_code=1)
     assert sorted(app.statuses()) == ["COMPLETE", "COMPLETE", "FAILED", "FAILED"]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_other_launchers(app: Project, launcher: str) -> None:
-    package = {"joblib": "joblib", "submitit_local": "submitit"}[launcher]
+@pytest.mark.parametrize(
+    ("launcher", "fails"),
+    [
+        ("joblib", True),
+        ("submitit_local", False),
+        pytest.param("joblib", False, marks=pytest.mark.long),
+        pytest.param("submitit_local", True, marks=pytest.mark.long),
+    ],
+)
+def test_other_launchers(app: Project, launcher: str, fails: bool) -> None:
+    package = launcher.partition("_")[0]
     pytest.importorskip(package, reason=f"{package} is not installed")
-    options = {"joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": []}[launcher]
-    done = app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", *options, "+x=1,2")
-    assert app.statuses() == ["COMPLETE"] * 2
-    assert sorted(app.yaml(log_id, "config")["x"] for log_id in app.run_ids()) == [1, 2]
-    for log_id in app.run_ids():
-        x = app.yaml(log_id, "config")["x"]
+    app.write(BEST_FILE, BEST)
+    options = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    second = "+how=return,raise" if fails else "+x=1,2"
+    words = [CALLBACK, BEST_SWEEPER, f"hydra/launcher={launcher}", *options, second]
+    done = app.run("app.py", "-m", *words, exit_code=int(fails))
+    key, values = second.lstrip("+").split("=")
+    found = {str(app.yaml(log_id, "config")[key]): log_id for log_id in app.run_ids()}
+    assert set(found) == set(values.split(","))
+    for value, log_id in found.items():
+        info = app.info(log_id)
+        assert info["status"] == ("FAILED" if value == "raise" else "COMPLETE")
+        x = 0 if fails else value
         assert app.file(log_id, "metrics/train.json").read_text() == f'{{"x": {x}}}\n'
-        assert app.file(log_id, ".hydra/overrides.yaml").read_text() == f"- +x={x}\n"
-        assert "app.py -m" in app.info(log_id)["cmd"]
-        assert app.info(log_id)["current_file_path"] == str(app.path / "app.py")
-    assert "Traceback" not in done.stderr
-    assert sorted(os.listdir(app.path)) == ["app.py", "logs"]
+        assert app.file(log_id, ".hydra/overrides.yaml").read_text() == f"- +{key}={value}\n"
+        assert "app.py -m" in info["cmd"]
+        assert info["current_file_path"] == str(app.path / "app.py")
+    assert ("Traceback" in done.stderr) == fails
+    assert ("Best value: 1\n" in done.stdout) != fails
     [sweep] = app.path.glob("logs/.sweeps/*")
     assert (sweep / ".submitit").exists() == (launcher == "submitit_local")
-
-
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.long)])
-def test_failures_under_other_launchers(app: Project, launcher: str) -> None:
-    package = {"joblib": "joblib", "submitit_local": "submitit"}[launcher]
-    pytest.importorskip(package, reason=f"{package} is not installed")
-    app.run("app.py", "-m", CALLBACK, f"hydra/launcher={launcher}", "+how=return,raise", exit_code=1)
-    found = {app.yaml(log_id, "config")["how"]: app.info(log_id)["status"] for log_id in app.run_ids()}
-    assert found == {"return": "COMPLETE", "raise": "FAILED"}
-
-
-@pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.long), "joblib"])
-def test_the_optuna_sweeper_gets_its_values(project: Project, launcher: str) -> None:
-    pytest.importorskip("optuna", reason="optuna is not installed")
-    project.write(
-        "app.py",
-        """
-        import hydra
-        @hydra.main(config_path=None, version_base="1.3")
-        def main(cfg): return (cfg.x - 2) ** 2
-        if __name__ == "__main__": main()
-        """,
-    )
-    sweep = ["hydra/sweeper=optuna", f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=4"]
-    seed = ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_jobs=2"]
-    project.run("app.py", "-m", CALLBACK, *sweep, *seed, "+x=choice(1,2,3)")
-    assert project.statuses() == ["COMPLETE"] * 4
-    [results] = project.path.glob("logs/.sweeps/*/optimization_results.yaml")
-    assert "best_value: 0" in results.read_text()
-
-
-def test_an_app_that_changes_directory(project: Project) -> None:
-    project.write(
-        "app.py",
-        """
-        import os, hydra, mlxpy
-        @hydra.main(config_path=None, version_base="1.3")
-        def main(cfg):
-            open("here.txt", "w").close()
-            os.chdir("/")
-            mlxpy.get_logger().log_metrics({"a": 1}, "train")
-            mlxpy.get_logger().log_checkpoint(1)
-        if __name__ == "__main__": main()
-        """,
-    )
-    for arguments in ([], ["-m", "+x=1"]):
-        project.run("app.py", *arguments, CALLBACK, "hydra.job.chdir=true")
-    for log_id in (1, 2):
-        assert project.file(log_id, "here.txt").exists()
-        assert project.file(log_id, "metrics/train.json").exists()
-        assert project.info(log_id)["work_dir"] == str(project.path)
+    assert sorted(os.listdir(app.path)) == ["app.py", "hydra_plugins", "logs"]
 
 
 def test_a_module_of_a_package(project: Project) -> None:
@@ -331,9 +278,7 @@ def test_several_callbacks_at_once(app: Project) -> None:
         name: other
         """,
     )
-    environment = {"PYTHONPATH": str(app.path)}
-    chosen = "hydra/callbacks=[mlxp_logger,other]"
-    done = app.run("app.py", "--config-dir", "conf", chosen, "+x=5", env=environment)
+    done = app.run("app.py", "--config-dir", "conf", "hydra/callbacks=[mlxp_logger,other]", "+x=5")
     assert done.stdout.splitlines() == ["other starts", "in the task", "other ends 5"]
     assert app.statuses() == ["COMPLETE"]
 
@@ -350,96 +295,10 @@ def test_beside_callbacks_that_the_app_configures(project: Project) -> None:
             own: {_target_: speak.Speak, name: own}
         """,
     )
-    done = project.run("app.py", CALLBACK, env={"PYTHONPATH": str(project.path)})
+    done = project.run("app.py", CALLBACK)
     assert done.stdout.splitlines() == ["own starts", "in the task", "own ends 7"]
     assert project.statuses() == ["COMPLETE"]
     assert project.yaml(1, "config") == {"x": 7}
-
-
-@pytest.mark.smoke
-@pytest.mark.smoke_long("mine/one", "mine/0")
-@pytest.mark.parametrize(
-    ("chosen", "arguments"),
-    [
-        ("mine/one", ["hydra.run.dir=mine/one"]),
-        ("mine/0", ["-m", "hydra.sweep.dir=mine", "+x=1"]),
-        ("mine/x=1", ["-m", "hydra.sweep.dir=mine", "hydra.sweep.subdir=x\\=${x}", "+x=1"]),
-    ],
-)
-def test_an_output_directory_that_the_user_chose_is_hydras(
-    app: Project, chosen: str, arguments: list[str]
-) -> None:
-    app.run("app.py", *arguments, CALLBACK)
-    assert (app.path / chosen / ".hydra").is_dir()
-    assert not app.file(1, ".hydra").exists()
-    assert app.statuses() == ["COMPLETE"]
-    assert sorted(os.listdir(app.path)) == ["app.py", "logs", "mine"]
-    assert not (app.path / "logs/.sweeps").exists()
-
-
-def test_use_run_dir_false_leaves_hydras_output_where_it_was(app: Project) -> None:
-    option = "hydra.callbacks.mlxp_logger.use_run_dir=false"
-    app.run("app.py", CALLBACK, option)
-    app.run("app.py", "-m", CALLBACK, option, "+x=1")
-    assert len(list(app.path.glob("outputs/*/*/.hydra"))) == 1
-    assert len(list(app.path.glob("multirun/*/*/0/.hydra"))) == 1
-    assert app.statuses() == ["COMPLETE"] * 2
-
-
-def test_a_sweep_dir_that_is_asked_for_early_takes_no_id(app: Project) -> None:
-    app.write(
-        "early.py",
-        """
-        from hydra.experimental.callback import Callback
-        class Early(Callback):
-            def on_multirun_start(self, config, **kwargs): print(config.hydra.sweep.subdir)
-            def on_job_start(self, config, **kwargs): print(config.hydra.sweep.subdir)
-        """,
-    )
-    own = "+hydra.callbacks.zz={_target_:early.Early}"
-    done = app.run("app.py", "-m", CALLBACK, own, "+x=1,2", env={"PYTHONPATH": str(app.path)})
-    assert app.run_ids() == [1, 2]
-    assert [line for line in done.stdout.splitlines() if line.startswith("/")] == [
-        str(app.path / "logs" / "1"),
-        str(app.path / "logs" / "2"),
-    ]
-
-
-def test_the_directory_of_runs_is_relative_to_the_command(app: Project) -> None:
-    (app.path / "sub").mkdir()
-    option = "hydra.callbacks.mlxp_logger.parent_log_dir"
-    app.run("../app.py", CALLBACK, f"{option}=../my logs", cwd=app.path / "sub")
-    app.run("../app.py", "-m", CALLBACK, f"{option}=../my logs", "+x=1", cwd=app.path / "sub")
-    assert app.statuses("my logs") == ["COMPLETE"] * 2
-
-
-def test_a_forced_id_continues_the_run(app: Project) -> None:
-    option = "hydra.callbacks.mlxp_logger.forced_log_id=4"
-    app.run("app.py", CALLBACK, option)
-    app.run("app.py", CALLBACK, option, "+x=1")
-    assert app.run_ids() == [4]
-    assert len(app.info(4)["attempts"]) == 2
-    assert app.file(4, "metadata/config.1.yaml").read_text() == "{}\n"
-
-
-@pytest.mark.smoke
-@pytest.mark.smoke_long([])
-@pytest.mark.parametrize("arguments", [[], ["-m", "+x=1,2"]], ids=["run", "sweep"])
-@pytest.mark.parametrize("chosen", [[], ["hydra.run.dir=out", "hydra.sweep.dir=out"]])
-def test_a_run_that_cannot_get_its_directory_stops_with_one_sentence(
-    app: Project, arguments: list[str], chosen: list[str]
-) -> None:
-    (app.path / "logs").write_text("a file")
-    done = app.run("app.py", *arguments, CALLBACK, *chosen, exit_code=1)
-    assert done.stderr == f"mlxpy: cannot make a run directory in {app.path}/logs: Not a directory\n"
-    assert "in the task" not in done.stdout
-
-
-def test_a_forced_id_in_a_sweep_is_refused(app: Project) -> None:
-    option = "hydra.callbacks.mlxp_logger.forced_log_id=4"
-    done = app.run("app.py", "-m", CALLBACK, option, "+x=1,2", exit_code=1)
-    assert done.stderr.startswith("mlxpy: forced_log_id=4 would put all jobs of a sweep into one run")
-    assert not (app.path / "logs").exists()
 
 
 @pytest.mark.parametrize(
@@ -449,8 +308,6 @@ def test_a_forced_id_in_a_sweep_is_refused(app: Project) -> None:
         ("parent_log_dri=x", "parent_log_dri"),
         ("forced_log_id=0", "mlxpy: forced_log_id=0 is no run"),
         ("name=Loger", "mlxpy: no logger 'Loger': give DefaultLogger, or the dotted path"),
-        ("name=os.path", "mlxpy: the logger 'os.path' is no subclass of mlxpy.Logger"),
-        ("name=no.such.Thing", "mlxpy: no logger 'no.such.Thing' (No module named 'no')"),
     ],
 )
 def test_a_wrong_option_ends_with_a_message_and_no_traceback(
@@ -460,6 +317,18 @@ def test_a_wrong_option_ends_with_a_message_and_no_traceback(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "in the task" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("os.path", "the logger 'os.path' is no subclass of mlxpy.Logger"),
+        ("no.such.Thing", r"no logger 'no.such.Thing' \(No module named 'no'\)"),
+    ],
+)
+def test_what_is_no_logger(name: str, message: str) -> None:
+    with pytest.raises(MlxpyError, match=message):
+        find_logger_class(name)
 
 
 def test_a_logger_of_ones_own(app: Project) -> None:
@@ -474,7 +343,7 @@ def test_a_logger_of_ones_own(app: Project) -> None:
         """,
     )
     option = "hydra.callbacks.mlxp_logger.name=mine.Loud"
-    done = app.run("app.py", CALLBACK, option, "+x=1", env={"PYTHONPATH": str(app.path)})
+    done = app.run("app.py", CALLBACK, option, "+x=1")
     assert done.stdout.splitlines() == ["logging {'x': 1}", "in the task"]
     assert app.yaml(1, "mlxpy")["logger"]["name"] == "mine.Loud"
 
@@ -554,27 +423,10 @@ def test_shell_completion(app: Project, typed: str, completions: set[str]) -> No
     assert completions <= set(done.stdout.split())
 
 
-def test_two_runs_at_once_do_not_share_a_directory(app: Project) -> None:
-    processes = [app.start("app.py", CALLBACK) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0] * 3
-    for process in processes:
-        process.communicate()
-    assert app.statuses() == ["COMPLETE"] * 3
-
-
 def test_a_kill_leaves_everything_readable(app: Project) -> None:
     app.run("app.py", CALLBACK, "+how=signal", f"+number={signal.SIGKILL.value}", exit_code=-9)
     assert app.info()["status"] == "RUNNING"
     assert app.file(1, "metrics/train.json").read_text() == '{"x": 0}\n'
-
-
-def test_git_sees_no_results(app: Project) -> None:
-    app.run("app.py", CALLBACK)
-    subprocess.run(["git", "init", "-q"], cwd=app.path, check=True)
-    status = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=app.path, capture_output=True, text=True, check=True
-    )
-    assert status.stdout == "?? app.py\n"
 
 
 def test_nothing_but_the_task_is_waited_for(app: Project, tmp_path: Path) -> None:
@@ -646,32 +498,3 @@ def test_what_another_look_would_change_is_recorded_as_the_task_has_it(
     project.write("app.py", CHANGING)
     project.run("app.py", *arguments)
     assert set(project.statuses()) == {"COMPLETE"}
-
-
-@pytest.mark.parametrize(
-    "place", ["hydra.run.dir=mine", "hydra.callbacks.mlxp_logger.use_run_dir=false", "+unused=1"]
-)
-def test_a_refused_continuation_leaves_hydras_files_alone(project: Project, place: str) -> None:
-    project.write(
-        "app.py",
-        """
-        import logging, sys
-        import hydra
-        @hydra.main(version_base=None, config_path=None)
-        def main(cfg):
-            logging.info("in the task")
-            print("started", flush=True)
-            sys.stdin.read()
-        main()
-        """,
-    )
-    words = ["app.py", CALLBACK, "hydra.callbacks.mlxp_logger.forced_log_id=1", place]
-    with project.start(*words, stdin=subprocess.PIPE) as living:
-        assert living.stdout
-        assert "started\n" in iter(living.stdout.readline, "")
-        before = tree_of(project.path)
-        done = project.run(*words, "+other=1", exit_code=1)
-        assert "is still running on this machine" in done.stderr
-        assert tree_of(project.path) == before
-        living.communicate()
-    assert project.statuses() == ["COMPLETE"]

@@ -108,6 +108,7 @@ def test_the_program_runs_in_it_and_logs_outside(app: Project) -> None:
     locks = {"CUDA_VISIBLE_DEVICES": "5", "MLXPY_LOCKS": str(app.path)}
     app.run("main.py", *LOCAL, IMAGE, *more, env=locks)
     row = seen(app, 1)
+    assert (app.path.parent / "other").exists()
     assert row == {
         "image": f"{app.path}/image.sif",
         "nv": "yes",
@@ -122,23 +123,14 @@ def test_the_program_runs_in_it_and_logs_outside(app: Project) -> None:
     assert info["status"] == "COMPLETE"
     assert info["attempts"][-1]["container"] == info["scheduler"]["container"] == row["image"]
     assert f"container  {row['image']}\n" in app.mlxpy("show", "1")[0]
-    app.run("main.py", *LOCAL)
-    assert "container" not in app.info(2)["scheduler"]
-    assert seen(app, 2)["other"] is True
 
 
-def test_a_program_runs_from_the_copy_of_its_code(app: Project) -> None:
+def test_from_a_copy_of_its_code_it_is_signalled_and_goes_on(app: Project) -> None:
     app.write(".gitignore", "logs\n.workdir\n")
     for words in ("init -q", "add .", "-c user.name=me -c user.email=me@here commit -q -m all"):
         subprocess.run(["git", *words.split()], cwd=app.path, check=True)
-    app.run("main.py", *LOCAL[:2], "hydra/callbacks=[mlxp_logger,mlxp_git]", IMAGE)
-    row = seen(app, 1)
-    assert str(row["file"]).startswith(f"{app.path}/.workdir/")
-    assert row["image"]
-
-
-def test_it_is_signalled_and_goes_on_in_it(app: Project) -> None:
-    with app.start("main.py", *LOCAL, IMAGE, "wait=true") as process:
+    callbacks = "hydra/callbacks=[mlxp_logger,mlxp_git]"
+    with app.start("main.py", *LOCAL[:2], callbacks, IMAGE, "wait=true") as process:
         wait_until(lambda: app.file(1, "metrics/seen.json").exists())
         app.mlxpy("cancel", "1", "--yes")
         process.communicate(timeout=100)
@@ -148,7 +140,9 @@ def test_it_is_signalled_and_goes_on_in_it(app: Project) -> None:
     assert [one["status"] for one in info["attempts"]] == ["INTERRUPTED", "COMPLETE"]
     assert [one["container"] for one in info["attempts"]] == [f"{app.path}/image.sif"] * 2
     app.mlxpy("rerun", "1", "wait=false")
-    assert seen(app, 2)["image"] == f"{app.path}/image.sif"
+    for row in (seen(app, 1, 0), seen(app, 1, 1), seen(app, 2)):
+        assert row["image"] == f"{app.path}/image.sif"
+        assert str(row["file"]).startswith(f"{app.path}/.workdir/")
 
 
 def test_a_job_of_slurm_puts_itself_back(app: Project) -> None:

@@ -23,7 +23,7 @@ from conftest import CLUSTERS, REPOSITORY, Project, need_cluster
 from mlxpy_core import Reader, Scheduler, Status, load_yaml
 
 MOMENTS = int(os.environ.get("MLXPY_MOMENTS", "4"))
-JOBS = int(os.environ.get("MLXPY_JOBS", "60"))
+JOBS = int(os.environ.get("MLXPY_JOBS", "20"))
 APP = """
     import time
     import hydra
@@ -122,7 +122,7 @@ def await_moment(sweep: Sweep, logs: str, process: "subprocess.Popen[str]", mome
     while (
         process.poll() is None and done(sweep.project, logs) < min(moment, 1) and time.monotonic() < end
     ):
-        time.sleep(0.01)
+        time.sleep(0.02)
     time.sleep(max(0, moment - 1) * 2)
 
 
@@ -237,6 +237,7 @@ def test_ctrl_c_in_a_finalizer_ends_the_program(project: Project, handled: str) 
 TURNS = [0, *(pytest.param(turn, marks=pytest.mark.long) for turn in range(1, MOMENTS))]
 
 
+@pytest.mark.long("oar")  # submitted as by the others
 @pytest.mark.parametrize("turn", TURNS)
 def test_ctrl_c_at_any_moment_of_a_sweep(sweep: Sweep, turn: int) -> None:
     moment = random.Random(f"{sweep.arguments} {turn}").uniform(0, 1.5)

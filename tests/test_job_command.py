@@ -84,20 +84,25 @@ def test_options_of_the_programs_own_reach_the_jobs(project: Project) -> None:
         "options, rest = parser.parse_known_args()\nsys.argv = [sys.argv[0], *rest]\n"
     )
     project.write("app.py", options + APP.replace('"x is"', "options.what, options.data"))
-    project.run("-X", "dev", "app.py", "evaluate", "--data", "full", *LOCAL, "+x=1,2")
-    outputs = [project.file(log_id, "log.stdout").read_text() for log_id in (1, 2)]
-    assert outputs == ["evaluate full 1\n", "evaluate full 2\n"]
+    project.run("-X", "dev", "app.py", "evaluate", "--data", "full", *LOCAL, "+x=1")
+    assert project.file(1, "log.stdout").read_text() == "evaluate full 1\n"
     assert "-X dev app.py" in project.file(1, "script.sh").read_text()
 
 
 def test_code_in_the_command(app: Project) -> None:
-    app.run("-c", "exec(open('app.py').read())", *LOCAL, "+x=1,2")
-    assert app.statuses() == ["COMPLETE"] * 2
+    app.run("-c", "exec(open('app.py').read())", *LOCAL, "+x=1")
+    assert app.statuses() == ["COMPLETE"]
 
 
 def test_a_wrapper_that_hands_the_arguments_on(app: Project) -> None:
-    app.run("-m", "cProfile", "-o", "profile", "app.py", *LOCAL, "+x=1")
+    # As cProfile or debugpy does.
+    app.write(
+        "wrapper.py",
+        "import runpy, sys\ndel sys.argv[:2]\nrunpy.run_path(sys.argv[0], {}, '__main__')\n",
+    )
+    app.run("-m", "wrapper", "--quiet", "app.py", *LOCAL, "+x=1")
     assert app.file(1, "log.stdout").read_text() == "x is 1\n"
+    assert "-m wrapper --quiet app.py" in app.file(1, "script.sh").read_text()
 
 
 def test_a_program_from_standard_input_is_refused_before_anything_is_made(app: Project) -> None:
@@ -107,7 +112,7 @@ def test_a_program_from_standard_input_is_refused_before_anything_is_made(app: P
     assert not (app.path / "logs").exists()
 
 
-IN_CODE = "sys.argv = [{name!r}, '-m', 'hydra/launcher=mlxp_local', '+x=1,2']\n"
+IN_CODE = "sys.argv = [{name!r}, '-m', 'hydra/launcher=mlxp_local', '+x=1']\n"
 
 
 WAYS = {
@@ -115,15 +120,15 @@ WAYS = {
     "runpy": "import sys, runpy\n"
     + IN_CODE.format(name="app.py")
     + "runpy.run_path('app.py', run_name='__main__')\n",
-    "appended": "import sys\nsys.argv += ['-m', 'hydra/launcher=mlxp_local', '+x=1,2']\n" + APP,
+    "appended": "import sys\nsys.argv += ['-m', 'hydra/launcher=mlxp_local', '+x=1']\n" + APP,
     "inserted": APP.replace(
         "    main()\n", "    import sys\n    sys.argv.insert(1, '-m')\n    sys.argv += "
     )
-    + "['hydra/launcher=mlxp_local', '+x=1,2']\n    main()\n",
+    + "['hydra/launcher=mlxp_local', '+x=1']\n    main()\n",
 }
 STARTS = {"file": ["main.py"], "module": ["-m", "main"]}
-# In the short form; all others are in --long.
-SHORT = [("set", "file"), ("runpy", "file"), ("appended", "module")]
+# In the short form, where the next test has "set" in a file; all others are in --long.
+SHORT = [("runpy", "file"), ("appended", "module")]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +145,19 @@ def test_a_program_that_sets_its_arguments_in_code_sweeps_once(
     app.write("main.py", WAYS[way])
     code, output = run_in_a_namespace(app, *STARTS[start])
     assert code == 0, output
-    assert app.statuses() == ["COMPLETE"] * 2
-    outputs = [app.file(log_id, "log.stdout").read_text() for log_id in (1, 2)]
-    assert ["x is 1" in outputs[0], "x is 2" in outputs[1]] == [True, True]
-    assert [app.yaml(log_id, "config") for log_id in (1, 2)] == [{"x": 1}, {"x": 2}]
+    assert app.statuses() == ["COMPLETE"]
+    assert "x is 1" in app.file(1, "log.stdout").read_text()
+    assert app.yaml(1, "config") == {"x": 1}
     assert len(list(app.path.glob("logs/.sweeps/*"))) == 1
     assert not (app.path / "multirun").exists()
+
+
+def test_a_job_whose_arguments_are_set_in_code_is_rerun_as_it_was(app: Project) -> None:
+    app.write("main.py", WAYS["set"].replace("x=1", "x=1,2"))
+    code, output = run_in_a_namespace(app, "main.py")
+    assert code == 0, output
     app.mlxpy("rerun", "2")
-    assert app.yaml(3, "config") == {"x": 2}
+    assert [app.yaml(log_id, "config") for log_id in app.run_ids()] == [{"x": 1}, {"x": 2}, {"x": 2}]
     assert app.statuses() == ["COMPLETE"] * 3
     refusal = app.mlxpy("rerun", "2", "+x=3", exit_code=1)[1]
     assert "the arguments of run 2 are set in its program" in refusal
@@ -159,7 +169,7 @@ def test_a_decorated_program_that_sets_its_arguments_in_code_sweeps_once(project
         "main.py",
         """
         import sys, mlxpy
-        sys.argv = ["main.py", "+x=1,2", "+mlxpy.use_scheduler=true",
+        sys.argv = ["main.py", "+x=2", "+mlxpy.use_scheduler=true",
                     "+mlxpy.scheduler.name=LocalScheduler"]
         @mlxpy.launch(config_path=None)
         def main(ctx):
@@ -169,8 +179,8 @@ def test_a_decorated_program_that_sets_its_arguments_in_code_sweeps_once(project
     )
     code, output = run_in_a_namespace(project, "main.py")
     assert code == 0, output
-    assert project.statuses() == ["COMPLETE"] * 2
-    assert project.file(2, "log.stdout").read_text().endswith("x is 2\n")
+    assert project.statuses() == ["COMPLETE"]
+    assert project.file(1, "log.stdout").read_text().endswith("x is 2\n")
 
 
 def test_a_second_sweep_from_code_is_refused(app: Project) -> None:
@@ -178,7 +188,7 @@ def test_a_second_sweep_from_code_is_refused(app: Project) -> None:
     code, output = run_in_a_namespace(app, "main.py")
     assert code == 1
     assert "mlxpy: the program's code sets the arguments of several sweeps" in output
-    assert app.run_ids() == [1, 2]
+    assert app.run_ids() == [1]
 
 
 @pytest.mark.parametrize("launcher", ["hydra/launcher=mlxp_local", "hydra/callbacks=mlxp_logger"])
@@ -188,15 +198,16 @@ def test_a_job_that_sweeps_again_is_refused(app: Project, launcher: str) -> None
         f"        sys.argv = ['main.py', '-m', {launcher!r}, '+x=1,2']\n    main()\n"
     )
     app.write("main.py", APP.replace("    main()\n", again))
-    code, _ = run_in_a_namespace(app, "main.py", *LOCAL, "+x=1,2")
+    code, _ = run_in_a_namespace(app, "main.py", *LOCAL, "+x=1")
     assert code == 1
-    assert app.run_ids() == [1, 2]
+    assert app.run_ids() == [1]
     error = app.file(1, "log.stderr").read_text()
     assert error.startswith("mlxpy: this program is a job of a sweep already, and sweeps again")
 
 
 def test_a_job_may_start_another_program_that_sweeps(app: Project) -> None:
-    other = [sys.executable, "other.py", *LOCAL, "+x=7", "hydra.launcher.parent_log_dir=others"]
+    logger = ["hydra/callbacks=mlxp_logger", "hydra.callbacks.mlxp_logger.parent_log_dir=others"]
+    other = [sys.executable, "other.py", "-m", *logger, "+x=7"]
     app.write("other.py", APP.replace("x is", "the other's x is"))
     app.write(
         "main.py", APP.replace('print("x', f'import subprocess; subprocess.run({other})\n    print("x')

@@ -1,15 +1,17 @@
 """``@mlxpy.launch``: what it adds to Hydra, and how it reports mistakes."""
 
-import copy
 import json
-import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import BECOME_NOBODY, Project
+from sweepers import BEST, BEST_FILE, BEST_SWEEPER
 
-from mlxpy import ConfigDict
-from mlxpy._config_dict import convert_dict
-from mlxpy_core import load_yaml
+from mlxpy._command_line import parse_command_line
+from mlxpy._settings import change_settings, load_settings
+from mlxpy_core import MlxpyError, load_yaml
 
 MAIN = """
     import mlxpy as expy
@@ -55,14 +57,7 @@ def test_a_run(program: Project) -> None:
 def test_a_list_of_values_sweeps_a_key_that_exists(program: Project) -> None:
     done = program.run("main.py", "+optimizer.lr=0.01,0.1", "+seed=1,2")
     assert [line for line in done.stdout.splitlines() if line[:4] in ("lr 0", "seed")] == [
-        "seed 1",
-        "lr 0.01 0.01",
-        "seed 2",
-        "lr 0.01 0.01",
-        "seed 1",
-        "lr 0.1 0.1",
-        "seed 2",
-        "lr 0.1 0.1",
+        line for lr in (0.01, 0.1) for seed in (1, 2) for line in (f"seed {seed}", f"lr {lr} {lr}")
     ]
     assert program.statuses() == ["COMPLETE"] * 4
 
@@ -194,43 +189,6 @@ def test_values_that_cannot_be_had(project: Project) -> None:
     assert project.statuses() == ["FAILED", "FAILED", "COMPLETE", "COMPLETE"]
 
 
-class TestConfigDict:
-    """`mlxpy.ConfigDict` by itself."""
-
-    def test_attributes_are_items_at_all_depths(self) -> None:
-        config = ConfigDict({"a": {"b": [{"c": 1}]}}, d=2)
-        config.a.e = {"f": 3}
-        config["a"]["b"].append(4)
-        assert config.a.b[0].c + config.a.e.f == 4
-        assert config == {"a": {"b": [{"c": 1}, 4], "e": {"f": 3}}, "d": 2}
-        del config.d
-        assert "d" not in config
-        with pytest.raises(AttributeError, match="the config has no 'ab' here: did you mean 'a'"):
-            config.ab  # noqa: B018  # looking is what is tested
-        assert getattr(config, "zzz", None) is None
-        assert "a" in dir(config)
-
-    def test_plain_dicts_come_of_it(self) -> None:
-        config = ConfigDict(a={"b": ({"c": 1},)})
-        plain = config.to_dict()
-        assert type(plain["a"]) is type(plain["a"]["b"][0]) is dict
-        assert repr(config) == repr(plain) == "{'a': {'b': ({'c': 1},)}}"
-        assert json.dumps(config) == '{"a": {"b": [{"c": 1}]}}'
-        assert convert_dict(config, ConfigDict, dict) == plain
-        assert convert_dict(plain, src_class=dict).a.b[0].c == 1
-
-    def test_copies_are_of_its_kind(self) -> None:
-        config = ConfigDict(a={"b": [1]})
-        for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
-            copied.a.b.append(2)
-            assert config.a.b == [1]
-        assert copy.copy(config).a is config.copy().a is config.a
-        assert (config | {"c": {"d": 1}}).c.d == 1
-        config |= {"c": {"d": 1}}
-        assert config.setdefault("e", {"f": 1}).f == config.e.f == config.c.d
-        assert config.setdefault("e") == {"f": 1}
-
-
 def test_without_a_logger(program: Project) -> None:
     assert program.run("main.py", "+mlxpy.use_logger=false").stdout == "lr 0.001 0.001\nno logger {}\n"
     assert not (program.path / "logs").exists()
@@ -254,76 +212,86 @@ def test_config_groups_keep_hydras_plus(program: Project) -> None:
     ("argument", "message"),
     [
         (
-            "+mlxpy.logger.parent_dir=x",
-            "mlxpy: unknown setting logger.parent_dir in the command line, did you mean "
-            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s, tags, app_metrics",
-        ),
-        (
             "+mlxpy.usage=1",
-            "mlxpy: unknown setting usage in the command line; valid here: logger, scheduler, "
+            "unknown setting usage in the command line; valid here: logger, scheduler, "
             "version_manager, use_version_manager, use_scheduler, use_logger, interactive_mode, resolve, as_ConfigDict",
         ),
         (
-            "+mlxp.logger.parent_logs=x",
-            "mlxpy: unknown setting logger.parent_logs in the command line, did you mean "
-            "logger.parent_log_dir? valid here: name, parent_log_dir, forced_log_id, log_streams_to_file, "
-            "system_metrics, system_metrics_interval_s, tags, app_metrics",
-        ),
-        (
-            "+mlxpy.use_logger=3",
-            "mlxpy: wrong value for use_logger in the command line: 3 is not true or false: give one of them",
-        ),
-        (
-            "+mlxpy.logger=x",
-            "mlxpy: logger in the command line must hold settings: name, parent_log_dir, "
-            "forced_log_id, log_streams_to_file, system_metrics, system_metrics_interval_s, tags, app_metrics",
-        ),
-        (
-            "+mlxpy.logger.forced_log_id=0",
-            "mlxpy: wrong value for logger.forced_log_id in the command line: 0 is no run "
-            "(runs are numbered from 1, and -1 takes a new number)",
-        ),
-        (
             "+mlxpy.logger.name=Default",
-            "mlxpy: no logger 'Default': give DefaultLogger, or the dotted path of a class of yours",
+            "no logger 'Default': give DefaultLogger, or the dotted path of a class of yours",
         ),
         (
             "+mlxpy.version_manager.name=Git",
-            "mlxpy: no version manager 'Git': give GitVM, or the dotted path of a class of yours",
+            "no version manager 'Git': give GitVM, or the dotted path of a class of yours",
         ),
         (
             "+mlxpy={use_scheduler: true, use_logger: false}",
-            "mlxpy: use_scheduler needs the logger's directories: set use_logger to true",
+            "use_scheduler needs the logger's directories: set use_logger to true",
         ),
         (
             "+mlxpy={use_scheduler: true, scheduler: {name: SLURM}}",
-            "mlxpy: no scheduler 'SLURM': give LSFScheduler, LocalScheduler, MoabScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, or the dotted path of a class of yours",
+            "no scheduler 'SLURM': give LSFScheduler, LocalScheduler, MoabScheduler, OARScheduler, PBSScheduler, SGEScheduler, SLURMScheduler, or the dotted path of a class of yours",
         ),
     ],
 )
 def test_wrong_settings_end_with_one_sentence(program: Project, argument: str, message: str) -> None:
     done = program.run("main.py", argument, exit_code=1)
-    assert (done.stdout, done.stderr) == ("", message + "\n")
+    assert (done.stdout, done.stderr) == ("", f"mlxpy: {message}\n")
     assert not (program.path / "logs").exists()
+
+
+LOGGER_SETTINGS = (
+    "name, parent_log_dir, forced_log_id, log_streams_to_file, system_metrics, "
+    "system_metrics_interval_s, tags, app_metrics"
+)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            f"+{prefix}.logger.parent_logs=x",
+            "unknown setting logger.parent_logs in the command line, did you mean "
+            f"logger.parent_log_dir? valid here: {LOGGER_SETTINGS}",
+        )
+        for prefix in ("mlxpy", "mlxp")
+    ]
+    + [
+        (
+            "+mlxpy.use_logger=3",
+            "wrong value for use_logger in the command line: 3 is not true or false: give one of them",
+        ),
+        ("+mlxpy.logger=x", f"logger in the command line must hold settings: {LOGGER_SETTINGS}"),
+        (
+            "+mlxpy.logger.forced_log_id=0",
+            "wrong value for logger.forced_log_id in the command line: 0 is no run "
+            "(runs are numbered from 1, and -1 takes a new number)",
+        ),
+    ],
+)
+def test_settings_of_the_command_that_are_wrong(argument: str, message: str) -> None:
+    changes = parse_command_line([argument]).settings
+    with pytest.raises(MlxpyError, match=f"^{re.escape(message)}$"):
+        change_settings(load_settings(None), changes, "the command line")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("logger:\n  nam: x", "mlxpy.yaml, did you mean logger.name?"),
-        ("logger: [", "mlxpy.yaml is not valid YAML"),
-        ("- a", "mlxpy.yaml must hold settings"),
-        ("logger:", "logger in"),
-        ("logger:\n  forced_log_id: x", "wrong value for logger.forced_log_id in"),
+        ("logger:\n  nam: x", "unknown setting logger.nam in {}, did you mean logger.name?"),
+        ("logger: [", "{} is not valid YAML"),
+        ("- a", "{} must hold settings"),
+        ("logger:", "logger in {} must hold settings"),
+        ("logger:\n  forced_log_id: x", "wrong value for logger.forced_log_id in {}: Value 'x'"),
     ],
 )
-def test_a_wrong_file_of_settings_is_named(program: Project, text: str, message: str) -> None:
-    program.write("configs/mlxpy.yaml", text)
-    done = program.run("main.py", exit_code=1)
-    assert message in done.stderr
-    assert str(program.path / "configs") in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_wrong_file_of_settings_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mlxpy.yaml"
+    path.write_text(text)
+    with pytest.raises(MlxpyError) as raised:
+        load_settings(tmp_path)
+    assert str(raised.value).startswith(message.format(path))
+    assert "\n" not in str(raised.value)
 
 
 def test_hydras_own_mistakes_are_told_by_hydra(program: Project) -> None:
@@ -402,6 +370,7 @@ def test_an_absent_config_directory_is_told_by_hydra(project: Project) -> None:
     assert not (project.path / "configs").exists()
 
 
+@pytest.mark.long  # as any other launcher, see test_callback
 def test_a_joblib_sweep(program: Project) -> None:
     pytest.importorskip("joblib", reason="joblib is not installed")
     program.run("main.py", "hydra/launcher=joblib", "+optimizer.lr=1,2", "+seed=4")
@@ -412,8 +381,8 @@ def test_a_joblib_sweep(program: Project) -> None:
         assert program.info(log_id)["overrides"] == [f"+optimizer.lr={rate}", "+seed=4"]
 
 
-def test_optuna_gets_what_the_function_returns(project: Project) -> None:
-    pytest.importorskip("optuna", reason="optuna is not installed")
+def test_a_sweeper_gets_what_the_function_returns(project: Project) -> None:
+    project.write(BEST_FILE, BEST)
     project.write(
         "main.py",
         """
@@ -423,23 +392,15 @@ def test_optuna_gets_what_the_function_returns(project: Project) -> None:
         if __name__ == "__main__": main()
         """,
     )
-    options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1"]
-    project.run("main.py", "-m", *options, "+x=choice(1,2,3)")
-    assert project.statuses() == ["COMPLETE"] * 6
-    [results] = project.path.glob("logs/.sweeps/*/optimization_results.yaml")
-    assert "best_value: 0" in results.read_text()
+    assert "Best value: 1\n" in project.run("main.py", BEST_SWEEPER, "+x=1,4").stdout
+    assert project.statuses() == ["COMPLETE"] * 2
 
 
-def test_many_first_runs_at_once_write_one_file_of_settings(program: Project) -> None:
-    processes = [program.start("main.py") for _ in range(3)]
-    for process in processes:
-        process.communicate(timeout=60)
-    assert [process.returncode for process in processes] == [0] * 3
-    assert sorted(p.name for p in (program.path / "configs").iterdir()) == [
-        "config.yaml",
-        "db",
-        "mlxpy.yaml",
-    ]
+def test_many_first_runs_at_once_write_one_file_of_settings(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(load_settings, [tmp_path] * 8))
+    assert [path.name for path in tmp_path.iterdir()] == ["mlxpy.yaml"]
+    assert found == [load_settings(tmp_path)] * 8
 
 
 def test_configs_that_cannot_be_written_have_the_defaults(program: Project) -> None:
@@ -477,25 +438,23 @@ def test_the_seeding_function_gets_the_seed_that_the_task_sees(
 
 
 def test_overrides_are_recorded_and_shown_as_they_were_typed(program: Project) -> None:
-    program.run("main.py", "+optimizer.lr=0.01", "+db=mysql", "++seed=4", "+new='a b'")
     typed = ["+optimizer.lr=0.01", "+db=mysql", "++seed=4", "+new='a b'"]
-    assert program.yaml(1, "info")["overrides"] == typed
+    program.run("main.py", *typed)
     program.run("main.py", "+optimizer.lr=0.02,0.03", "seed=1")
     local = ["+mlxpy.use_scheduler=true", "+mlxpy.scheduler.name=LocalScheduler"]
     program.run("main.py", "+optimizer.lr=0.04", "seed=1", *local)
-    for again in (1, 3, 4):
+    for again in (1, 4):
         program.mlxpy("rerun", str(again))
     recorded = {log_id: program.yaml(log_id, "info")["overrides"] for log_id in program.run_ids()}
-    rates = [0.01, 0.02, 0.03, 0.04, 0.01, 0.03, 0.04]
+    rates = [0.01, 0.02, 0.03, 0.04, 0.01, 0.04]
     others = [[f"+optimizer.lr={rate}", "seed=1"] for rate in rates]
-    assert list(recorded.values()) == [typed, *others[1:4], typed, *others[5:]]
-    assert program.statuses() == ["COMPLETE"] * 7
+    assert list(recorded.values()) == [typed, *others[1:4], typed, others[3]]
+    assert program.statuses() == ["COMPLETE"] * 6
     assert [program.yaml(log_id, "config")["optimizer"]["lr"] for log_id in recorded] == rates
-    assert "+optimizer.lr" in program.file(4, "script.sh").read_text()
-    assert "++optimizer.lr" not in program.file(4, "script.sh").read_text()
     dry = program.run("main.py", "+optimizer.lr=0.1,0.2", *local, "hydra.launcher.dry_run=true")
     assert "+optimizer.lr=0.2" in dry.stdout
-    assert "++optimizer.lr" not in dry.stdout
     shown, _ = program.mlxpy("show", "1")
     assert "+optimizer.lr=0.01" in shown
-    assert "++optimizer.lr" not in shown
+    for text in (shown, dry.stdout, program.file(4, "script.sh").read_text()):
+        assert "+optimizer.lr" in text
+        assert "++optimizer.lr" not in text

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import NOBODY, Project, need_root, wait_until
 
-from mlxpy_core import MlxpyError
+from mlxpy_core import MlxpyError, Reader
 from mlxpy_core._runs._process import processes_here, start_environment
 from mlxpy_core._scheduling._machine_share import DeviceRequest, SharedMachine
 from mlxpy_core._scheduling._visible_gpus import find_visible_gpus
@@ -94,25 +94,24 @@ def is_using(project: Project, gpu: str) -> bool:
 
 
 def test_each_job_has_gpus_of_its_own(machine: Project) -> None:
-    gpus = {"CUDA_VISIBLE_DEVICES": "0,GPU-5a,MIG-7"}
+    gpus = {"CUDA_VISIBLE_DEVICES": "GPU-5a,MIG-7"}
     # As many at once as the GPUs allow.
-    with machine.start("main.py", *LOCAL, "+x=1,2,3,4", f"{GPUS}=1", "+wait=true", env=gpus) as process:
-        wait_until(lambda: all(is_using(machine, gpu) for gpu in ("0", "GPU-5a", "MIG-7")))
-        assert machine.statuses() == ["RUNNING", "RUNNING", "RUNNING", "SUBMITTED"]
-        let_end(machine, 2, 4)
-        wait_until(lambda: machine.statuses() == ["RUNNING", "COMPLETE", "RUNNING", "COMPLETE"])
-        let_end(machine, 1, 3)
+    with machine.start("main.py", *LOCAL, "+x=1,2,3", f"{GPUS}=1", "+wait=true", env=gpus) as process:
+        wait_until(lambda: all(is_using(machine, gpu) for gpu in ("GPU-5a", "MIG-7")))
+        assert machine.statuses() == ["RUNNING", "RUNNING", "SUBMITTED"]
+        let_end(machine, 2, 3)
+        wait_until(lambda: machine.statuses() == ["RUNNING", "COMPLETE", "COMPLETE"])
+        let_end(machine, 1)
         stdout, stderr = process.communicate(timeout=100)
     assert (process.returncode, stderr) == (0, ""), stdout
-    words = [seen(machine, log_id)["CUDA_VISIBLE_DEVICES"] for log_id in (1, 2, 3, 4)]
-    assert words == ["0", "GPU-5a", "MIG-7", "GPU-5a"]
+    words = [seen(machine, log_id)["CUDA_VISIBLE_DEVICES"] for log_id in (1, 2, 3)]
+    assert words == ["GPU-5a", "MIG-7", "MIG-7"]
     assert "# gpus_per_job=1\n" in machine.file(1, "script.sh").read_text()
-    info = machine.info(4)
-    assert info["scheduler"]["gpus"] == info["attempts"][-1]["gpus"] == "GPU-5a"
+    info = machine.info(3)
+    assert info["scheduler"]["gpus"] == info["attempts"][-1]["gpus"] == "MIG-7"
     assert info["usage"]["requested_gpus"] == 1
-    assert ", GPU GPU-5a\n" in machine.mlxpy("show", "4")[0]
-    table, _ = machine.mlxpy("ls", "-c", "info.scheduler.gpus", "info.log_id == 3")
-    assert "MIG-7" in table
+    assert ", GPU MIG-7\n" in machine.mlxpy("show", "3")[0]
+    assert Reader(machine.path / "logs").search()["info.scheduler.gpus"] == words
 
 
 def test_what_is_not_there_is_said_before_anything_is_made(machine: Project) -> None:
@@ -208,22 +207,6 @@ def test_what_a_job_leaves_running_does_not_keep_its_gpu(machine: Project) -> No
         os.kill(pid, signal.SIGKILL)
 
 
-def test_processors_are_bound(machine: Project) -> None:
-    processors = sorted(os.sched_getaffinity(0))
-    at_once = min(2, len(processors))
-    job = ("+alone=false", "+wait=true", f"hydra.launcher.n_jobs={at_once}", f"{CPUS}=1")
-    jobs = range(1, at_once + 1)
-    with machine.start("main.py", *LOCAL, f"+x={','.join(map(str, jobs))}", *job) as process:
-        wait_until(lambda: machine.statuses() == ["RUNNING"] * at_once)
-        let_end(machine, *jobs)
-        process.communicate(timeout=100)
-    rows = [seen(machine, log_id) for log_id in jobs]
-    assert [(row["cpus"], row["OMP_NUM_THREADS"]) for row in rows] == [(1, "1")] * at_once
-    assert sorted(json.loads(row["text"])[0] for row in rows) == processors[:at_once]
-    assert rows[0]["text"] == f"[{machine.info()['scheduler']['cpus']}]"
-    assert machine.info()["usage"]["requested_cores"] == 1
-
-
 def test_what_a_job_asks_for_may_depend_on_its_config(machine: Project) -> None:
     of_config = "${oc.select:x,0}"
     asked = (f"{CPUS}={of_config}", f"{GPUS}={of_config}", "+x=0,1", "+alone=false")
@@ -232,6 +215,9 @@ def test_what_a_job_asks_for_may_depend_on_its_config(machine: Project) -> None:
     free, bound = seen(machine, 1), seen(machine, 2)
     assert (free["cpus"], free["OMP_NUM_THREADS"]) == (len(os.sched_getaffinity(0)), "7")
     assert (bound["cpus"], bound["OMP_NUM_THREADS"]) == (1, "7")
+    info = machine.info(2)
+    assert bound["text"] == f"[{info['scheduler']['cpus']}]"
+    assert info["usage"]["requested_cores"] == 1
     assert not {"cpus", "gpus"} & set(machine.info(1)["scheduler"])
     # Numbered as nvidia-smi does.
     assert (bound["CUDA_VISIBLE_DEVICES"], bound["CUDA_DEVICE_ORDER"]) == ("0", "PCI_BUS_ID")
@@ -288,6 +274,18 @@ def test_a_part_of_what_is_asked_for_is_not_kept(tmp_path: Path) -> None:
     again = machine.take(DeviceRequest(gpus=3))
     assert again
     again.leave()
+
+
+def test_each_has_processors_of_its_own(tmp_path: Path) -> None:
+    processors = sorted(os.sched_getaffinity(0))
+    machine = SharedMachine({"MLXPY_LOCKS": str(tmp_path)})
+    shares = [machine.take(DeviceRequest(cpus=1)) for _ in processors]
+    assert machine.take(DeviceRequest(cpus=1)) is None
+    for share, processor in zip(shares, processors, strict=True):
+        assert share
+        assert share.cpus == [processor]
+        assert share.environment["OMP_NUM_THREADS"] == "1"
+        share.leave()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])

@@ -1,18 +1,16 @@
 """Times of runs: kept with their zone, ordered and compared by the moment."""
 
 import json
-import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from mlxpy_core import Reader, dump_yaml
+from mlxpy_core._cli import main
 from mlxpy_core._reading import ConfigList
-
-MLXPY = str(Path(sys.executable).with_name("mlxpy"))
 
 
 def make_run(logs: Path, log_id: int, start: str, end: str | None = None, **more: Any) -> None:
@@ -54,9 +52,13 @@ def numbers(results: ConfigList) -> list[int]:
 
 
 def mlxpy(logs: Path, *arguments: str, zone: str = "UTC") -> str:
-    environment = {**os.environ, "MLXPY_LOGS": str(logs), "TZ": zone}
-    command = [MLXPY, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLXPY_LOGS", str(logs))
+        patch.setenv("TZ", zone)
+        time.tzset()
+        shown = CliRunner().invoke(main, arguments, catch_exceptions=False).stdout
+    time.tzset()
+    return shown
 
 
 @pytest.mark.parametrize("field", ["info.start_time", "info.start_date"])

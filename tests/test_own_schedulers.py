@@ -5,9 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 from conftest import REPOSITORY, Project, ended, wait_until
+
+from mlxpy_core import Reader
 
 # A queue in a folder: a job is a shell that leaves its exit status there; one that asks for it starts anew.
 TINY = r"""
@@ -75,7 +78,7 @@ def submitted(tiny: Project, *overrides: str) -> None:
         submit_jobs(find_scheduler("tiny_queue.TinyScheduler"), [job])
     """
     tiny.write("submit.py", program)
-    tiny.run("submit.py", *overrides, env={"PYTHONPATH": str(tiny.path)})
+    tiny.run("submit.py", *overrides)
 
 
 def waits_in_step_1(tiny: Project) -> bool:
@@ -84,31 +87,26 @@ def waits_in_step_1(tiny: Project) -> bool:
     return rows.exists() and len(rows.read_text().splitlines()) == 2 and checkpoint.exists()
 
 
-def ls(tiny: Project) -> str:
-    [row] = json.loads(tiny.mlxpy("ls", "--json", env={"PYTHONPATH": str(tiny.path)})[0])
-    return str(row["info.status"])
-
-
-def test_a_job_knows_its_id(tiny: Project) -> None:
-    submitted(tiny)
-    wait_until(lambda: ended(tiny))
-    scheduler = tiny.info(1)["scheduler"]
-    assert scheduler["name"] == "tiny_queue.TinyScheduler"
-    assert scheduler["scheduler_job_id"] == tiny.job_id(1)
-    assert tiny.info(1)["attempts"][0]["job_id"] == tiny.job_id(1)
+def status(tiny: Project) -> str:
+    """Gives the run's status as a reader shows it who can import the scheduler."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tiny.path))
+        patch.delitem(sys.modules, "tiny_queue", raising=False)
+        [found] = Reader(tiny.path / "logs").search()["info.status"]
+    return str(found)
 
 
 def test_one_that_is_killed_is_found_out(tiny: Project) -> None:
     submitted(tiny, "+waits=1")
     wait_until(lambda: waits_in_step_1(tiny))
-    assert ls(tiny) == "RUNNING"
+    assert status(tiny) == "RUNNING"
     os.kill(tiny.info(1)["process_id"], signal.SIGKILL)
     wait_until(lambda: (tiny.path / "tiny" / f"{tiny.job_id(1)}.done").exists())
-    assert ls(tiny) == "KILLED"
+    assert status(tiny) == "KILLED"
     assert tiny.statuses() == ["KILLED"]
 
 
-def test_a_warning_signal_puts_the_job_back_and_the_run_goes_on(tiny: Project) -> None:
+def test_a_job_knows_its_id_and_a_warning_signal_puts_it_back(tiny: Project) -> None:
     submitted(tiny, "+waits=1")
     wait_until(lambda: waits_in_step_1(tiny))
     os.kill(tiny.info(1)["process_id"], signal.SIGUSR1)
@@ -118,7 +116,10 @@ def test_a_warning_signal_puts_the_job_back_and_the_run_goes_on(tiny: Project) -
         ("INTERRUPTED", "SIGUSR1"),
         ("COMPLETE", None),
     ]
-    assert {one["job_id"] for one in attempts} == {tiny.job_id(1)}
+    scheduler = tiny.info(1)["scheduler"]
+    assert scheduler["name"] == "tiny_queue.TinyScheduler"
+    ids = {scheduler["scheduler_job_id"], *(one["job_id"] for one in attempts)}
+    assert ids == {tiny.job_id(1)}
     rows = tiny.file(1, "metrics/train.json").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [0, 1, 2]
 
@@ -141,9 +142,11 @@ def test_task_spooler_whose_jobs_are_not_told_their_ids(
         project.run("app.py", "-m", "hydra/launcher=mlxp_tsp", "+waits=1")
         wait_until(lambda: waits_in_step_1(project))
         assert project.info(1)["scheduler"]["scheduler_job_id"] is None
-        assert ls(project) == "RUNNING"
+        project.mlxpy("ls")
+        assert project.statuses() == ["RUNNING"]
         os.kill(project.info(1)["process_id"], signal.SIGKILL)
         subprocess.run(["tsp", "-w", project.job_id(1)], check=False)
-        assert ls(project) in ("KILLED", "FAILED")
+        project.mlxpy("ls")
+        assert project.statuses()[0] in ("KILLED", "FAILED")
     finally:
         subprocess.run(["tsp", "-K"], check=True)

@@ -99,7 +99,7 @@ CALLBACK = "hydra/callbacks=mlxp_logger"
 class Ranks(Project):
     """A project whose programs run as several processes."""
 
-    def agent(self, *arguments: str, size: int = 4, restarts: int = 0, port: int = 29500) -> list[str]:
+    def agent(self, *arguments: str, size: int = 2, restarts: int = 0, port: int = 29500) -> list[str]:
         return ["agent.py", str(size), str(restarts), str(port), *arguments]
 
     def rows(self, rank: int, log_id: int = 1, log: str = "train") -> list[Any]:
@@ -118,7 +118,7 @@ def ranks(tmp_path: Path) -> Ranks:
     return project
 
 
-def check_run(ranks: Ranks, log_id: int = 1, size: int = 4, value: Any = 0) -> None:
+def check_run(ranks: Ranks, log_id: int = 1, size: int = 2, value: Any = 0) -> None:
     """Checks that each rank's rows are whole, and that rank 0 alone described the run."""
     assert len({ranks.rows(rank, log_id)[0]["pid"] for rank in range(size)}) == size
     for rank in range(size):
@@ -135,6 +135,8 @@ def check_run(ranks: Ranks, log_id: int = 1, size: int = 4, value: Any = 0) -> N
 # Which run.
 
 
+# The other programs run below, in sweeps and by srun, and twice at once.
+@pytest.mark.long("callback", "logger")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_processes_started_together_are_one_run(ranks: Ranks, program: str) -> None:
     words = [CALLBACK] if program == "callback" else []
@@ -145,7 +147,7 @@ def test_processes_started_together_are_one_run(ranks: Ranks, program: str) -> N
 
 def test_torchrun_itself(ranks: Ranks) -> None:
     pytest.importorskip("torch.distributed.run", reason="torch is not installed")
-    ranks.run("-m", "torch.distributed.run", "--nproc-per-node=4", "callback.py", CALLBACK)
+    ranks.run("-m", "torch.distributed.run", "--nproc-per-node=2", "callback.py", CALLBACK)
     assert ranks.run_ids() == [1]
     check_run(ranks)
 
@@ -158,10 +160,10 @@ def test_a_sweep_has_a_run_for_each_job_with_the_output_of_all(ranks: Ranks) -> 
     assert ranks.run_ids() == [1, 2]
     for log_id in (1, 2):
         check_run(ranks, log_id, value=log_id)
-        printed = [f"rank {rank} value {log_id} line {n}" for rank in range(4) for n in range(20)]
+        printed = [f"rank {rank} value {log_id} line {n}" for rank in (0, 1) for n in range(20)]
         lines = ranks.file(log_id, "log.stdout").read_text().splitlines()
         assert sorted(line for line in lines if "value" in line) == sorted(printed)
-        assert ranks.file(log_id, "callback.log").read_text().count(" - rank ") == 4
+        assert ranks.file(log_id, "callback.log").read_text().count(" - rank ") == 2
         assert load_yaml(ranks.file(log_id, ".hydra/config.yaml").read_text()) == {"x": log_id}
 
 
@@ -191,22 +193,22 @@ LATE = """
 def test_a_second_launch_with_the_same_address_waits_for_its_own_rank_0(ranks: Ranks) -> None:
     ranks.write("slow.py", SLOW)
     for log_id in (1, 2):
-        with ranks.start(*ranks.agent("slow.py", size=2), stdin=subprocess.PIPE) as agent:
+        with ranks.start(*ranks.agent("slow.py"), stdin=subprocess.PIPE) as agent:
             assert [agent.stdout.readline() for _ in range(2)] == ["here\n"] * 2
             agent.communicate("\n", timeout=60)
         assert agent.returncode == 0
         assert ranks.run_ids() == list(range(1, log_id + 1))
-        check_run(ranks, log_id, size=2)
+        check_run(ranks, log_id)
 
 
 def test_two_launches_at_once_are_two_runs(ranks: Ranks) -> None:
-    agents = [ranks.start(*ranks.agent("logger.py", size=2, port=port)) for port in (29500, 29600)]
+    agents = [ranks.start(*ranks.agent("logger.py", port=port)) for port in (29500, 29600)]
     for agent in agents:
         stdout, stderr = agent.communicate(timeout=60)
         assert agent.returncode == 0, stdout + stderr
     assert ranks.run_ids() == [1, 2]
     for log_id in (1, 2):
-        check_run(ranks, log_id, size=2)
+        check_run(ranks, log_id)
 
 
 def test_hosts_that_call_themselves_localhost_are_not_together(ranks: Ranks) -> None:
@@ -240,9 +242,9 @@ def test_rank_0_dies_before_it_takes_a_directory(ranks: Ranks) -> None:
 @pytest.mark.parametrize("how", ["in a job", "by hand"])
 def test_srun(ranks: Ranks, how: str) -> None:
     need_cluster("slurm")
-    command = ["srun", "-n", "4", sys.executable, "callback.py", CALLBACK]
+    command = ["srun", "-n", "2", sys.executable, "callback.py", CALLBACK]
     if how == "in a job":
-        command = ["sbatch", "--wait", "-n", "4", "--output=out", f"--wrap={' '.join(command)}"]
+        command = ["sbatch", "--wait", "-n", "2", "--output=out", f"--wrap={' '.join(command)}"]
     subprocess.run(command, cwd=ranks.path, check=True, timeout=60)
     assert ranks.run_ids() == [1]
     check_run(ranks)
@@ -265,7 +267,7 @@ TRAINING = """
     barrier()
     for step in range(first, 20):
         logger.log_metrics({"step": step, "restart": restart}, "train")
-        if rank == 2 and step == 12:
+        if rank == 1 and step == 12:
             logger.log_metrics({"step": step, "restart": restart}, "more")
         barrier()
         if step in (4, 9):
@@ -280,16 +282,16 @@ TRAINING = """
 
 def test_workers_started_again_continue_the_history_of_each_rank(ranks: Ranks) -> None:
     ranks.write("training.py", TRAINING)
-    ranks.run(*ranks.agent("training.py", size=3, restarts=2), env={"LET_LIVE": "1"})
+    ranks.run(*ranks.agent("training.py", restarts=2), env={"LET_LIVE": "1"})
     assert ranks.run_ids() == [1]
     assert [one["status"] for one in ranks.info()["attempts"]] == ["KILLED", "KILLED", "COMPLETE"]
-    for rank in range(3):
+    for rank in (0, 1):
         steps = [(row["step"], row["restart"]) for row in ranks.rows(rank)]
         assert steps == [(step, 0 if step < 10 else 2) for step in range(20)]
         folder = f"metrics/.ranks/{rank}" if rank else "metrics"
         aside = sorted(ranks.file(1, f"{folder}/.aside").glob("*/train.json"))
         assert [path.read_text().count("\n") for path in aside] == [3, 4]
-    assert ranks.rows(2, log="more") == [{"step": 12, "restart": 2}]
+    assert ranks.rows(1, log="more") == [{"step": 12, "restart": 2}]
     assert ranks.file(1, "artifacts/Checkpoint/.ranks/1/own.pkl").exists()
     # The reader shows the run's checkpoints.
     assert set(Reader(ranks.path / "logs").search()[0]["artifact.Checkpoint"]) == {"own.pkl", "last.pkl"}
@@ -321,7 +323,7 @@ def test_what_other_ranks_do_after_rank_0(ranks: Ranks) -> None:
     ranks.write("ends.py", ENDS)
     logs, info = ranks.path / "logs", ranks.file(1, "metadata/info.yaml")
     options = {"stdin": subprocess.PIPE, "env": {"LET_LIVE": "1"}}
-    with ranks.start(*ranks.agent("ends.py"), **options) as agent:
+    with ranks.start(*ranks.agent("ends.py", size=4), **options) as agent:
         wait_until(lambda: info.exists() and ranks.info()["status"] == "COMPLETE")
         said = info.read_bytes()
         early = Reader(logs).search()[0]
@@ -358,7 +360,7 @@ def test_a_rank_that_fails_while_rank_0_runs(ranks: Ranks) -> None:
         signal.pause()
     """
     ranks.write("fails.py", program)
-    ranks.run(*ranks.agent("fails.py", size=2), exit_code=1)
+    ranks.run(*ranks.agent("fails.py"), exit_code=1)
     info = ranks.info()
     # It is the agent that ends rank 0.
     assert (info["status"], info["signal"], info["exception"]) == ("INTERRUPTED", "SIGTERM", None)

@@ -62,19 +62,17 @@ def put(commands: Project, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "command", "text", "task"),
-    [
-        ("mlxp_pbs", "qsub", QSUB, "8[{}].server"),
-        ("mlxp_lsf", "bsub", BSUB, "8[{}]"),
-    ],
+    ("scheduler", "command", "text", "task"),
+    [(PBSScheduler(), "qsub", QSUB, "8[{}].server"), (LSFScheduler(), "bsub", BSUB, "8[{}]")],
 )
 def test_a_sweep(
-    project: Project, commands: Project, launcher: str, command: str, text: str, task: str
+    project: Project, commands: Project, scheduler: Scheduler, command: str, text: str, task: str
 ) -> None:
     put(commands, command, text)
     project.write("main.py", APP)
     strange = 'hydra.launcher.parent_log_dir="it\'s, $here"'
-    done = project.run("main.py", "-m", f"hydra/launcher={launcher}", "+x=1,2", strange)
+    launcher = f"hydra/launcher=mlxp_{type(scheduler).__name__[:3].lower()}"
+    done = project.run("main.py", "-m", launcher, "+x=1,2", strange)
     assert done.stdout == "Submitted 2 jobs to the cluster queue!\n"
     results = Reader(project.path / "it's, $here").search("info.status == 'COMPLETE'")
     assert [row[0] for row in results["train.x"]] == [1, 2]
@@ -82,10 +80,8 @@ def test_a_sweep(
     assert results["info.scheduler.scheduler_job_id"] == ids
     assert results["info.scheduler.array_index"] == [1, 2]
     assert project.file(2, "log.stdout", "it's, $here").read_text() == "x is 2\n"
-    project.run("main.py", "-m", f"hydra/launcher={launcher}", "+x=4", strange)
-    info = project.info(3, "it's, $here")
-    assert info["scheduler"]["scheduler_job_id"] == task.format("").replace("8[]", "7")
-    assert info["scheduler"]["array_index"] is None
+    single = project.write("single/script.sh", "touch ran\n")
+    assert scheduler.submit(single) == task.format("").replace("8[]", "7")
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,12 @@ def run_script(path: Path, text: str, **environment: str) -> "subprocess.Complet
     )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arguments=st.lists(words, max_size=4),
     directory=st.sampled_from(["plain", "with space", "q'u\"o$te", "é;\n&"]),
 )
+@example(["", "a b", "'\"`$(id) \\", "\n", "-n", "é*~#!"], "é;\n& q'u\"o$te")
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: type(s).__name__)
 def test_every_word_reaches_the_program_unchanged(
     tmp_path: Path, scheduler: Scheduler, arguments: list[str], directory: str

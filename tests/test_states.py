@@ -29,8 +29,10 @@ import os, resource, signal, sys, time
 import hydra
 import mlxpy
 
-def fill_the_memory(limit):
-    if limit:
+def fill_the_memory(more):
+    if more:
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     held = []
     while True:
@@ -47,7 +49,7 @@ def main(cfg):
         "Ctrl-C": lambda: os.kill(os.getpid(), signal.SIGINT),
         "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
         "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
-        "memory": lambda: fill_the_memory(cfg.get("limit")),
+        "memory": lambda: fill_the_memory(cfg.get("more")),
         "wait": lambda: time.sleep(600),
         "wait once": lambda: len(mlxpy.current_run().info["attempts"]) > 1 or time.sleep(600),
     }
@@ -151,7 +153,7 @@ TABLE = [
         for engine in ("local", "slurm", "oar")
         for name, end, word, reason in EVERYWHERE
     ),
-    Case("local", "no memory left", "FAILED", "memory", ("+limit=2000000000",), reason="EXCEPTION"),
+    Case("local", "no memory left", "FAILED", "memory", ("+more=100000000",), reason="EXCEPTION"),
     Case("slurm", "out of memory", "KILLED", "memory", directives("--mem=300"), reason="OUT_OF_MEMORY"),
     Case("slurm", "time limit", "INTERRUPTED", options=directives("--time=1"), reason="TIMEOUT"),
     Case("slurm", "cancelled while it runs", "INTERRUPTED", event=lambda i: call(f"scancel {i}"), reason="CANCELLED"),
@@ -217,6 +219,7 @@ IN_FULL_ONLY = {
     "oar-sys.exit(3)",
     "oar-Ctrl-C",
     "oar-SIGTERM",
+    "oar-SIGKILL",
     "oar-it is preempted",
     "oar-no such interpreter",
 }
@@ -258,13 +261,18 @@ def check(project: Project, case: Case) -> None:
         assert job_id
         case.event(job_id)
 
-    def final() -> Any:
-        reconcile_runs([run])
-        info = read_info(run)
-        return info if info and is_final(info) else None
+    info: dict[str, Any] = {}
+    asked = 0.0
 
-    wait_until(final, 150)
-    info = final()
+    def is_final_now() -> bool:
+        nonlocal asked
+        if time.monotonic() > asked + 1:  # asking a scheduler takes it a while, too
+            reconcile_runs([run])
+            info.update(read_info(run) or {})
+            asked = time.monotonic()
+        return bool(info) and is_final(info)
+
+    wait_until(is_final_now, 150)
     assert info["status"] == case.word
     words = (case.word,) if case.attempts is None else case.attempts
     assert tuple(attempt["status"] for attempt in info["attempts"]) == words

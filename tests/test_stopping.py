@@ -101,13 +101,22 @@ def outcome(project: Project) -> tuple[str, str | None]:
     return info["status"], info["signal"]
 
 
-@pytest.mark.parametrize("face", ["hydra", "script"])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("face", "name"),
+    [
+        ("hydra", "SIGTERM"),
+        ("script", "SIGINT"),
+        pytest.param("hydra", "SIGINT", marks=pytest.mark.long),
+        pytest.param("script", "SIGTERM", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize(
     ("module", "task", "exit_code"),
     [
         (FLAG + "signal.signal(signal.{name}, on_signal)", STOPS, 0),
-        (FLAG, "signal.signal(signal.{name}, on_signal)\n" + STOPS, 0),
+        pytest.param(
+            FLAG, "signal.signal(signal.{name}, on_signal)\n" + STOPS, 0, marks=pytest.mark.long
+        ),
         (FLAG + "from signal import signal as install", "install(signal.{name}, on_signal)" + STOPS, 0),
         ("stop = []", CHAINED + STOPS, 0),
         ("", EVENT, 0),
@@ -138,6 +147,7 @@ def test_a_program_that_stops_by_a_handler_of_its_own_is_interrupted(
     assert outcome(project) == ("INTERRUPTED", name)
 
 
+@pytest.mark.long("script")
 @pytest.mark.parametrize("face", ["hydra", "script"])
 @pytest.mark.parametrize(
     ("then", "exit_code"),

@@ -277,7 +277,7 @@ def test_two_readers_of_a_growing_directory(lab: Lab, times: Callable[[int, int]
     ]
     for program in programs:
         started(program)
-    time.sleep(times(3, 10))
+    time.sleep(times(1, 10))
     for program in programs:
         _, stderr = program.communicate("", timeout=60)
         assert program.returncode == 0, stderr

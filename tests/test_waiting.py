@@ -29,7 +29,7 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
     return ["-m", f"hydra/launcher=mlxp_{request.param}", *WAIT]
 
 
-@pytest.mark.long("oar")
+@pytest.mark.long("slurm", "oar")  # test_submitit has a sweeper that gets results of these
 def test_a_sweeper_gets_what_jobs_return(app: Project, launcher: list[str]) -> None:
     done = app.run(
         "main.py", *launcher, "hydra/sweeper=optuna", "lr=range(1,3)", "hydra.sweeper.n_trials=2",
@@ -56,10 +56,10 @@ def test_a_job_that_fails_fails_the_sweep(app: Project, launcher: list[str]) -> 
 
 @pytest.mark.long("local", "oar")
 def test_a_job_that_dies_without_writing_its_status(app: Project, launcher: list[str]) -> None:
-    done = app.run("main.py", *launcher, "fail=false,kill", exit_code=1)
-    assert app.statuses() == ["COMPLETE", "KILLED"]
-    assert app.info(2)["attempts"][0]["status"] == "KILLED"
-    assert f"run 2 ended as KILLED: see {app.path}/logs/2/log.stderr" in done.stderr
+    done = app.run("main.py", *launcher, "fail=kill", exit_code=1)
+    assert app.statuses() == ["KILLED"]
+    assert app.info()["attempts"][0]["status"] == "KILLED"
+    assert f"run 1 ended as KILLED: see {app.path}/logs/1/log.stderr" in done.stderr
 
 
 @pytest.mark.long("oar")
@@ -133,22 +133,18 @@ def test_another_ctrl_c_kills_jobs_that_do_not_end(app: Project) -> None:
     assert app.statuses() == ["KILLED", "INTERRUPTED"]
 
 
-def test_scripts_of_this_machine_come_to_their_end(app: Project) -> None:
+def test_scripts_of_this_machine_come_to_their_end_so_many_at_once(app: Project) -> None:
+    local = ["main.py", "-m", "hydra/launcher=mlxp_local"]
     cleanup = "hydra.launcher.cleanup_cmd='sleep 1; echo cleaned'"
-    app.run("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", cleanup, "hydra.launcher.n_jobs=2")
+    app.run(*local, "lr=1,2", cleanup, "hydra.launcher.n_jobs=-1")
     assert app.statuses() == ["COMPLETE"] * 2
     for log_id in (1, 2):
         assert app.file(log_id, "log.stdout").read_text() == f"lr is {log_id}\ncleaned\n"
-
-
-def test_so_many_at_once_on_this_machine(app: Project) -> None:
-    app.run("main.py", "-m", "hydra/launcher=mlxp_local", "lr=1,2", "hydra.launcher.n_jobs=-1")
-    done = app.run("main.py", "-m", "hydra/launcher=mlxp_local", "hydra.launcher.n_jobs=0", exit_code=1)
+    scheduler = app.info(2)["scheduler"]
+    assert scheduler["name"] == "LocalScheduler"
+    assert scheduler["scheduler_job_id"].endswith(".2")
+    done = app.run(*local, "hydra.launcher.n_jobs=0", exit_code=1)
     assert done.stderr == "mlxpy: n_jobs=0 is no number of jobs: give 1 or more, or -1\n"
-    assert app.statuses() == ["COMPLETE"] * 2
-    assert app.file(2, "log.stdout").read_text() == "lr is 2\n"
-    assert app.info(2)["scheduler"]["name"] == "LocalScheduler"
-    assert app.info(2)["scheduler"]["scheduler_job_id"].endswith(".2")
 
 
 class Clock(Scheduler):
