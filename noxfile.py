@@ -117,7 +117,8 @@ def optuna(session: nox.Session) -> None:
     session.install("-e", ".[optuna]", "pytest", "pytest-xdist", "hypothesis", "pexpect")
     pytest = ["python", "-m", "pytest", "-q"]
     env = {"WARM_IMPORTS": "optuna.storages.journal hydra_plugins.mlxpy._searching._search"}
-    session.run(*pytest, "-n", "2", "tests/test_optuna_sweeper.py", *session.posargs, env=env)
+    files = [f"tests/test_optuna_{name}.py" for name in ("sweeper", "space", "study")]
+    session.run(*pytest, "-n", "2", *files, *session.posargs, env=env)
     session.run(*pytest, "tests/test_doc_pages.py", "-k", "optuna")
 
 

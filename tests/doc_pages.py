@@ -200,7 +200,10 @@ class Scenario:
         if words[:1] == ["python"] and words[1].endswith(".py"):
             process = self.project.start(*words[1:], **merged)
         elif words[:1] == ["mlxpy"]:
-            process = self.project.start_mlxpy(*words[1:], **merged)
+            env = {
+                "PYTHONWARNINGS": "ignore"
+            }  # as apps have it: one process forks both, see tests/warm.py
+            process = self.project.start_mlxpy(*words[1:], env=env, **merged)
         else:
             process = subprocess.Popen(
                 ["bash", "-c", command], cwd=self.project.path, env=environment, text=True, **merged

@@ -18,6 +18,7 @@ import pexpect
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
+from commands import run
 from conftest import MLXPY, Project
 
 import mlxpy
@@ -54,13 +55,6 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         except ValueError:
             pass
     return logs
-
-
-def run(logs: Path, *arguments: str, exit_code: int = 0) -> Result:
-    """Runs a command in this process."""
-    result = CliRunner().invoke(main, [arguments[0], "--logs", str(logs), *arguments[1:]])
-    assert result.exit_code == exit_code, result.output + repr(result.exception)
-    return result
 
 
 @pytest.fixture(autouse=True)

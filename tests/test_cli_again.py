@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
-from conftest import MLXPY, Cluster, GitProject, Project, reconciled, wait_until
+from commands import printed
+from conftest import Cluster, GitProject, Project, reconciled, wait_until
 
 from mlxpy_core import RunDirectory, dump_yaml, load_yaml
 from mlxpy_core._io._files import write_whole
@@ -71,8 +71,9 @@ def app(repository: GitProject) -> GitProject:
     return repository
 
 
-def found_out(app: Project) -> list[str]:
-    return [row["status"] for row in json.loads(app.mlxpy("status", "--json")[0])]
+def mlxpy(app: Project, *words: str, exit_code: int = 0) -> tuple[str, str]:
+    """Does what `Project.mlxpy` does, in this process."""
+    return printed(app.path / "logs", *words, exit_code=exit_code)
 
 
 def history(app: Project, log_id: int) -> list[Any]:
@@ -93,14 +94,13 @@ def undisturbed(start: int) -> list[Any]:
 
 @pytest.mark.parametrize("callbacks", [LOGGER, pytest.param(GIT, marks=pytest.mark.long)])
 def test_runs_of_this_machine_go_on(app: GitProject, callbacks: str) -> None:
-    app.run("main.py", callbacks, "stop=8", exit_code=-signal.SIGKILL)
-    app.run("main.py", callbacks, "start=2", "stop=2", exit_code=-signal.SIGKILL)
-    app.run("main.py", "-m", callbacks, "start=3,4", "stop=7", exit_code=-signal.SIGKILL)
-    assert len(history(app, 1)) == 8
-    _, errors = app.mlxpy("resubmit", "1-3")
-    assert errors == "".join(f"Run {log_id} goes on, here.\n" for log_id in (1, 2, 3))
-    assert app.run_ids() == [1, 2, 3]
-    for log_id in (1, 2, 3):
+    app.run("main.py", callbacks, "stop=2", exit_code=-signal.SIGKILL)  # before its first checkpoint
+    app.run("main.py", "-m", callbacks, "start=2,3", "stop=8", exit_code=-signal.SIGKILL)
+    assert len(history(app, 2)) == 8
+    _, errors = app.mlxpy("resubmit", "1-2")
+    assert errors == "".join(f"Run {log_id} goes on, here.\n" for log_id in (1, 2))
+    assert app.run_ids() == [1, 2]
+    for log_id in (1, 2):
         assert history(app, log_id) == undisturbed(log_id)
         info = app.info(log_id)
         assert [attempt["status"] for attempt in info["attempts"]] == ["KILLED", "COMPLETE"]
@@ -114,7 +114,7 @@ def test_runs_of_a_local_launcher_go_on(app: GitProject) -> None:
     app.write("main.py", MAIN.replace("    while", '    assert os.environ["SET"] == "1"\n    while', 1))
     app.run("main.py", "-m", GIT, *words, "stop=5", exit_code=1)
     assert app.statuses() == ["KILLED"]
-    app.mlxpy("resubmit", "info.status == 'KILLED'")
+    mlxpy(app, "resubmit", "info.status == 'KILLED'")
     assert history(app, 1) == undisturbed(1)
     assert app.statuses() == ["COMPLETE"]
 
@@ -125,13 +125,13 @@ def test_jobs_go_on(app: GitProject, cluster: Cluster) -> None:
     app.run("main.py", "-m", GIT, f"hydra/launcher={cluster.launcher}", "start=3", "stop=4", "how=wait")
     checkpoint = app.file(3, "artifacts/Checkpoint/checkpoint.pkl")
     wait_until(lambda: checkpoint.exists() and len(history(app, 3)) == 4)
-    _, errors = app.mlxpy("resubmit", "3", exit_code=0)
+    _, errors = mlxpy(app, "resubmit", "3", exit_code=0)
     assert errors == "Left alone: run 3 is RUNNING: cancel it first.\n"
-    app.mlxpy("cancel", "3", "--yes")
+    mlxpy(app, "cancel", "3", "--yes")
     # The job of a process that has ended may be in the queue for a moment more.
     wait_until(lambda: reconciled(app)[:2] == ["KILLED"] * 2 and is_final(app.info(3)))
     shutil.rmtree(app.copies()[0])
-    assert app.mlxpy("resubmit", "1-3")[0] == "Submitted 3 jobs to the cluster queue!\n"
+    assert mlxpy(app, "resubmit", "1-3")[0] == "Submitted 3 jobs to the cluster queue!\n"
     assert app.file(1, "array/script.sh").exists()
     wait_until(lambda: app.statuses() == ["COMPLETE"] * 3)
     assert app.run_ids() == [1, 2, 3]
@@ -144,22 +144,18 @@ def test_jobs_go_on(app: GitProject, cluster: Cluster) -> None:
 
 def test_only_what_has_ended_is_submitted(app: GitProject) -> None:
     app.run("main.py", LOGGER)
-    assert app.mlxpy("resubmit", "1") == (
-        "Nothing to submit.\n",
-        "Left alone: run 1 is COMPLETE (--complete submits it, too).\n",
-    )
-    assert len(app.info()["attempts"]) == 1
-    with app.start("main.py", LOGGER, "stop=4", "how=wait") as process:
+    with app.start("main.py", LOGGER, "stop=4", "how=wait", "fail=true") as process:
         wait_until(lambda: app.statuses()[1:] == ["RUNNING"])
-        refused = "Left alone: run 2 is RUNNING: cancel it first.\n"
-        assert app.mlxpy("resubmit", "2") == ("Nothing to submit.\n", refused)
+        refused = (
+            "Left alone: run 1 is COMPLETE (--complete submits it, too).\n"
+            "Left alone: run 2 is RUNNING: cancel it first.\n"
+        )
+        assert mlxpy(app, "resubmit", "1-2") == ("Nothing to submit.\n", refused)
         process.kill()
-    app.mlxpy("resubmit", "1-2", "--complete")
+    assert len(app.info()["attempts"]) == 1
+    mlxpy(app, "resubmit", "1-2", "--complete", exit_code=1)
     assert [len(app.info(log_id)["attempts"]) for log_id in (1, 2)] == [2, 2]
-    assert app.statuses() == ["COMPLETE"] * 2
-    app.run("main.py", LOGGER, "fail=true", exit_code=1)
-    app.mlxpy("resubmit", "3", exit_code=1)
-    assert app.statuses()[2] == "FAILED"
+    assert app.statuses() == ["COMPLETE", "FAILED"]
 
 
 @pytest.mark.long("oar")
@@ -169,11 +165,11 @@ def test_what_waits_is_not_submitted_again_and_keeps_its_copy(app: GitProject, c
     app.run("main.py", "-m", GIT, *hold)
     try:
         in_use = f"Kept: {app.copies()[0]} is in use.\n"
-        assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", in_use)
+        assert mlxpy(app, "clean", "--yes") == ("Nothing to remove.\n", in_use)
         refused = "Left alone: run 1 is SUBMITTED: cancel it first.\n"
-        assert app.mlxpy("resubmit", "1") == ("Nothing to submit.\n", refused)
+        assert mlxpy(app, "resubmit", "1") == ("Nothing to submit.\n", refused)
     finally:
-        app.mlxpy("cancel", "1", "--yes")
+        mlxpy(app, "cancel", "1", "--yes")
     wait_until(lambda: reconciled(app) == ["INTERRUPTED"])
 
 
@@ -187,14 +183,14 @@ def test_a_scheduler_that_refuses_changes_nothing(app: GitProject, cluster: Clus
     noted["options"]["option_cmd"] = [cluster.refused]
     note.write_text(dump_yaml(noted))
     before = app.info()
-    _, errors = app.mlxpy("resubmit", "1", exit_code=1)
+    _, errors = mlxpy(app, "resubmit", "1", exit_code=1)
     assert re.search(cluster.words, errors)
     assert "(nothing was submitted; run 1 as before)" in errors
     assert app.info() == before
     noted = load_yaml(note.read_text())
     noted["options"]["option_cmd"] = good
     note.write_text(dump_yaml(noted))
-    app.mlxpy("resubmit", "1")
+    mlxpy(app, "resubmit", "1")
     wait_until(lambda: app.statuses() == ["COMPLETE"])
     assert history(app, 1) == undisturbed(1)
 
@@ -210,10 +206,10 @@ def test_a_submission_that_was_broken_off(app: GitProject, cluster: Cluster, tmp
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     launcher = f"hydra/launcher={cluster.launcher}"
     app.run("main.py", "-m", launcher, exit_code=-signal.SIGKILL, env={"PATH": path})
-    output, errors = app.mlxpy("status")
+    output, errors = mlxpy(app, "status")
     assert output.startswith("1 SUBMITTED\n")
     assert "the submission of run 1 was broken off: mlxpy resubmit 1" in errors
-    assert app.mlxpy("resubmit", "1")[0] == "Submitted 1 job to the cluster queue!\n"
+    assert mlxpy(app, "resubmit", "1")[0] == "Submitted 1 job to the cluster queue!\n"
     wait_until(lambda: app.statuses() == ["COMPLETE"])
     assert history(app, 1) == undisturbed(1)
 
@@ -371,16 +367,16 @@ def test_the_other_process_is_told_who_has_taken_a_run(app: GitProject) -> None:
     run = RunDirectory(app.path / "logs" / "1")
     claim = claim_operation(run, "submission")
     told = f"Left alone: run 1 has just been taken by process {os.getpid()} on {socket.gethostname()}.\n"
-    assert app.mlxpy("resubmit", "1") == ("Nothing to submit.\n", told)
+    assert mlxpy(app, "resubmit", "1") == ("Nothing to submit.\n", told)
     claim.release()
-    assert "has just been taken" not in app.mlxpy("resubmit", "1", exit_code=1)[1]
+    assert "has just been taken" not in mlxpy(app, "resubmit", "1", exit_code=1)[1]
 
 
 def test_runs_that_were_submitted_since_they_were_looked_at_are_left(app: GitProject) -> None:
     app.run("main.py", LOGGER, "fail=true", exit_code=1)
     plan = plan_resubmission([RunDirectory(app.path / "logs" / "1")])
     ((run, (earlier, _)),) = plan.here.items()
-    app.mlxpy("resubmit", "1", exit_code=1)
+    mlxpy(app, "resubmit", "1", exit_code=1)
     with claimed_resubmission({run: earlier}) as mine:
         assert mine.here == {}
         assert mine.left == ["run 1 has just been taken by another process"]
@@ -401,15 +397,15 @@ def test_copies_go_when_their_runs_have_ended(app: GitProject) -> None:
     with app.start("main.py", GIT, "stop=4", "how=wait") as process:
         wait_until(lambda: app.statuses()[1:] == ["RUNNING"])
         (second,) = set(app.copies()) - {first}
-        output, errors = app.mlxpy("clean", "--yes")
+        output, errors = mlxpy(app, "clean", "--yes")
         assert output == f"{first} (a copy of code)\nRemoved 1.\n"
         assert errors == f"Kept: {second} is in use.\n"
         assert app.copies() == [second]
         process.kill()
-    assert app.mlxpy("clean", "--yes")[0].startswith(f"{second} (a copy of code)\n")
+    assert mlxpy(app, "clean", "--yes")[0].startswith(f"{second} (a copy of code)\n")
     assert app.copies() == []
-    assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
-    app.mlxpy("rerun", "1")
+    assert mlxpy(app, "clean", "--yes") == ("Nothing to remove.\n", "")
+    mlxpy(app, "rerun", "1")
     assert app.copies() == [first]
     assert history(app, 3) == undisturbed(1)
 
@@ -423,18 +419,18 @@ def test_copies_that_hold_more_than_their_commit_stay(app: GitProject) -> None:
     results = copy / "results/table.csv"  # which git ignores
     results.parent.mkdir()
     results.write_text("")
-    assert app.mlxpy("clean", "--yes") == (
+    assert mlxpy(app, "clean", "--yes") == (
         "Nothing to remove.\n",
         f"Kept: {copy} holds what its commit does not: results/table.csv.\n",
     )
     results.unlink()
     (copy / "main.py").write_text("")
-    assert "does not: main.py." in app.mlxpy("clean", "--yes")[1]
+    assert "does not: main.py." in mlxpy(app, "clean", "--yes")[1]
     (copy / "main.py").write_text(MAIN.lstrip())
     shutil.move(app.path / ".git", app.path / ".gone")
-    assert f"{copy} is all that is left of commit {copy.name[:12]}" in app.mlxpy("clean", "--yes")[1]
+    assert f"{copy} is all that is left of commit {copy.name[:12]}" in mlxpy(app, "clean", "--yes")[1]
     shutil.move(app.path / ".gone", app.path / ".git")
-    app.mlxpy("clean", "--yes")
+    mlxpy(app, "clean", "--yes")
     assert not copy.exists()
     assert (app.path / "data/set.csv").exists()
 
@@ -446,7 +442,7 @@ def test_what_is_no_copy_is_not_removed(app: GitProject, tmp_path: Path) -> None
     other.commit()
     info["version_manager"] |= {"safe_copy": str(other.path), "commit_hash": "main"}
     app.file(1, "metadata/info.yaml").write_text(dump_yaml(info))
-    assert app.mlxpy("clean", "--yes") == ("Nothing to remove.\n", "")
+    assert mlxpy(app, "clean", "--yes") == ("Nothing to remove.\n", "")
     assert other.path.exists()
 
 
@@ -466,15 +462,10 @@ def test_frozen_configs_and_empty_directories(app: GitProject) -> None:
     expected = f"{old} (a frozen config)\n" + "".join(
         f"{logs}/{name} (a directory of no run)\n" for name in "24"
     )
-    _, errors = app.mlxpy("clean", exit_code=1)
-    assert errors == "Error: nothing was done: nobody is at the terminal to agree; add --yes\n"
-    for answer in "ny":
-        terminal = pexpect.spawn(MLXPY, ["clean"], cwd=str(app.path), encoding="utf-8", timeout=60)
-        terminal.expect(r"Remove\? \[y/N\]: ")
-        assert terminal.before.replace("\r\n", "\n") == expected
-        assert old.exists()
-        terminal.sendline(answer)
-        terminal.expect(pexpect.EOF)
+    refused = "Error: nothing was done: nobody is at the terminal to agree; add --yes\n"
+    assert mlxpy(app, "clean", exit_code=1) == (expected, refused)
+    assert old.exists()
+    assert mlxpy(app, "clean", "--yes") == (f"{expected}Removed 3.\n", "")
     assert not old.exists()
     left = {path.name for path in logs.iterdir()}
     assert {"1", "3", "5", "notes", ".configs"} <= left

@@ -125,27 +125,41 @@ def test_without_the_copy_the_code_runs_where_it_is(app: GitProject) -> None:
     assert any(line.startswith("hydra-core") for line in version["requirements"])
 
 
-def test_untracked_files_are_added_and_checked_again(app: GitProject) -> None:
+def test_what_changes_elsewhere_is_seen_and_what_is_not_committed_does_not_run(app: GitProject) -> None:
     app.write("new/a.py", "")
     app.write("b.py", "")
+    app.write("helper.py", "version = 2\n")
     with terminal(app) as child:
         child.expect(UNTRACKED)
-        app.write(".gitignore", "b.py\n")
+        app.write(".git/info/exclude", "b.py\n")
         child.sendline("b")
         child.expect(UNTRACKED)
         assert "b.py" not in child.before
         child.sendline("a")
         child.expect(CHANGES)  # an added file is not committed yet
+        assert "new/a.py" in child.before
         app.git("commit", "-q", "-m", "from elsewhere")
         child.sendline("b")
+        child.expect(CHANGES)
+        assert "new/a.py" not in child.before
+        child.sendline("c")
         child.expect(COPY)
         child.sendline("y")
-        end(child)
+        assert end(child).endswith("lr 0.1 helper 1\n")
     assert (app.copies()[0] / "new" / "a.py").exists()
 
 
-def test_a_repository_among_untracked_files(app: GitProject) -> None:
+def test_what_git_refuses_is_told_and_asked_again(app: GitProject, tmp_path: Any) -> None:
+    library = GitProject(tmp_path / "library")
+    library.write("lib.py", "1")
+    library.commit()
+    app.add_submodule(library, "lib")
+    app.commit()
+    app.write("lib/lib.py", "2")
+    app.write("helper.py", "version = 2\n")
     GitProject(app.path / "vendor").write("inside.py", "")
+    hook = app.write(".git/hooks/pre-commit", "#!/bin/sh\necho 'the linter says no' >&2\nexit 1\n")
+    hook.chmod(0o755)
     with terminal(app) as child:
         child.expect(UNTRACKED)
         assert "vendor/" in child.before
@@ -156,7 +170,21 @@ def test_a_repository_among_untracked_files(app: GitProject) -> None:
         child.sendline("a")
         child.expect(CHANGES)
         child.sendline("a")
+        child.expect("mlxpy: changes inside of submodules are committed there, not in .*: lib")
+        child.expect(CHANGES)
+        app.git("commit", "-q", "-a", "-m", "in the library", cwd=app.path / "lib")
+        app.git("checkout", "-q", "--detach")
+        child.sendline("a")
+        child.expect("HEAD is detached in .*, so a commit would be on no branch")
+        child.expect(CHANGES)
+        app.git("checkout", "-q", "main")
+        child.sendline("a")
+        child.expect("mlxpy: git commit in .*: the linter says no")
+        child.expect(CHANGES)
+        hook.unlink()
+        child.sendline("a")  # the two repositories' commits, and the helper
         child.expect(COPY)
+    assert app.git("status", "--short") == ""
     assert app.git("ls-files", "-s", "vendor").startswith("160000")
 
 
@@ -178,50 +206,6 @@ def test_ctrl_c_runs_nothing_and_shows_no_traceback(app: GitProject) -> None:
     assert app.run_ids() == []
     app.write("helper.py", "version = 1\n")
     assert app.state()["commits"] == before["commits"]
-
-
-def test_a_commit_that_a_hook_refuses_is_told_and_asked_again(app: GitProject) -> None:
-    hook = app.write(".git/hooks/pre-commit", "#!/bin/sh\necho 'the linter says no' >&2\nexit 1\n")
-    hook.chmod(0o755)
-    app.write("helper.py", "version = 2\n")
-    with terminal(app) as child:
-        child.expect(CHANGES)
-        child.sendline("a")
-        child.expect("mlxpy: git commit in .*: the linter says no")
-        child.expect(CHANGES)
-        child.sendline("c")
-        child.expect(COPY)
-        child.sendline("y")
-        assert end(child).endswith("lr 0.1 helper 1\n")
-
-
-def test_a_detached_head_has_no_place_for_a_commit(app: GitProject) -> None:
-    app.git("checkout", "-q", "--detach")
-    app.write("helper.py", "version = 2\n")
-    with terminal(app) as child:
-        child.expect(CHANGES)
-        child.sendline("a")
-        child.expect("HEAD is detached in .*, so a commit would be on no branch")
-        child.expect(CHANGES)
-
-
-def test_changes_inside_a_submodule_are_committed_there(app: GitProject, tmp_path: Any) -> None:
-    library = GitProject(tmp_path / "library")
-    library.write("lib.py", "1")
-    library.commit()
-    app.add_submodule(library, "lib")
-    app.commit()
-    app.write("lib/lib.py", "2")
-    app.write("helper.py", "version = 2\n")
-    with terminal(app) as child:
-        child.expect(CHANGES)
-        child.sendline("a")
-        child.expect("mlxpy: changes inside of submodules are committed there, not in .*: lib")
-        child.expect(CHANGES)
-        app.git("commit", "-q", "-a", "-m", "in the library", cwd=app.path / "lib")
-        child.sendline("a")  # the library's new commit, and the helper
-        child.expect(COPY)
-        assert app.git("status", "--short") == ""
 
 
 # Nobody is asked.

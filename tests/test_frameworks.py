@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ def steps(directory: Path | str, name: str) -> list[int]:
 
 # The example: an app like many others.
 
-KILL = """
-    import os, signal, lightning
+CALLBACKS = """
+    import os, signal, lightning, mlxpy
+    class LogRank(lightning.Callback):
+        def on_train_end(self, trainer, *_):
+            mlxpy.get_logger().log_metrics({"rank": trainer.global_rank}, "ranks")
     class KillAt(lightning.Callback):
         def __init__(self, step):
             self.step = step
@@ -44,15 +48,16 @@ KILL = """
 
 @pytest.fixture
 def example(project: Project) -> Project:
-    need("lightning")
+    if not find_spec("lightning"):  # to import it takes seconds
+        pytest.skip("lightning is not installed")
     shutil.copytree(REPOSITORY / "examples" / "lightning", project.path, dirs_exist_ok=True)
-    project.write("kill.py", KILL)
+    project.write("more.py", CALLBACKS)
     return project
 
 
 def test_a_lightning_app_that_is_killed_and_resumed_has_one_history(example: Project) -> None:
     command = ["train.py", CALLBACK, "logger=mlxpy", "trainer.max_epochs=3"]
-    example.run(*command, "+callbacks.kill={_target_: kill.KillAt, step: 63}", exit_code=-9)
+    example.run(*command, "+callbacks.kill={_target_: more.KillAt, step: 63}", exit_code=-9)
     example.run(*command, "hydra.callbacks.mlxp_logger.forced_log_id=1")
     assert example.run_ids() == [1]
     assert [one["status"] for one in example.info()["attempts"]] == ["KILLED", "COMPLETE"]
@@ -62,22 +67,26 @@ def test_a_lightning_app_that_is_killed_and_resumed_has_one_history(example: Pro
     assert steps(run, "../metrics/.aside/2/train") == [49, 59]
     # What the config says of the model, nobody needs to say again.
     assert rows(run, "hparams") == [{"parameters": 2410}]
-    artifacts = mlxpy.Reader(example.path / "logs").search()[0]["artifact.reference"]
+    [found] = mlxpy.Reader(example.path / "logs").search()
+    artifacts = found["artifact.reference"]
     best = artifacts["best_val_acc.json"].load()
     assert best.parent == run / "checkpoints"
     assert best.name.startswith("epoch_")
     assert artifacts["last.json"].load() == run / "checkpoints" / "last.ckpt"
-    shown, _ = example.mlxpy("ls", "-c", "val.acc")
-    assert str(rows(run, "val")[-1]["acc"])[:5] in shown
+    assert found["val.acc"] == [row["acc"] for row in rows(run, "val")]
 
 
-def test_lightning_by_ddp_is_one_run(example: Project) -> None:
+def test_a_job_of_a_sweep_by_ddp_is_one_run_whose_rank_0_logs(example: Project) -> None:
     ddp = ["trainer.strategy=ddp", "trainer.devices=2", "trainer.max_epochs=2"]
-    example.run("train.py", CALLBACK, "logger=mlxpy", *ddp)
+    ranks = "+callbacks.rank={_target_: more.LogRank}"
+    example.run("train.py", "-m", CALLBACK, "logger=mlxpy", *ddp, ranks)
     assert example.statuses() == ["COMPLETE"]
     run = example.path / "logs" / "1"
     assert steps(run, "val") == [11, 23]
-    assert not (run / "metrics" / ".ranks").exists()
+    assert [row["rank"] for row in rows(run, "ranks")] == [0]
+    # Of the other rank there is what the program itself logs.
+    assert [path.name for path in run.glob("metrics/.ranks/*/*.json")] == ["ranks.json"]
+    assert [row["rank"] for row in rows(run, ".ranks/1/ranks")] == [1]
     assert not (example.path / "lightning_logs").exists()
 
 
@@ -90,69 +99,71 @@ def test_a_lightning_app_with_the_callback_alone_has_its_metrics_read(example: P
     assert "val/acc" in (run / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert not (run / "metrics").exists()
     columns = ["tensorboard.val/acc", "csv/metrics.val/acc"]
-    shown, _ = example.mlxpy("ls", "--json", "-c", columns[0], "-c", columns[1])
-    [row] = json.loads(shown)
-    assert 0 < row[columns[0]] <= 1
-    assert row[columns[1]] == pytest.approx(row[columns[0]])
+    results = mlxpy.Reader(example.path / "logs").search()
+    [by_tensorboard], [by_csv] = map(results.last, columns)
+    assert 0 < by_tensorboard <= 1
+    assert by_csv == pytest.approx(by_tensorboard)
 
 
 # Lightning without Hydra, and its ways to checkpoint.
 
 
-@pytest.fixture
-def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path / "logs"
-    if logger := mlxpy.get_logger():
-        logger.close()
+# Run by programs, which are forked from a process that has imported lightning: see tests/warm.py.
+MODEL = """
+    import sys
+    import lightning, mlxpy, torch
+    from mlxpy.lightning import MlxpyLogger
 
-
-def lightning_model() -> tuple[Any, Any]:
-    lightning, torch = need("lightning", "torch")
-
-    class Model(lightning.LightningModule):  # type: ignore[misc,name-defined]  # of need()
-        def __init__(self, lr: float = 0.01, act: Any = None) -> None:
+    class Model(lightning.LightningModule):
+        def __init__(self, lr=0.01, act=None):
             super().__init__()
             self.save_hyperparameters()
             self.layer = torch.nn.Linear(2, 1)
 
-        def training_step(self, batch: Any, index: int) -> Any:
+        def training_step(self, batch, index):
             loss = self.layer(batch[0]).pow(2).mean()
             self.log("train/loss", loss, on_step=True, on_epoch=True)
             self.log("plain", loss)
             self.log("config/odd", 1.0)  # a name that is taken
             return loss
 
-        def validation_step(self, batch: Any, index: int) -> None:
+        def validation_step(self, batch, index):
             self.log("val/loss", self.layer(batch[0]).pow(2).mean())
 
-        def configure_optimizers(self) -> Any:
+        def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), self.hparams.lr)
 
-    data = torch.utils.data.TensorDataset(torch.ones(20, 2))
-    return Model, torch.utils.data.DataLoader(data, batch_size=2)
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(20, 2)), batch_size=2)
+
+    def trainer(*callbacks, **options):
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        return lightning.Trainer(logger=MlxpyLogger(), callbacks=list(callbacks), **quiet, **options)
+"""
 
 
-def trainer(*callbacks: Any, **options: Any) -> Any:
-    (lightning,) = need("lightning")
-    from mlxpy.lightning import MlxpyLogger
+@pytest.fixture
+def model(project: Project) -> Project:
+    if not find_spec("lightning"):
+        pytest.skip("lightning is not installed")
+    project.write("model.py", MODEL)
+    return project
 
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    return lightning.Trainer(logger=MlxpyLogger(), callbacks=list(callbacks), **quiet, **options)
 
-
-def test_lightning_without_hydra_starts_a_run(logs: Path) -> None:
-    model, data = lightning_model()
-    import torch
-
-    one = trainer(max_epochs=2, log_every_n_steps=5)
-    one.fit(model(act=torch.nn.ReLU), data, data)
-    logger = mlxpy.get_logger()
-    assert logger is one.logger.experiment
-    one.logger.log_image("digit", [torch.ones(3, 4, 5), torch.zeros(1, 4, 5)], step=7)
-    assert logger.load_artifact("digit_7_0").size == (5, 4)
-    logger.close()
-    run = logs / "1"
+def test_lightning_without_hydra_starts_a_run(model: Project) -> None:
+    model.write(
+        "main.py",
+        """
+        from model import *
+        one = trainer(max_epochs=2, log_every_n_steps=5)
+        one.fit(Model(act=torch.nn.ReLU), data, data)
+        logger = mlxpy.get_logger()
+        assert logger is one.logger.experiment
+        one.logger.log_image("digit", [torch.ones(3, 4, 5), torch.zeros(1, 4, 5)], step=7)
+        assert logger.load_artifact("digit_7_0").size == (5, 4)
+        """,
+    )
+    model.run("main.py")
+    run = model.path / "logs" / "1"
     assert steps(run, "val") == [9, 19]
     train = [
         (row["step"], row["epoch"], *sorted({*row} - {"step", "epoch"})) for row in rows(run, "train")
@@ -168,58 +179,68 @@ def test_lightning_without_hydra_starts_a_run(logs: Path) -> None:
     found = [row["config/odd"] for row in rows(run, "lightning") if "config/odd" in row]
     assert found == [1.0] * 4
     assert len([row for row in rows(run, "lightning") if "plain" in row]) == 4
-    result = mlxpy.Reader(logs).search("config.lr == 0.01 & info.status == 'COMPLETE'")[0]
+    [result] = mlxpy.Reader(run.parent).search("config.lr == 0.01 & info.status == 'COMPLETE'")
     assert "ReLU" in result["config.act"]
     assert len(list(run.glob("checkpoints/*.ckpt"))) == 1
 
 
-class Stopped(Exception):  # noqa: N818  # nothing is wrong
-    pass
-
-
 @pytest.mark.parametrize(
     "checkpoints",
-    [{"monitor": "val/loss"}, {"every_n_train_steps": 7}, {"every_n_train_steps": 10}],
-    ids=str,
+    ["monitor='val/loss'", "every_n_train_steps=7", "every_n_train_steps=10"],
 )
-def test_lightning_resumes_one_history_however_it_checkpoints(logs: Path, checkpoints: Any) -> None:
-    model, data = lightning_model()
-    from lightning import Callback
-    from lightning.pytorch.callbacks import ModelCheckpoint
+def test_lightning_resumes_one_history_however_it_checkpoints(model: Project, checkpoints: str) -> None:
+    model.write(
+        "main.py",
+        f"""
+        from model import *
+        from lightning.pytorch.callbacks import ModelCheckpoint
 
-    class StopAt(Callback):
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            if trainer.global_step == 23:
-                raise Stopped
+        class Stopped(Exception):
+            pass
 
-    def fit(log_id: int, *callbacks: Any, path: str | None = None) -> None:
-        with mlxpy.Logger("logs", forced_log_id=log_id) as logger:
-            keep = ModelCheckpoint(f"{logger.log_dir}/checkpoints", save_last=True, **checkpoints)
-            one = trainer(keep, *callbacks, max_epochs=3, log_every_n_steps=2)
-            if path:
-                one.validate(model(), data, verbose=False)  # which is no step of the training
-            one.fit(model(), data, data, ckpt_path=path)
+        class StopAt(lightning.Callback):
+            def on_train_batch_end(self, trainer, *_):
+                if trainer.global_step == 23:
+                    raise Stopped
 
-    fit(1)
-    with pytest.raises(Stopped):
-        fit(2, StopAt())
-    fit(2, path="logs/2/checkpoints/last.ckpt")
+        def fit(log_id, *callbacks, path=None):
+            with mlxpy.Logger("logs", forced_log_id=log_id) as logger:
+                keep = ModelCheckpoint(logger.log_dir + "/checkpoints", save_last=True, {checkpoints})
+                one = trainer(keep, *callbacks, max_epochs=3, log_every_n_steps=2)
+                if path:
+                    one.validate(Model(), data, verbose=False)  # which is no step of the training
+                one.fit(Model(), data, data, ckpt_path=path)
+
+        fit(1)
+        try:
+            fit(2, StopAt())
+        except Stopped:
+            fit(2, path="logs/2/checkpoints/last.ckpt")
+        """,
+    )
+    model.run("main.py")
+    assert len(model.info(2)["attempts"]) == 2
     for name in ("train", "lightning", "val"):
         whole, resumed = (
-            Counter((row["step"], *sorted(row)) for row in rows(logs / log_id, name)) for log_id in "12"
+            Counter((row["step"], *sorted(row)) for row in rows(model.path / "logs" / log_id, name))
+            for log_id in "12"
         )
         if name == "val":
             resumed.subtract([(0, "epoch", "loss", "step")])
         assert resumed == whole
 
 
-@pytest.mark.cold
 def test_pytorch_lightning_where_the_program_uses_that(project: Project) -> None:
-    need("pytorch_lightning")
+    if not find_spec("pytorch_lightning"):
+        pytest.skip("pytorch_lightning is not installed")
     project.write(
         "main.py",
         """
-        import sys, pytorch_lightning, torch
+        import sys
+        for name in [name for name in sys.modules if name.startswith("lightning.")]:
+            del sys.modules[name]  # by whoever forked this program: see tests/warm.py
+        sys.modules.pop("lightning", None)
+        import pytorch_lightning, torch
         from mlxpy.lightning import MlxpyLogger
         from torch.utils.data import DataLoader, TensorDataset
         class Model(pytorch_lightning.LightningModule):
@@ -246,11 +267,16 @@ def test_pytorch_lightning_where_the_program_uses_that(project: Project) -> None
     assert steps(project.path / "logs" / "1", "train") == [1, 3, 5, 7]
 
 
-def test_workers_of_a_torch_data_loader_log_to_the_run(project: Project) -> None:
-    need("torch")
+def test_workers_of_a_torch_data_loader_log_to_the_run(
+    project: Project, times: Callable[[int, int], int]
+) -> None:
+    if not find_spec("torch"):
+        pytest.skip("torch is not installed")
+    methods = ("fork", "spawn")[: times(1, 2)]  # a worker that is spawned imports torch
     project.write(
         "main.py",
         """
+        import sys
         import mlxpy
         from torch.utils.data import DataLoader, Dataset
         class Numbers(Dataset):
@@ -261,19 +287,31 @@ def test_workers_of_a_torch_data_loader_log_to_the_run(project: Project) -> None
                 return index
         if __name__ == "__main__":
             logger = mlxpy.Logger("logs")
-            for method in ("fork", "spawn"):
+            for method in sys.argv[1:]:
                 loader = DataLoader(Numbers(), num_workers=2, multiprocessing_context=method)
                 assert sum(int(batch) for batch in loader) == 28
         """,
     )
-    project.run("main.py")
+    project.run("main.py", *methods)
     assert project.statuses() == ["COMPLETE"]
     files = project.file(1, "metrics/.subprocesses").glob("*/load.json")
     logged = [json.loads(line)["index"] for path in files for line in path.read_text().splitlines()]
-    assert sorted(logged) == sorted([*range(8)] * 2)
+    assert sorted(logged) == sorted([*range(8)] * len(methods))
 
 
 # Hugging Face.
+
+
+class Stopped(Exception):  # noqa: N818  # nothing is wrong
+    pass
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "logs"
+    if logger := mlxpy.get_logger():
+        logger.close()
 
 
 def test_transformers_trainer_logs_and_resumes(logs: Path) -> None:

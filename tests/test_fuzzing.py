@@ -26,7 +26,7 @@ from mlxpy_core._reading._tables._columns import TypedColumns, encode_rows
 from mlxpy_core._reading._tables._matching import matching_rows
 from mlxpy_core._reading._tables._warnings import UnreadableRunWarning
 
-many = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Words that lead further into a parser than letters do.
 query_pieces = st.sampled_from(
@@ -35,7 +35,7 @@ query_pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=75)
+@settings(max_examples=40)
 @given(st.text() | st.lists(query_pieces, max_size=30).map(" ".join))
 def test_any_query_is_answered_or_refused_at_a_place(query: str) -> None:
     try:
@@ -51,12 +51,11 @@ def test_any_query_is_answered_or_refused_at_a_place(query: str) -> None:
 
 
 @pytest.mark.parametrize("opening", ["(", "~", "~(", "not ", "config.x in [", "[", "config.x == 1 & ("])
-@pytest.mark.parametrize("closing", ["", ")", "]"])
-def test_nesting_takes_no_time(opening: str, closing: str) -> None:
+def test_nesting_takes_no_time(opening: str) -> None:
     start = time.process_time()
-    for query in (opening * 3000 + "config.x == 1" + closing * 3000, opening * 3000):
+    for rest in ("", *("config.x == 1" + closing * 3000 for closing in ("", ")", "]"))):
         with contextlib.suppress(QueryError):
-            parse_query(query)
+            parse_query(opening * 3000 + rest)
     assert time.process_time() - start < 10  # a bound on growth, not on speed: it takes well below 1 s
 
 
@@ -166,7 +165,7 @@ of_any_type = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     place=st.sampled_from(["", "scheduler", "version_manager", "exception", "attempts"]),
     name=st.randoms(use_true_random=False),

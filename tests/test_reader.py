@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import printed
 from conftest import Project
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -296,12 +297,12 @@ class TestNotUnicode:
             assert len(cache_files(logs)) == 3
 
     def test_commands_print_and_write_them(self, logs: Path) -> None:
-        commands = ["ls", "ls --json", "show 1", "show 1 --json", "diff 1 2", "status", "export -o -",
+        commands = ["ls --json", "show 1", "show 1 --json", "diff 1 2", "status", "export -o -",
                     "export -o x.csv", "export -o x.json", "export -o x.jsonl", "export --metrics -o x.parquet",
                     "export -o x.arrow"]  # fmt: skip
+        assert Project(logs.parent).mlxpy("ls")[1] == ""
         for command in commands:
-            exit_code = int(command == "diff 1 2")
-            output, errors = Project(logs.parent).mlxpy(*command.split(), exit_code=exit_code)
+            output, errors = printed(logs, *command.split(), exit_code=int(command == "diff 1 2"))
             assert errors == "", command
             assert output.isascii()
 

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from commands import run
 from conftest import BECOME_NOBODY, Project, need_root
 
 import mlxpy
@@ -32,12 +33,6 @@ def logs(tmp_path: Path) -> Path:
             if lr == 1:
                 logger.add_tags("good", "pilot")
     return logs
-
-
-def run(logs: Path, *arguments: str, exit_code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [arguments[0], "--logs", str(logs), *arguments[1:]])
-    assert result.exit_code == exit_code, result.output + repr(result.exception)
-    return result
 
 
 def tags_of(logs: Path) -> dict[int, list[str]]:
@@ -273,14 +268,16 @@ main()
 
 def test_each_run_of_a_sweep_gets_them(project: Project) -> None:
     project.write("main.py", APP)
-    words = ["main.py", "-m", "+seed=1,2", "hydra/callbacks=mlxp_logger", "hydra/launcher=mlxp_local"]
+    words = ["main.py", "-m", "+seed=1,2", "hydra/callbacks=mlxp_logger"]
     project.run(*words, "hydra.callbacks.mlxp_logger.tags=[pilot,'lr=1']")
     assert tags_of(project.path / "logs") == {1: ["lr=1", "pilot"], 2: ["lr=1", "pilot"]}
     assert project.yaml(1, "mlxpy")["logger"]["tags"] == ["pilot", "lr=1"]
     annotate([RunDirectory(project.path / "logs/2")], tagged(["+mine", "-pilot"]))
     annotate([RunDirectory(project.path / "logs/2")], noted("odd"))
-    project.mlxpy("resubmit", "--complete", "2")
-    project.mlxpy("rerun", "2", "--here")  # gets what its command says, not what was said of the other
+    run(project.path / "logs", "resubmit", "--complete", "2")
+    run(
+        project.path / "logs", "rerun", "2", "--here"
+    )  # gets what its command says, not what was said of the other
     assert tags_of(project.path / "logs") == {
         1: ["lr=1", "pilot"], 2: ["lr=1", "mine"], 3: ["lr=1", "pilot"],
     }  # fmt: skip
